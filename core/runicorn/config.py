@@ -1,0 +1,51 @@
+"""Where things are: the user's configuration directory, the storage root, the state directory."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from runicorn.files import read_json_object
+
+INTERNAL = ".runicorn"
+"""Below the root: our own files (store stream, state, staging). Never a project."""
+
+
+def user_config_dir() -> Path:
+    """The user's configuration directory; it need not exist."""
+    home = Path.home()
+    if sys.platform == "darwin":
+        return home / "Library" / "Application Support" / "Runicorn"
+    if os.name == "nt":
+        roaming = os.environ.get("APPDATA")
+        return (Path(roaming) if roaming else home / "AppData" / "Roaming") / "Runicorn"
+    xdg = os.environ.get("XDG_CONFIG_HOME")
+    return (Path(xdg) if xdg else home / ".config") / "runicorn"
+
+
+def config_file() -> Path:
+    """`config.json` of the user; it need not exist."""
+    return user_config_dir() / "config.json"
+
+
+def storage_root(explicit: str | os.PathLike[str] | None = None) -> Path:
+    """The absolute storage root: argument, then `RUNICORN_DIR`, then `user_root_dir` of the config, then `./.runicorn`.
+
+    Empty values count as unset, `~` is expanded. Nothing is created.
+    """
+    chosen = os.fspath(explicit) if explicit else ""
+    chosen = chosen or os.environ.get("RUNICORN_DIR", "") or configured_root()
+    return Path(os.path.abspath(os.path.expanduser(chosen or INTERNAL)))
+
+
+def configured_root() -> str:
+    """`user_root_dir` of `config.json`, or an empty string."""
+    value = (read_json_object(config_file()) or {}).get("user_root_dir")
+    return value if isinstance(value, str) else ""
+
+
+def state_directory(root: Path, explicit: str | os.PathLike[str] | None = None) -> Path:
+    """Where read models live: `explicit`, else `RUNICORN_STATE_DIR`, else `<root>/.runicorn/state`. Nothing is created."""
+    chosen = os.fspath(explicit) if explicit else os.environ.get("RUNICORN_STATE_DIR", "")
+    return Path(os.path.abspath(os.path.expanduser(chosen))) if chosen else root / INTERNAL / "state"

@@ -1,0 +1,99 @@
+"""Errors that users see.
+
+    RunicornError              500
+    ├── BadInput               400   the request or argument is wrong; sending it again cannot help
+    │   └── InvalidName        400   a project, name, id or path segment that must not become a path
+    ├── Forbidden              403
+    ├── NotFound               404
+    │   └── RunNotFound
+    ├── Conflict               409   the thing exists already, or its state forbids the action
+    ├── TooLarge               413
+    └── Unavailable            503   a needed dependency (storage, database, tool) does not answer
+        ├── StorageUnavailable       the root or the state directory cannot be read or written
+        └── ReadModelBehind          the event is safe in the log, the answer is not ready yet
+
+The HTTP status belongs to the class, the JSON body to one function of the server. Texts say what went wrong and what to
+do; they carry no absolute paths, no secrets and no text of a library's exception.
+"""
+
+from __future__ import annotations
+
+
+class RunicornError(Exception):
+    """Base of the errors that users see."""
+
+    status = 500
+
+
+class BadInput(RunicornError):
+    """The input is wrong. `errors` lists every wrong field as `(field, message)` where there are several."""
+
+    status = 400
+
+    def __init__(self, detail: str, errors: list[tuple[str, str]] | None = None) -> None:
+        super().__init__(detail)
+        self.errors = errors or []
+
+
+class InvalidName(BadInput, ValueError):
+    """A name from outside that must not become a path segment; also a `ValueError` for SDK users."""
+
+
+class Forbidden(RunicornError):
+    """The caller may not do this."""
+
+    status = 403
+
+
+class NotFound(RunicornError):
+    """There is no such thing."""
+
+    status = 404
+
+
+class RunNotFound(NotFound):
+    """No run has this id, or it is in the recycle bin."""
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__(f"Run not found: {shown(run_id)}")
+
+
+class Conflict(RunicornError):
+    """The thing exists already, or its state forbids the action."""
+
+    status = 409
+
+
+class TooLarge(RunicornError):
+    """A body or upload beyond its limit."""
+
+    status = 413
+
+    def __init__(self, detail: str = "Request body too large") -> None:
+        super().__init__(detail)
+
+
+class Unavailable(RunicornError):
+    """A needed dependency does not answer; trying again later may help."""
+
+    status = 503
+
+
+class StorageUnavailable(Unavailable):
+    """The storage root or the state directory cannot be read or written."""
+
+    def __init__(self, detail: str = "Storage unavailable") -> None:
+        super().__init__(detail)
+
+
+class ReadModelBehind(Unavailable):
+    """A command's event is in the log, but the projector did not confirm it in time."""
+
+    def __init__(self) -> None:
+        super().__init__("The change is recorded, but the read model has not caught up yet. Try again in a moment.")
+
+
+def shown(text: str) -> str:
+    """`text` as an error may repeat it: at most 128 characters, no control characters, no lone surrogates."""
+    clean = "".join(c for c in text if c.isprintable())
+    return clean.encode("utf-8", "replace").decode()[:128]

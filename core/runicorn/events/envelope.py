@@ -1,0 +1,200 @@
+"""One event is one line of JSON: `{"ts": float seconds, "type": "run.finished", "data": {…}}`.
+
+Decoding has two steps: the envelope with `data` kept as raw bytes, then `data` by type. Unknown types are kept and
+passed on. Stored lines may hold what strict JSON forbids (bare NaN, 1e400, huge integers, lone surrogates, a BOM,
+invalid UTF-8): the fast decoder is tried first, then the tolerant reader of the contract, line by line.
+
+The codec is used in the training process, so this module imports nothing heavier than msgspec.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from itertools import accumulate
+from typing import Any, ClassVar, TypeVar, cast
+
+import msgspec
+
+from runicorn.files import parse_json
+
+
+class Event(msgspec.Struct, gc=False):
+    """The envelope of one event. `data` is the JSON text of the payload, decoded on demand."""
+
+    ts: float = math.nan
+    """Unix seconds on the writer's clock; NaN where the line has no usable one."""
+    type: str = ""
+    data: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class Payload(msgspec.Struct, frozen=True, kw_only=True):
+    """Base of the typed payloads: what `data` means for one event type.
+
+    Payloads grow by optional fields only; a field is never removed or retyped. Unknown fields are ignored.
+    """
+
+    event_type: ClassVar[str]
+    """The `type` on the wire, `noun.verb-in-past`."""
+
+
+P = TypeVar("P", bound=Payload)
+
+
+class InvalidPayload(ValueError):
+    """The event's `data` does not have the shape that its type promises."""
+
+
+class BadLine(msgspec.Struct, frozen=True):
+    """A complete line that is not an event: skipped, counted, and listed by `runicorn events verify`."""
+
+    offset: int
+    reason: str
+
+
+class Lines:
+    """Decoded lines of one piece of a stream, in file order.
+
+    `start` and `end` are byte offsets in the stream; `end` is behind the newline of the last complete line.
+    """
+
+    def __init__(self, data: bytes, start: int) -> None:
+        self.start = start
+        self.end = start + len(data)
+        self.bad: list[BadLine] = []
+        self.events: list[Event] = []
+        self._data = data
+        try:
+            self.events = _decode_lines(data)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            self.events = []
+        # The decoder separates values, not lines: only where each line begins an object do the two agree.
+        lines = data.count(b"\n")
+        begun = data.count(b"\n{") + data.startswith(b"{")
+        if not len(self.events) == begun == lines or not all(map(_is_plain, self.events)):
+            self._decode_line_by_line()
+
+    @cached_property
+    def offsets(self) -> Sequence[int]:
+        """Offset of each event, ascending: with the stream's name, the identity of the event."""
+        lengths = (len(line) + 1 for line in self._data.split(b"\n")[:-1])
+        return list(accumulate(lengths, initial=self.start))[:-1]
+
+    def _decode_line_by_line(self) -> None:
+        self.events = []
+        offsets: list[int] = []
+        position = self.start
+        for line in self._data.split(b"\n")[:-1]:
+            try:
+                event = decode_event(line)
+            except ValueError as error:
+                self.bad.append(BadLine(position, str(error)))
+            else:
+                if event is not None:
+                    self.events.append(event)
+                    offsets.append(position)
+            position += len(line) + 1
+        self.__dict__["offsets"] = offsets
+
+
+def decode_event(line: bytes) -> Event | None:
+    """The event in one line without its newline; None for a blank line; ValueError if it is not a JSON object."""
+    stripped = line.strip()
+    if not stripped:
+        return None
+    try:
+        event = _decode_event(stripped)
+        if _is_plain(event):
+            return event
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        pass
+    try:
+        value = parse_json(stripped)
+    except ValueError:
+        raise ValueError("not JSON") from None
+    if not isinstance(value, dict):
+        raise ValueError("not a JSON object")
+    fields = cast(dict[str, Any], value)
+    ts, kind = fields.get("ts"), fields.get("type")
+    usable = isinstance(ts, (int, float)) and not isinstance(ts, bool)
+    try:
+        seconds = float(ts) if usable else math.nan  # type: ignore[arg-type]
+    except OverflowError:
+        seconds = math.nan
+    return Event(
+        seconds if math.isfinite(seconds) else math.nan,
+        kind if isinstance(kind, str) else "",
+        msgspec.Raw(_dump(fields.get("data"))),
+    )
+
+
+def encode_event(ts: float, type: str, data: object) -> bytes:
+    """One line with its newline. Floats that JSON lacks are written bare (`NaN`), as 0.4.0 does.
+
+    TypeError or ValueError if `data` holds something that JSON cannot express.
+    """
+    if has_non_finite(data):
+        return b'{"ts":%s,"type":%s,"data":%s}\n' % (_encode(ts), _encode(type), _dump(data))
+    try:
+        return _encode(Event(ts, type, msgspec.Raw(_encode(data)))) + b"\n"
+    except (UnicodeEncodeError, OverflowError):  # lone surrogates; integers beyond 64 bits
+        return b'{"ts":%s,"type":%s,"data":%s}\n' % (_encode(ts), _encode(type), _dump(data))
+
+
+def decode_payload(event: Event, payload: type[P]) -> P:
+    """`event.data` as `payload`; InvalidPayload if it does not fit."""
+    decoder = _payload_decoders.get(payload)
+    if decoder is None:
+        decoder = _payload_decoders[payload] = msgspec.json.Decoder(payload)
+    try:
+        return cast(P, decoder.decode(event.data))
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        pass
+    try:
+        return msgspec.convert(decode_data(event), payload)
+    except (msgspec.ValidationError, ValueError) as error:
+        raise InvalidPayload(f"{event.type}: {error}") from None
+
+
+def decode_data(event: Event) -> Any:
+    """`event.data` as plain Python objects, tolerant of NaN and huge integers."""
+    try:
+        return _decode_any(event.data)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return parse_json(bytes(event.data))
+
+
+def has_non_finite(value: object) -> bool:
+    """Whether a float that JSON cannot express is in `value` (nested lists and dicts included)."""
+    if isinstance(value, float):
+        return value - value != 0.0
+    if isinstance(value, dict):
+        return any(has_non_finite(item) for item in cast(dict[object, object], value).values())
+    if isinstance(value, (list, tuple)):
+        return any(has_non_finite(item) for item in cast(Sequence[object], value))
+    return isinstance(value, msgspec.Struct) and any(has_non_finite(item) for item in _fields(value))
+
+
+def _fields(value: msgspec.Struct) -> Iterator[object]:
+    return (getattr(value, name) for name in value.__struct_fields__)
+
+
+def _is_plain(event: Event) -> bool:
+    # msgspec fills defaults for missing keys; such lines are legal, but their `ts` needs a second look.
+    return event.ts == event.ts
+
+
+def _dump(value: object) -> bytes:
+    plain = msgspec.to_builtins(value) if isinstance(value, msgspec.Struct) else value
+    text = json.dumps(plain, ensure_ascii=False, separators=(",", ":"))
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace").encode()
+
+
+_encode = msgspec.json.Encoder().encode
+_event_decoder = msgspec.json.Decoder(Event)
+_decode_event = _event_decoder.decode
+_decode_lines = _event_decoder.decode_lines
+_decode_any = msgspec.json.Decoder().decode
+_payload_decoders: dict[type[Payload], msgspec.json.Decoder[Any]] = {}

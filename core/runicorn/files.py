@@ -1,0 +1,145 @@
+"""Files shared with other programs: atomic replacement, tolerant reading, advisory locks.
+
+Light on purpose: the SDK imports this module in the training process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+_MAX_INT_DIGITS = 4300  # CPython's limit for int(str); longer literals become null
+
+
+def replace_file(path: Path | str, data: bytes, *, fsync: bool = False, mode: int = 0o644) -> None:
+    """Replace `path` by `data` atomically: temporary file in the same directory, then rename.
+
+    Readers see the old or the new content, never a part. With `fsync` the content survives a machine crash, too.
+    OSError as it comes; then the old file is untouched and no temporary file stays.
+    """
+    target = os.fspath(path)
+    temporary = f"{target}.{os.getpid()}.{os.urandom(4).hex()}.tmp"
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    try:
+        try:
+            view = memoryview(data)
+            while view:
+                view = view[os.write(descriptor, view) :]
+            if fsync:
+                os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        os.replace(temporary, target)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+    if fsync:
+        sync_directory(os.path.dirname(target) or ".")
+
+
+def sync_directory(path: Path | str) -> None:
+    """Make renames and new names in a directory survive a machine crash."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_json(path: Path | str, value: object, *, fsync: bool = False, mode: int = 0o644) -> None:
+    """Replace `path` by `value` as 0.4.0 writes JSON: 2-space indent, unescaped non-ASCII, bare NaN."""
+    text = json.dumps(value, ensure_ascii=False, indent=2)
+    replace_file(path, text.encode("utf-8", "replace"), fsync=fsync, mode=mode)
+
+
+def parse_json(data: bytes) -> Any:
+    """Parse JSON as the contract reads stored files: BOM, invalid UTF-8, bare NaN and huge integers are accepted.
+
+    Integers longer than 4300 digits become None. ValueError if it is not JSON; RecursionError never.
+    """
+    text = data.decode("utf-8", "ignore").lstrip("\ufeff")
+    try:
+        return json.loads(text, parse_int=_parse_int)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def _parse_int(digits: str) -> int | None:
+    return int(digits) if len(digits) < _MAX_INT_DIGITS else None
+
+
+def read_json_object(path: Path | str) -> dict[str, Any] | None:
+    """The JSON object in a file; None if the file is missing, unreadable, empty, not JSON or not an object."""
+    try:
+        with open(path, "rb") as file:
+            value = parse_json(file.read())
+    except (OSError, ValueError):
+        return None
+    return cast(dict[str, Any], value) if isinstance(value, dict) else None
+
+
+class LockTimeout(TimeoutError):
+    """Another process held an advisory lock for too long."""
+
+
+@contextlib.contextmanager
+def file_lock(path: Path | str, *, timeout_s: float | None = None) -> Iterator[None]:
+    """Hold the advisory lock on the file `path` (created if missing, never removed), as the `filelock` package does.
+
+    Shared with 0.4.0 and with other processes; on Windows `msvcrt.locking`, elsewhere `flock`. LockTimeout after
+    `timeout_s` seconds (None: wait for ever), OSError if the file cannot be opened.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        lock_descriptor(descriptor, timeout_s=timeout_s)
+        yield
+    finally:
+        os.close(descriptor)  # closing the only descriptor of this open file releases the lock
+
+
+def lock_descriptor(descriptor: int, *, timeout_s: float | None = None) -> None:
+    """Take the lock of an open lock file; see `file_lock`. Released by `unlock_descriptor` or by closing."""
+    if fcntl is not None and timeout_s is None:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        return
+    deadline = None if timeout_s is None else time.monotonic() + timeout_s
+    while not _try_lock(descriptor):
+        if deadline is not None and time.monotonic() >= deadline:
+            raise LockTimeout("the file is locked by another process")
+        time.sleep(0.01)
+
+
+def unlock_descriptor(descriptor: int) -> None:
+    """Release what `lock_descriptor` took."""
+    if fcntl is not None:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+    else:
+        import msvcrt
+
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        msvcrt.locking(descriptor, msvcrt.LK_UNLCK, 1)  # type: ignore[attr-defined]
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        if fcntl is not None:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        else:
+            import msvcrt
+
+            os.lseek(descriptor, 0, os.SEEK_SET)
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+    except (BlockingIOError, PermissionError):
+        return False
+    return True

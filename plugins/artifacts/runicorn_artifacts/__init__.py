@@ -1,0 +1,1 @@
+"""Runicorn's `artifacts` plugin."""
