@@ -46,6 +46,6 @@ def configured_root() -> str:
 
 
 def state_directory(root: Path, explicit: str | os.PathLike[str] | None = None) -> Path:
-    """Where read models live: `explicit`, else `RUNICORN_STATE_DIR`, else `<root>/.runicorn/state`. Nothing is created."""
+    """Where read models live: `explicit`, `RUNICORN_STATE_DIR`, or `<root>/.runicorn/state`. Nothing is created."""
     chosen = os.fspath(explicit) if explicit else os.environ.get("RUNICORN_STATE_DIR", "")
     return Path(os.path.abspath(os.path.expanduser(chosen))) if chosen else root / INTERNAL / "state"

@@ -9,7 +9,7 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any, cast
 
@@ -94,7 +94,7 @@ class LockTimeout(TimeoutError):
 
 
 @contextlib.contextmanager
-def file_lock(path: Path | str, *, timeout_s: float | None = None) -> Iterator[None]:
+def file_lock(path: Path | str, *, timeout_s: float | None = None) -> Generator[None]:
     """Hold the advisory lock on the file `path` (created if missing, never removed), as the `filelock` package does.
 
     Shared with 0.4.0 and with other processes; on Windows `msvcrt.locking`, elsewhere `flock`. LockTimeout after

@@ -22,7 +22,7 @@ _FORBIDDEN = re.compile(r"[/\\\x00-\x1f\x7f-\x9f\ud800-\udfff]|\.\.")
 
 
 def is_segment(value: str) -> bool:
-    """Whether `value` may become one path segment: no separators, control characters, `..`, leading dot; not too long."""
+    """Whether `value` may become one path segment: no separator, control character, `..`, leading dot; not too long."""
     return (
         0 < len(value) <= _MAX_CHARACTERS
         and not value.isspace()

@@ -1,7 +1,7 @@
 """Appending to a stream that is one JSONL file.
 
 One writer at a time holds the advisory lock of `<file>.lock` (shared with 0.4.0); each batch is one `write(2)` on a
-descriptor opened with `O_APPEND`. A torn last line, left by a crash or a full disk, is ended before anything follows it.
+descriptor opened with `O_APPEND`. A torn last line, left by a crash or a full disk, is ended before more is appended.
 """
 
 from __future__ import annotations
