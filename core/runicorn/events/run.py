@@ -13,7 +13,7 @@ METRICS = "metrics"
 """Type of the events that carry metric values. `data` is the user's keys, `global_step`, `time`, `stage`: no struct."""
 
 
-class ImageLogged(Payload):
+class ImageLogged(Payload, frozen=True, kw_only=True):
     """An image file was added to the run; `path` is relative to the run directory."""
 
     event_type: ClassVar[str] = "image"
@@ -23,7 +23,7 @@ class ImageLogged(Payload):
     caption: str | None = None
 
 
-class RunCreated(Payload):
+class RunCreated(Payload, frozen=True, kw_only=True):
     """`init` was called, for a new run or again for an existing id. The run is `running` from here on.
 
     The fields are those of `meta.json` (contract: runs §1), without the absolute directory.
@@ -44,14 +44,14 @@ class RunCreated(Payload):
     pid_ns: int | None = None
 
 
-class RunSummarized(Payload):
+class RunSummarized(Payload, frozen=True, kw_only=True):
     """Keys of the run's summary were set; `update` is merged shallowly into what was there."""
 
     event_type: ClassVar[str] = "run.summarized"
     update: dict[str, Any]
 
 
-class RunFinished(Payload):
+class RunFinished(Payload, frozen=True, kw_only=True):
     """The training process ended the run itself; a killed process leaves no such event."""
 
     event_type: ClassVar[str] = "run.finished"
