@@ -54,6 +54,9 @@ class BadLine(msgspec.Struct, frozen=True):
     reason: str
 
 
+_HEAD_BYTES = 64  # an event begins with its time in microseconds: enough to tell two streams apart
+
+
 class Lines:
     """Decoded lines of one piece of a stream, in file order.
 
@@ -75,6 +78,11 @@ class Lines:
         begun = data.count(b"\n{") + data.startswith(b"{")
         if not len(self.events) == begun == lines or not all(map(_is_plain, self.events)):
             self._decode_line_by_line()
+
+    @property
+    def head(self) -> bytes:
+        """The first bytes, at most 64: where `start` is 0 they identify the content of the stream."""
+        return self._data[:_HEAD_BYTES]
 
     @cached_property
     def offsets(self) -> Sequence[int]:

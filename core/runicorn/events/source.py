@@ -1,0 +1,36 @@
+"""Sources: readers that turn files which are not event streams into events.
+
+The projector looks at every run directory from time to time, and at running ones at once. When one of a source's files
+changed, appeared or went, the source is asked what is true now, and compares that with its plugin's read model. What the
+read model does not say yet is appended to the store stream, so that replay and time travel see it, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import apsw
+
+from runicorn.events.discovery import RunDirectory
+from runicorn.events.envelope import Payload
+
+
+class Source(Protocol):
+    """Observes some files of run directories."""
+
+    name: str
+    """Unique over all plugins."""
+    files: frozenset[str]
+    """Names of the files in a run directory that it reads. It is asked again only after one of them changed."""
+
+    def observe(self, root: Path, run: RunDirectory, model: apsw.Connection) -> Sequence[tuple[float, Payload]]:
+        """What the run directory says and the read model does not, with the times at which it became true.
+
+        Called in the projector process, after the run's own stream was applied; once for a new directory, after each
+        change, and once after the directory is gone. `model` is the read model of the source's own plugin; do not write
+        to it. Return nothing for what the read model already says, or for a file older than what the read model says:
+        otherwise the same events would be appended again and again.
+        """
+        ...

@@ -1,0 +1,105 @@
+"""The store stream: commands on runs, and what was observed in files that are not event streams.
+
+Server, CLI and projector may all append; an OS file lock makes them one writer at a time. Every append is fsynced before
+it returns: a command survives a machine crash. Segments hold at most 64 MiB and are named `00000001.jsonl`, ….
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from runicorn.config import INTERNAL
+from runicorn.errors import StorageUnavailable
+from runicorn.events.append import StreamWriter
+from runicorn.events.envelope import Payload, decode_event, encode_event
+from runicorn.events.log import FileLog, Stream, segments
+from runicorn.files import file_lock, sync_directory
+
+_SEGMENT_BYTES = 64 << 20  # a reader that fell behind opens at most one of these; larger only slows `events verify`
+_TICK = 1e-6
+_TAIL_BYTES = 1 << 16
+
+
+class StoreStream:
+    """Appends to the store stream of a root.
+
+    Times never go back within the stream, whatever the clock does: a later command always has the greater `ts`.
+    """
+
+    def __init__(self, log: FileLog) -> None:
+        writable = os.access(log.root, os.W_OK) and not _is_read_only(log.root / INTERNAL)
+        self._directory = log.root / INTERNAL / "log" if writable else log.state_dir / "log"
+        self._prefix = f"{INTERNAL}/log/" if writable else "@state/log/"
+        self._mutex = threading.Lock()
+        self._writer: tuple[Path, StreamWriter] | None = None
+        self._last: tuple[Path, int, float] | None = None
+
+    def append(self, *payloads: Payload, ts: float | None = None) -> tuple[Stream, int]:
+        """Append events that belong together with one write and fsync; the stream and the offset behind them.
+
+        `ts` is when they became true (default: now); commands leave it out. StorageUnavailable if nothing was written.
+        """
+        return self.append_at([(ts, payload) for payload in payloads])
+
+    def append_at(self, events: Sequence[tuple[float | None, Payload]]) -> tuple[Stream, int]:
+        """Like `append`, with a time for each event; None is the time of the append."""
+        try:
+            with self._mutex:
+                self._directory.mkdir(parents=True, exist_ok=True)
+                with file_lock(self._directory / "lock"):
+                    path, writer, created = self._open_segment()
+                    now = max(time.time(), self._last_time(path) + _TICK)
+                    lines = b"".join(
+                        encode_event(now if ts is None else ts, payload.event_type, payload) for ts, payload in events
+                    )
+                    start = writer.append(lines)
+                    writer.sync()
+                    self._last = (path, start + len(lines), max(now, *(ts or 0.0 for ts, _ in events)))
+                    if created:
+                        sync_directory(self._directory)
+        except OSError as error:
+            raise StorageUnavailable from error
+        return Stream("store", self._prefix + path.stem), start + len(lines)
+
+    def _open_segment(self) -> tuple[Path, StreamWriter, bool]:
+        existing = segments(self._directory)
+        path = existing[-1] if existing else self._directory / "00000001.jsonl"
+        if existing and path.stat().st_size >= _SEGMENT_BYTES:
+            path = self._directory / f"{int(path.stem) + 1:08d}.jsonl"
+        if self._writer is None or self._writer[0] != path:
+            if self._writer is not None:
+                self._writer[1].close()
+            self._writer = (path, StreamWriter(path))
+        return path, self._writer[1], not path.exists()
+
+    def _last_time(self, path: Path) -> float:
+        if self._last is not None and self._last[0] == path and path.stat().st_size == self._last[1]:
+            return self._last[2]
+        return _last_time(path)
+
+
+def _last_time(path: Path) -> float:
+    """The greatest time near the end of a segment; 0 if it is new. Observed events may carry older times than commands."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - _TAIL_BYTES))
+            lines = file.read().split(b"\n")
+    except FileNotFoundError:
+        return 0.0
+    latest = 0.0
+    for line in lines[1:] if len(lines) > 2 else lines:
+        try:
+            event = decode_event(line)
+        except ValueError:
+            continue
+        if event is not None and event.ts > latest:
+            latest = event.ts
+    return latest
+
+
+def _is_read_only(directory: Path) -> bool:
+    return directory.exists() and not os.access(directory, os.W_OK)

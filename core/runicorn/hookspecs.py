@@ -1,0 +1,120 @@
+"""The hooks by which a plugin takes part. A plugin is a module (or object) with some of these functions.
+
+Register it under the entry-point group `runicorn.plugins`; its name there is the plugin's name. Mark implementations
+with `runicorn.plugin.hookimpl`. Hooks are called separately for every plugin: an exception disables that plugin only,
+with one line in the log, and `runicorn plugins` and `/api/health` show it.
+
+Which process calls what: `serve` loads plugins in the API workers (routes, rate limits, lifespan, health) and in the
+projector process (event types, projections, sources, reactions); the command line asks for commands. Keep imports of
+heavy libraries inside the functions that need them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pluggy
+
+if TYPE_CHECKING:
+    import click
+    from litestar.types import ControllerRouterHandler
+
+    from runicorn.events.envelope import Payload
+    from runicorn.events.source import Source
+    from runicorn.projection.base import Projection
+    from runicorn.projection.reactions import CommittedEvent
+    from runicorn.server.health import Health
+    from runicorn.store import Store
+
+hookspec = pluggy.HookspecMarker("runicorn")
+hookimpl = pluggy.HookimplMarker("runicorn")
+
+
+@hookspec
+def runicorn_event_types() -> Sequence[type[Payload]]:  # type: ignore[empty-body]
+    """Contribute event types: payload classes with an `event_type` such as `alert.raised`.
+
+    Called once per process at start. A type that another plugin contributes already is an error at start that names
+    both. Contributing a type documents it (`runicorn plugins`, `runicorn events show`) and lets `events verify` check
+    its payloads; events of other types are kept and passed on all the same. Added in 0.5.
+    """
+
+
+@hookspec
+def runicorn_projections() -> Sequence[Projection]:  # type: ignore[empty-body]
+    """Contribute projections: read models of this plugin, in a SQLite file of its own.
+
+    Called once in the projector process and once in each API worker (which only needs names, versions and schemas to
+    find the file). Names are unique within the plugin. Raise `version` whenever the schema or the meaning of a table
+    changes: the tables are then built again from the log, while the old ones still serve. An exception in `apply` stops
+    this plugin's read model at its checkpoint; other plugins go on. Added in 0.5.
+    """
+
+
+@hookspec
+def runicorn_sources(root: Path) -> Sequence[Source]:  # type: ignore[empty-body]
+    """Contribute sources: readers that turn files which are not event streams into events.
+
+    Called once in the projector process, before any stream is read; `root` may be read-only. Names are unique over all
+    plugins. An exception disables this plugin. Added in 0.5.
+    """
+
+
+@hookspec
+def runicorn_routes() -> Sequence[ControllerRouterHandler]:  # type: ignore[empty-body]
+    """Contribute HTTP and WebSocket routes: Litestar route handlers, controllers or routers with full paths.
+
+    Called once per API worker, before the application is built. Handlers may take the parameter `store: Store`. Raise
+    the classes of `runicorn.errors` for errors that users see. A path and method that another plugin has already
+    (parameter names do not count) is an error at start that names both. Added in 0.5.
+    """
+
+
+@hookspec
+def runicorn_rate_limits() -> Mapping[str, int]:  # type: ignore[empty-body]
+    """Contribute rate limits: requests per 60 s and client, by `METHOD /api/path/{parameter}`.
+
+    Called once per API worker. Routes without an entry have 60. A user's `rate_limits.json` beats these. Added in 0.5.
+    """
+
+
+@hookspec
+def runicorn_commands() -> Sequence[click.Command]:  # type: ignore[empty-body]
+    """Contribute commands to `runicorn`; a `click.Group` adds sub-commands.
+
+    Called once at the start of the command line, so keep imports light. A name that exists already is an error that
+    names both plugins. Added in 0.5.
+    """
+
+
+@hookspec
+def runicorn_lifespan(store: Store) -> AbstractAsyncContextManager[None]:  # type: ignore[empty-body]
+    """Run something as long as an API worker serves a root: return an async context manager.
+
+    Entered after the store is open and before the first request; left before the store is closed, at most 2 s before the
+    process ends. An exception on entering disables the plugin. `store.is_leader` is true in exactly one worker: do
+    periodic work there. Added in 0.5.
+    """
+
+
+@hookspec
+def runicorn_health(store: Store) -> Health:  # type: ignore[empty-body]
+    """Report the state of this plugin for `/api/health`.
+
+    Called on the event loop for every health request, so answer from memory, without files, network or locks. An
+    exception is reported as status `error`. Plugins without this hook are `ok` while they are enabled. Added in 0.5.
+    """
+
+
+@hookspec
+def runicorn_on_events(events: Sequence[CommittedEvent]) -> None:
+    """React to events after they were committed to the read models: alerts, webhooks, external indexers.
+
+    Called in the projector process on a thread of this plugin, in the order of each stream, at most 500 at a time. The
+    plugin has a durable cursor per stream that moves after the call returned: events are delivered at least once, and
+    after an exception the same events are delivered again, later each time. A plugin that is new to a state directory
+    starts with what is appended from then on. Added in 0.5.
+    """

@@ -1,0 +1,202 @@
+"""The plugin host: finds plugins by entry point, loads the selected ones, and keeps a broken one from hurting others."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import logging
+import os
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Literal, TypeVar, cast
+
+import msgspec
+import pluggy
+
+from runicorn import hookspecs
+from runicorn.errors import RunicornError
+from runicorn.files import read_json_object
+
+logger = logging.getLogger("runicorn.plugins")
+
+GROUP = "runicorn.plugins"
+BUILT_IN = frozenset({"runs", "artifacts", "remote", "query", "system"})
+HOOKS = tuple(name for name in vars(hookspecs) if name.startswith("runicorn_"))
+
+T = TypeVar("T")
+State = Literal["enabled", "disabled", "failed"]
+
+
+class PluginCollision(RunicornError):
+    """Two plugins contribute the same thing; the text names both."""
+
+
+class PluginFailed(RunicornError):
+    """A built-in plugin that was explicitly selected cannot be loaded."""
+
+
+class Plugin(msgspec.Struct):
+    """One discovered plugin. `error` says why it is `failed`, or why it is `disabled`."""
+
+    name: str
+    version: str
+    distribution: str
+    state: State
+    error: str | None = None
+    module: Any = None
+
+    @property
+    def hooks(self) -> list[str]:
+        """Names of the hooks that it implements, without the prefix."""
+        return [name.removeprefix("runicorn_") for name in HOOKS if callable(getattr(self.module, name, None))]
+
+
+class Selection(msgspec.Struct, frozen=True):
+    """Which plugins to load. `only` None means all."""
+
+    only: frozenset[str] | None = None
+    without: frozenset[str] = frozenset()
+
+    @classmethod
+    def resolve(cls, only: str | None = None, without: Sequence[str] = ()) -> Selection:
+        """From the command line, else `RUNICORN_PLUGINS` / `RUNICORN_WITHOUT`, else `plugins` / `without` of the config.
+
+        Names are separated by commas; an empty value counts as unset.
+        """
+        from runicorn.config import config_file
+
+        config = read_json_object(config_file()) or {}
+        chosen = _names(only) or _names(os.environ.get("RUNICORN_PLUGINS")) or _names(config.get("plugins"))
+        excluded = (
+            _names(",".join(without)) or _names(os.environ.get("RUNICORN_WITHOUT")) or _names(config.get("without"))
+        )
+        return cls(chosen or None, excluded)
+
+    def arguments(self) -> list[str]:
+        """The command-line arguments that give this selection to another process."""
+        only = [] if self.only is None else ["--plugins", ",".join(sorted(self.only))]
+        return only + (["--without", ",".join(sorted(self.without))] if self.without else [])
+
+
+class PluginHost:
+    """The loaded plugins. Iterate over it for those that are enabled, in order of their names, built-in ones first."""
+
+    def __init__(self, plugins: Sequence[Plugin] = ()) -> None:
+        self.plugins = sorted(plugins, key=lambda plugin: (plugin.name not in BUILT_IN, plugin.name))
+        self._manager = pluggy.PluginManager("runicorn")
+        self._manager.add_hookspecs(hookspecs)
+        for plugin in self.plugins:
+            if plugin.state == "enabled":
+                self._register(plugin)
+
+    @classmethod
+    def load(cls, selection: Selection | None = None) -> PluginHost:
+        """Discover and import the plugins of this environment.
+
+        PluginFailed if a name is selected that does not exist, or a built-in plugin that was selected by name fails.
+        """
+        selection = selection or Selection()
+        entries = {entry.name: entry for entry in importlib.metadata.entry_points(group=GROUP)}
+        unknown = sorted(((selection.only or frozenset()) | selection.without) - set(entries))
+        if unknown:
+            raise PluginFailed(f"No such plugin: {', '.join(unknown)}. `runicorn plugins` lists what is installed.")
+        host = cls([_import(entry, selection) for entry in entries.values()])
+        for plugin in host.plugins:
+            if plugin.state == "failed" and plugin.name in BUILT_IN and plugin.name in (selection.only or ()):
+                raise PluginFailed(f"The plugin {plugin.name} was selected, but cannot be loaded: {plugin.error}")
+        return host
+
+    def __iter__(self) -> Iterator[Plugin]:
+        return (plugin for plugin in self.plugins if plugin.state == "enabled")
+
+    def get(self, name: str) -> Plugin | None:
+        """The enabled plugin of that name."""
+        return next((plugin for plugin in self if plugin.name == name), None)
+
+    def call(self, plugin: Plugin, hook: str, **arguments: object) -> Any:
+        """Call one hook of one plugin; None if it does not implement it. Exceptions as they come."""
+        caller = self._manager.subset_hook_caller(
+            f"runicorn_{hook}",
+            [other.module for other in self.plugins if other is not plugin and other.module is not None],
+        )
+        results = cast(list[Any], caller(**arguments))
+        return results[0] if results else None
+
+    def collect(self, hook: str, **arguments: object) -> list[tuple[Plugin, Any]]:
+        """Call a hook of every enabled plugin; a plugin that raises is disabled. What they returned, None left out."""
+        collected: list[tuple[Plugin, Any]] = []
+        for plugin in list(self):
+            try:
+                result = self.call(plugin, hook, **arguments)
+                if result is not None:
+                    collected.append((plugin, list(result) if hook in _LISTS else result))
+            except Exception as error:  # a stranger's code: whatever it raises concerns this plugin alone
+                self.fail(plugin, f"{hook}: {_describe(error)}", error)
+        return collected
+
+    def unique(self, hook: str, key: Callable[[Any], str], what: str, **arguments: object) -> list[tuple[Plugin, Any]]:
+        """Like `collect`, one pair for each contribution; PluginCollision if two plugins contribute the same key."""
+        owners: dict[str, str] = {}
+        contributions: list[tuple[Plugin, Any]] = []
+        for plugin, items in self.collect(hook, **arguments):
+            for item in items:
+                claim(owners, key(item), plugin.name, what)
+                contributions.append((plugin, item))
+        return contributions
+
+    def fail(self, plugin: Plugin, reason: str, error: BaseException | None = None) -> None:
+        """Disable a plugin that misbehaved, with one clear line."""
+        plugin.state, plugin.error = "failed", reason
+        logger.error("plugin %s is disabled: %s", plugin.name, reason)
+        logger.debug("plugin %s", plugin.name, exc_info=error)
+
+    def _register(self, plugin: Plugin) -> None:
+        try:
+            self._manager.register(plugin.module, plugin.name)
+            self._manager.check_pending()
+        except (pluggy.PluginValidationError, ValueError) as error:
+            self._manager.unregister(plugin.module)
+            self.fail(plugin, _describe(error), error)
+
+
+def claim(owners: dict[str, str], key: str, plugin: str, what: str) -> None:
+    """Note that `plugin` contributes `key`; PluginCollision if another one (or itself) did so before."""
+    owner = owners.setdefault(key, plugin)
+    if owner != plugin:
+        raise PluginCollision(
+            f"The plugins {owner} and {plugin} both contribute the {what} {key}. Leave one of them out: --without {plugin}"
+        )
+
+
+_LISTS = frozenset({"event_types", "projections", "sources", "routes", "commands"})
+
+
+def _import(entry: importlib.metadata.EntryPoint, selection: Selection) -> Plugin:
+    distribution = entry.dist
+    plugin = Plugin(
+        name=entry.name,
+        version=distribution.version if distribution else "unknown",
+        distribution=distribution.name if distribution else "unknown",
+        state="enabled",
+    )
+    if (selection.only is not None and entry.name not in selection.only) or entry.name in selection.without:
+        plugin.state, plugin.error = "disabled", "not selected"
+        return plugin
+    try:
+        plugin.module = entry.load()
+    except (Exception, SystemExit) as error:  # a stranger's code: whatever it raises concerns this plugin alone
+        plugin.state, plugin.error = "failed", f"import: {_describe(error)}"
+        logger.error("plugin %s is disabled: %s", plugin.name, plugin.error)
+        logger.debug("plugin %s", plugin.name, exc_info=True)
+    return plugin
+
+
+def _describe(error: BaseException) -> str:
+    text = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
+
+
+def _names(value: object) -> frozenset[str]:
+    if isinstance(value, list):
+        value = ",".join(str(item) for item in cast(list[object], value))
+    return (
+        frozenset(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else frozenset()
+    )

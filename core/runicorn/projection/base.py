@@ -1,0 +1,112 @@
+"""What a projection is: a named, versioned, pure function of events into tables.
+
+Pure means: no clock, no randomness, no network, no file reads. Every table is either *owned* (has a `stream_id`, written
+only from that stream's events, removed by `forget`) or *merged* (a pure function of the owned rows of one entity,
+computed again when they change). Then any interleaving of streams ends in the same rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Protocol, TypeVar, runtime_checkable
+
+import apsw
+
+from runicorn.events.envelope import Event, InvalidPayload, Lines, Payload, decode_payload
+from runicorn.events.log import Stream, StreamKind
+
+P = TypeVar("P", bound=Payload)
+
+
+class Batch:
+    """Consecutive events of one stream, in order. `stream_id` is the stream's key in this SQLite file."""
+
+    def __init__(self, stream: Stream, stream_id: int, lines: Lines) -> None:
+        self.stream = stream
+        self.stream_id = stream_id
+        self.start = lines.start
+        self.end = lines.end
+        self.events: Sequence[Event] = lines.events
+        self._lines = lines
+
+    @property
+    def offsets(self) -> Sequence[int]:
+        """Offset of each event of `events`."""
+        return self._lines.offsets
+
+    def payloads(self, *types: type[P]) -> Iterator[tuple[Event, P]]:
+        """The events of the given types with their decoded payloads; an invalid payload is passed over."""
+        by_name = {payload.event_type: payload for payload in types}
+        for event in self.events:
+            payload = by_name.get(event.type)
+            if payload is not None:
+                try:
+                    yield event, decode_payload(event, payload)
+                except InvalidPayload:
+                    continue
+
+
+class Tables:
+    """The SQLite file of a plugin, as a projection sees it: inside a transaction that the framework commits."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self.connection = connection
+        self._touched: dict[str, int] = {}
+
+    def execute(self, sql: str, parameters: Sequence[apsw.SQLiteValue] = ()) -> apsw.Cursor:
+        """Run one statement; iterate over the cursor for rows."""
+        return self.connection.execute(sql, parameters)
+
+    def executemany(self, sql: str, rows: Iterable[Sequence[apsw.SQLiteValue]]) -> None:
+        """Run one statement for each row of parameters."""
+        self.connection.executemany(sql, rows)
+
+    def touch(self, counter: str) -> int:
+        """Say that rows behind `counter` change in this transaction; its new value, the same until the commit.
+
+        Readers build ETags from counters, and find what is new by `WHERE changed > ?`.
+        """
+        value = self._touched.get(counter)
+        if value is None:
+            row = self.execute(
+                "INSERT INTO counter(name, value) VALUES (?, 1) ON CONFLICT(name) DO UPDATE SET value = value + 1"
+                " RETURNING value",
+                (counter,),
+            ).fetchall()[0]
+            value = self._touched[counter] = int(row[0])
+        return value
+
+    def end_transaction(self) -> dict[str, int]:
+        """For the framework: the counters that moved since the last call."""
+        touched, self._touched = self._touched, {}
+        return touched
+
+
+class Projection(Protocol):
+    """One read model: tables that answer a question, and how events change them."""
+
+    name: str
+    """Names the question it answers, such as `run_list`. Unique in its plugin."""
+    version: int
+    """Raised when schema or meaning change: the tables are then built again beside the old ones."""
+    schema: str
+    """`CREATE` statements for its tables and indexes."""
+    streams: frozenset[StreamKind]
+    """The kinds of streams that it is given."""
+
+    def apply(self, batch: Batch, tables: Tables) -> None:
+        """Change the tables by a batch. Each event is applied exactly once, in the order of its stream."""
+        ...
+
+    def forget(self, stream_id: int, tables: Tables) -> None:
+        """Undo all that the stream contributed. Called before a replaced stream is read again from 0, and when one is gone."""
+        ...
+
+
+@runtime_checkable
+class KnowsActiveStreams(Protocol):
+    """A projection that can tell which streams are expected to grow: those are watched instead of swept."""
+
+    def active_streams(self, tables: Tables) -> Iterable[str]:
+        """Names of streams that somebody is writing."""
+        ...

@@ -1,0 +1,69 @@
+"""Bringing read models level with one stream: read each event once, give it to every model that lacks it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from runicorn.events.log import READ_BYTES, FileLog, Position, Stream, StreamReplaced
+from runicorn.projection.model import ReadModel
+
+logger = logging.getLogger("runicorn.projection")
+
+
+def catch_up(log: FileLog, models: Sequence[ReadModel], stream: Stream, *, limit: int = READ_BYTES) -> bool:
+    """Apply one read of about `limit` bytes of `stream` to the models that lack it; whether more is left to apply.
+
+    A stream that is gone, truncated or replaced is forgotten, and what is there now is applied from 0. Committed when
+    this returns, unless the caller holds transactions of the models open.
+    """
+    position = log.position(stream)
+    if position is None:
+        for model in models:
+            model.forget(stream)
+        return False
+    behind = [model for model in models if not _is_at(model, stream, position)]
+    if not behind:
+        return False
+    for model in behind:
+        known = model.checkpoint(stream)
+        if known is not None and known.offset and (known.inode != position.inode or known.offset > position.size):
+            _start_over(model, stream)
+    # Usually all stand at the same offset, and one read serves all; a model that is new lags behind.
+    start = min(_offset(model, stream) for model in behind)
+    same = [model for model in behind if _offset(model, stream) == start]
+    known = same[0].checkpoint(stream)
+    try:
+        lines = log.read(stream, after=start, head=known.head if known else b"", limit=limit)
+    except StreamReplaced:
+        for model in same:
+            _start_over(model, stream)
+        return True
+    except FileNotFoundError:
+        return True
+    except OSError as error:
+        logger.warning("stream %s cannot be read: %s", stream.name, error.strerror)
+        return False
+    if lines.bad:
+        logger.warning("stream %s: %d lines are not events; see `runicorn events verify`", stream.name, len(lines.bad))
+    if start < lines.end < position.size:
+        position = Position(lines.end, position.inode)  # more is left: this is not yet the stream's position
+    for model in same:
+        model.apply(stream, lines, position, lines.head if start == 0 else b"")
+    now = log.position(stream)
+    return now is None or any(not _is_at(model, stream, now) for model in behind)
+
+
+def _start_over(model: ReadModel, stream: Stream) -> None:
+    logger.info("stream %s was truncated or replaced: applying it again from its start", stream.name)
+    model.forget(stream)
+
+
+def _is_at(model: ReadModel, stream: Stream, position: Position) -> bool:
+    known = model.checkpoint(stream)
+    return known is not None and known.is_at(position)
+
+
+def _offset(model: ReadModel, stream: Stream) -> int:
+    known = model.checkpoint(stream)
+    return 0 if known is None else known.offset

@@ -1,0 +1,126 @@
+"""The reading side of a read model: connections that never block the projector and are never blocked by it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Concatenate, ParamSpec, TypeVar
+
+import apsw
+
+from runicorn.errors import StorageUnavailable
+from runicorn.events.log import Position, Stream
+from runicorn.projection.base import Projection
+from runicorn.projection.model import Checkpoint, fingerprint, newest
+
+A = ParamSpec("A")
+R = TypeVar("R")
+
+_THREADS = 4
+
+
+class ModelReader:
+    """Reads the current file of one plugin's read model.
+
+    `query` runs on the calling thread and is for point reads and lists of at most about 50 rows; `run` is for everything
+    that takes longer than about a millisecond and uses a thread with a connection of its own.
+    """
+
+    def __init__(self, state_dir: Path, plugin: str, projections: list[Projection]) -> None:
+        self._state_dir = state_dir
+        self._plugin = plugin
+        self._fingerprint = fingerprint(projections)
+        self._connection: apsw.Connection | None = None
+        self._path: Path | None = None
+        self._build = ""
+        self._idle: list[tuple[Path, apsw.Connection]] = []
+        self._mutex = threading.Lock()
+        self._slots = asyncio.Semaphore(_THREADS)
+
+    def query(self, function: Callable[Concatenate[apsw.Connection, A], R], *args: A.args, **kwargs: A.kwargs) -> R:
+        """`function(connection, …)` now, on this thread. StorageUnavailable if there is no read model yet."""
+        try:
+            return function(self._main(), *args, **kwargs)
+        except apsw.Error as error:
+            self.reopen()
+            raise StorageUnavailable from error
+
+    async def run(self, function: Callable[Concatenate[apsw.Connection, A], R], *args: A.args, **kwargs: A.kwargs) -> R:
+        """`function(connection, …)` in a thread; at most four at a time per read model."""
+        async with self._slots:
+            return await asyncio.to_thread(self._run_with_own, function, *args, **kwargs)
+
+    def counter(self, name: str) -> tuple[str, int]:
+        """`(build, value)`: together they change exactly when rows behind the counter change."""
+        rows = self.query(_counter, name)
+        return self._build, rows
+
+    def checkpoint(self, stream: Stream) -> Checkpoint | None:
+        """How far a stream has been applied; None if it is unknown."""
+        return self.query(_checkpoint, stream.name)
+
+    def is_level(self, stream: Stream, position: Position | None) -> bool:
+        """Whether the read model has all that the stream held at `position` (None: no such stream)."""
+        known = self.checkpoint(stream)
+        return (known is None) if position is None else (known is not None and known.is_at(position))
+
+    def reopen(self) -> None:
+        """Forget all connections: the next query opens the newest file."""
+        with self._mutex:
+            connections = [connection for _, connection in self._idle]
+            self._idle.clear()
+        if self._connection is not None:
+            connections.append(self._connection)
+        self._connection = self._path = None
+        for connection in connections:
+            connection.close()
+
+    def _main(self) -> apsw.Connection:
+        if self._connection is None:
+            self._path, self._connection = self._open()
+            row = self._connection.execute("SELECT value FROM meta WHERE key = 'build'").fetchall()
+            self._build = str(row[0][0]) if row else ""
+        return self._connection
+
+    def _run_with_own(
+        self, function: Callable[Concatenate[apsw.Connection, A], R], *args: A.args, **kwargs: A.kwargs
+    ) -> R:
+        with self._mutex:
+            path, connection = self._idle.pop() if self._idle else (None, None)
+        try:
+            if path is None or connection is None:
+                path, connection = self._open()
+            result = function(connection, *args, **kwargs)
+        except apsw.Error as error:
+            raise StorageUnavailable from error
+        with self._mutex:
+            if path == self._path or self._path is None:
+                self._idle.append((path, connection))
+                return result
+        connection.close()
+        return result
+
+    def _open(self) -> tuple[Path, apsw.Connection]:
+        path = newest(self._state_dir, self._plugin, self._fingerprint)
+        if path is None:
+            raise StorageUnavailable("The read models are being built. Try again in a moment.")
+        connection = apsw.Connection(os.fspath(path), flags=apsw.SQLITE_OPEN_READONLY)
+        connection.set_busy_timeout(1000)
+        for pragma in ("cache_size=-8000", "mmap_size=0", "query_only=on"):
+            with contextlib.suppress(apsw.Error):
+                connection.execute(f"PRAGMA {pragma}").fetchall()
+        return path, connection
+
+
+def _counter(db: apsw.Connection, name: str) -> int:
+    rows = db.execute("SELECT value FROM counter WHERE name = ?", (name,)).fetchall()
+    return int(rows[0][0]) if rows else 0  # type: ignore[arg-type]
+
+
+def _checkpoint(db: apsw.Connection, name: str) -> Checkpoint | None:
+    rows = db.execute("SELECT id, offset, size, inode, head FROM stream WHERE name = ?", (name,)).fetchall()
+    return Checkpoint(*rows[0]) if rows else None  # type: ignore[arg-type]

@@ -1,0 +1,86 @@
+"""What projector and API workers say to each other over a Unix stream socket: one JSON object per line.
+
+A worker sends `Request`s and gets one `Reply` for each; after every commit all workers get a `Committed` notice.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from runicorn.events.log import StreamKind
+from runicorn.files import read_json_object, replace_file
+
+_ADDRESS = "projector.json"
+_MAX_SOCKET_PATH = 100  # sun_path holds 108 bytes on Linux, 104 on macOS
+
+
+class Request(msgspec.Struct, frozen=True, tag="request"):
+    """Ask the projector to bring one stream level (`apply`), look for new runs (`discover`), or tell its `status`."""
+
+    id: int
+    op: Literal["apply", "discover", "status", "reopen"]
+    stream: str = ""
+    kind: StreamKind = "run"
+
+
+class Status(msgspec.Struct, frozen=True, kw_only=True):
+    """How the projector is doing. `lag_events` counts bytes' worth of lines only roughly; 0 when level."""
+
+    pid: int
+    state: Literal["building", "live"]
+    streams: int
+    behind_streams: int = 0
+    lag_s: float = 0.0
+    watching: Literal["inotify", "polling"] = "inotify"
+    failed: dict[str, str] = {}
+    """Plugins whose read model stopped, with the reason."""
+
+
+class Reply(msgspec.Struct, frozen=True, tag="reply"):
+    """The answer to the request with this id; `ok` is false if it could not be done."""
+
+    id: int
+    ok: bool = True
+    error: str | None = None
+    status: Status | None = None
+
+
+class Committed(msgspec.Struct, frozen=True, tag="committed"):
+    """Something was committed: which streams were applied, from and to which offset, and which counters moved."""
+
+    commit: int
+    streams: list[tuple[str, StreamKind, int, int]] = []
+    counters: dict[str, dict[str, int]] = {}
+    """By plugin."""
+    moved: bool = False
+    """True when a plugin's readers have to open a newer file."""
+
+
+Message = Request | Reply | Committed
+
+encode_message = msgspec.json.Encoder().encode
+decode_message = msgspec.json.Decoder(Message).decode
+
+
+def socket_path(state_dir: Path) -> Path:
+    """Where the projector of a state directory listens; a short path elsewhere if the natural one is too long."""
+    path = state_dir / "projector.sock"
+    if len(os.fsencode(path)) <= _MAX_SOCKET_PATH:
+        return path
+    return Path(tempfile.mkdtemp(prefix="runicorn-")) / "projector.sock"
+
+
+def publish_address(state_dir: Path, path: Path) -> None:
+    """Tell workers and the command line where the projector listens."""
+    replace_file(state_dir / _ADDRESS, msgspec.json.encode({"socket": os.fspath(path), "pid": os.getpid()}))
+
+
+def published_address(state_dir: Path) -> str | None:
+    """The socket of the projector that published last; it may be gone."""
+    value = (read_json_object(state_dir / _ADDRESS) or {}).get("socket")
+    return value if isinstance(value, str) else None

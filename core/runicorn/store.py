@@ -1,0 +1,91 @@
+"""An opened storage root, as an API worker sees it: read models to query, a log to append to.
+
+A command is: validate, `append`, and the answer's next read shows it. Routes take a `store: Store` parameter.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from runicorn.errors import ReadModelBehind, StorageUnavailable
+from runicorn.events.envelope import Payload
+from runicorn.events.log import FileLog, Stream
+from runicorn.events.store import StoreStream
+from runicorn.host import PluginHost
+from runicorn.projection.client import ProjectorClient
+from runicorn.projection.reading import ModelReader
+from runicorn.projection.wire import Committed, Status
+
+_COMMAND_TIMEOUT_S = 5.0
+_READ_TIMEOUT_S = 0.25
+
+
+class Store:
+    """One storage root with its state directory. Open it with `async with`."""
+
+    def __init__(self, root: Path, state_dir: Path, host: PluginHost, *, is_leader: bool = True) -> None:
+        self.root = root
+        self.state_dir = state_dir
+        self.is_leader = is_leader
+        """True in exactly one API worker: the one that does periodic work."""
+        self.log = FileLog(root, state_dir)
+        self.client = ProjectorClient(state_dir)
+        self._commands = StoreStream(self.log)
+        self._readers = {
+            plugin.name: ModelReader(state_dir, plugin.name, projections)
+            for plugin, projections in host.collect("projections")
+        }
+        self.client.on_commit(self._move_readers)
+
+    async def __aenter__(self) -> Store:
+        await self.client.start()
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        await self.client.stop()
+        for reader in self._readers.values():
+            reader.reopen()
+
+    def model(self, plugin: str) -> ModelReader:
+        """The read model of a plugin. StorageUnavailable if the plugin is not enabled or has none."""
+        reader = self._readers.get(plugin)
+        if reader is None:
+            raise StorageUnavailable(f"The plugin {plugin} is not enabled")
+        return reader
+
+    async def append(self, *payloads: Payload) -> None:
+        """Carry out a command: append events to the store stream and wait until they are visible to every reader.
+
+        StorageUnavailable if nothing was recorded; ReadModelBehind if it is recorded, but not visible after 5 s.
+        """
+        stream, _ = await asyncio.to_thread(self._commands.append, *payloads)
+        if not await self.client.apply(stream, timeout_s=_COMMAND_TIMEOUT_S):
+            raise ReadModelBehind
+
+    async def catch_up(self, plugin: str, stream: Stream) -> None:
+        """Make the next query of `plugin` exact for one stream: everything complete on disk before this call is in it.
+
+        Costs one `stat` when nothing is new. After 250 ms the query answers from what is there.
+        """
+        if not self.model(plugin).is_level(stream, self.log.position(stream)):
+            await self.client.apply(stream, timeout_s=_READ_TIMEOUT_S)
+
+    async def discover(self) -> None:
+        """Have new run directories found now, instead of with the next notice or sweep."""
+        await self.client.discover(timeout_s=_READ_TIMEOUT_S)
+
+    def feed(self) -> AsyncIterator[Committed]:
+        """Notices of commits from now on; their events are in the log."""
+        return self.client.feed()
+
+    async def projector_status(self) -> Status | None:
+        """The projector's state; None if it does not answer."""
+        reply = await self.client.status()
+        return None if reply is None else reply.status
+
+    def _move_readers(self, notice: Committed) -> None:
+        if notice.moved:
+            for reader in self._readers.values():
+                reader.reopen()
