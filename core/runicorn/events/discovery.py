@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -49,14 +49,18 @@ def find_runs(root: Path) -> Iterator[RunDirectory]:
         yield from runs_in(root, parent)
 
 
-def find_run_parents(root: Path) -> Iterator[RunParent]:
-    """The directories in which runs are, or will appear; the legacy one first."""
+def find_run_parents(root: Path, list_names: Callable[[str], list[str]] | None = None) -> Iterator[RunParent]:
+    """The directories in which runs are, or will appear; the legacy one first.
+
+    `list_names` gives the sub-directories of a path below the root, for callers that remember them.
+    """
+    list_names = list_names or (lambda path: subdirectories(root / path))
     yield RunParent("runs", None, None, needs_meta=False)
-    for project in subdirectories(root):
+    for project in list_names(""):
         if project in _NEVER_PROJECTS or project.startswith(INTERNAL):
             continue
         needs_meta = project == _ARTIFACTS or project.startswith(".")
-        for name in subdirectories(root / project):
+        for name in list_names(project):
             yield RunParent(f"{project}/{name}/runs", project, name, needs_meta)
 
 

@@ -21,7 +21,7 @@ from typing import Literal
 import msgspec
 
 from runicorn.config import INTERNAL
-from runicorn.events.discovery import EVENTS_FILE, find_artifacts, find_runs
+from runicorn.events.discovery import EVENTS_FILE, find_artifacts, find_runs, is_run_key
 from runicorn.events.envelope import Lines
 
 StreamKind = Literal["run", "artifact", "store"]
@@ -29,6 +29,7 @@ StreamKind = Literal["run", "artifact", "store"]
 READ_BYTES = 1 << 20
 """Default size of one read: large enough to decode at full speed, small enough for constant memory."""
 
+_ROOT_LOG = f"{INTERNAL}/log/"
 _STATE_LOG = "@state/log/"
 
 
@@ -37,6 +38,13 @@ class Stream(msgspec.Struct, frozen=True):
 
     kind: StreamKind
     name: str
+
+    @classmethod
+    def named(cls, name: str) -> Stream:
+        """The stream of that name; the name tells the kind."""
+        if name.startswith((_ROOT_LOG, _STATE_LOG)):
+            return cls("store", name)
+        return cls("run" if is_run_key(name) else "artifact", name)
 
 
 class Position(msgspec.Struct, frozen=True):
@@ -71,7 +79,7 @@ class FileLog:
     def store_streams(self) -> Iterator[Stream]:
         """The segments of the store stream, oldest first."""
         for directory, prefix in (
-            (self.root / INTERNAL / "log", f"{INTERNAL}/log/"),
+            (self.root / INTERNAL / "log", _ROOT_LOG),
             (self.state_dir / "log", _STATE_LOG),
         ):
             for segment in segments(directory):

@@ -8,7 +8,7 @@ computed again when they change). Then any interleaving of streams ends in the s
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import Protocol, TypeVar, cast, runtime_checkable
 
 import apsw
 
@@ -68,16 +68,16 @@ class Tables:
         """
         value = self._touched.get(counter)
         if value is None:
-            row = self.execute(
+            rows = self.execute(
                 "INSERT INTO counter(name, value) VALUES (?, 1) ON CONFLICT(name) DO UPDATE SET value = value + 1"
                 " RETURNING value",
                 (counter,),
-            ).fetchall()[0]
-            value = self._touched[counter] = int(row[0])
+            ).fetchall()
+            value = self._touched[counter] = cast(int, rows[0][0])
         return value
 
     def end_transaction(self) -> dict[str, int]:
-        """For the framework: the counters that moved since the last call."""
+        """For the framework: the counters that moved in the transaction that ends."""
         touched, self._touched = self._touched, {}
         return touched
 
@@ -108,5 +108,5 @@ class KnowsActiveStreams(Protocol):
     """A projection that can tell which streams are expected to grow: those are watched instead of swept."""
 
     def active_streams(self, tables: Tables) -> Iterable[str]:
-        """Names of streams that somebody is writing."""
+        """Names of streams that somebody is writing, the most recent first."""
         ...

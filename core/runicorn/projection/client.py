@@ -78,11 +78,11 @@ class ProjectorClient:
             self._subscribers.discard(queue)
 
     async def _ask(
-        self, op: Literal["apply", "discover", "status", "reopen"], timeout_s: float, stream: Stream | None = None
+        self, op: Literal["apply", "discover", "status"], timeout_s: float, stream: Stream | None = None
     ) -> Reply | None:
         deadline = asyncio.get_running_loop().time() + timeout_s
         request_id = next(self._ids)
-        request = Request(request_id, op, stream.name if stream else "", stream.kind if stream else "run")
+        request = Request(request_id, op, stream.name if stream else "")
         try:
             async with asyncio.timeout_at(deadline):
                 while True:

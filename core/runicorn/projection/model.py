@@ -12,7 +12,7 @@ import hashlib
 import logging
 import os
 import re
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 
 import apsw
@@ -31,7 +31,7 @@ _SCHEMA = """
 CREATE TABLE meta(key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE counter(name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE stream(
-    id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, kind TEXT NOT NULL,
+    id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE,
     offset INTEGER NOT NULL DEFAULT 0,   -- the checkpoint: applied up to here
     size INTEGER NOT NULL DEFAULT 0,     -- the stream's size when it was last looked at (a torn tail is beyond offset)
     inode INTEGER NOT NULL DEFAULT 0,
@@ -91,6 +91,7 @@ class ReadModel:
         self._tables = Tables(self._connection)
         self._in_transaction = False
         self._checkpoints: dict[str, Checkpoint] = {}
+        self._moved: dict[str, int] = {}
         self._set_pragmas()
         self.ready = self._create_or_check()
         self._load_checkpoints()
@@ -122,6 +123,7 @@ class ReadModel:
         try:
             yield
             self._connection.execute("COMMIT")
+            self._moved.update(self._tables.end_transaction())
         except BaseException:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
@@ -131,14 +133,18 @@ class ReadModel:
         finally:
             self._in_transaction = False
 
+    @property
+    def connection(self) -> apsw.Connection:
+        """For queries by sources of the same plugin, in the projector process. Not for writing."""
+        return self._connection
+
     def checkpoint(self, stream: Stream) -> Checkpoint | None:
         """How far the stream has been applied; None if it is unknown here."""
         return self._checkpoints.get(stream.name)
 
-    def streams(self) -> Iterator[Stream]:
-        """All streams with a checkpoint."""
-        rows = self._connection.execute("SELECT kind, name FROM stream").fetchall()
-        return (Stream(kind, str(name)) for kind, name in rows)  # type: ignore[arg-type]
+    def streams(self) -> list[str]:
+        """Names of all streams with a checkpoint."""
+        return list(self._checkpoints)
 
     def apply(self, stream: Stream, lines: Lines, position: Position, head: bytes) -> None:
         """Apply what follows the checkpoint of `stream`, and move the checkpoint, in one transaction.
@@ -176,18 +182,19 @@ class ReadModel:
             self._connection.execute("DELETE FROM stream WHERE id = ?", (known.stream_id,))
             del self._checkpoints[stream.name]
 
-    def active_streams(self) -> set[str]:
-        """Names of the streams that its projections expect to grow."""
-        return {
+    def active_streams(self) -> list[str]:
+        """Names of the streams that its projections expect to grow, the most recent first."""
+        return [
             name
             for projection in self.projections
             if isinstance(projection, KnowsActiveStreams)
             for name in projection.active_streams(self._tables)
-        }
+        ]
 
     def take_counters(self) -> dict[str, int]:
-        """The counters that moved since the last call, with their new values. Call it after a commit."""
-        return self._tables.end_transaction()
+        """The counters that commits moved since the last call, with their new values."""
+        moved, self._moved = self._moved, {}
+        return moved
 
     def mark_ready(self) -> None:
         """Say that every stream that existed has been applied once: readers may move to this file."""
@@ -206,7 +213,7 @@ class ReadModel:
         self._connection.close()
 
     def _add(self, stream: Stream) -> Checkpoint:
-        self._connection.execute("INSERT INTO stream(name, kind) VALUES (?, ?)", (stream.name, stream.kind))
+        self._connection.execute("INSERT INTO stream(name) VALUES (?)", (stream.name,))
         return Checkpoint(self._connection.last_insert_rowid(), 0, 0, 0, b"")
 
     def _set_pragmas(self) -> None:

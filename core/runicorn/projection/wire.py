@@ -12,7 +12,6 @@ from typing import Literal
 
 import msgspec
 
-from runicorn.events.log import StreamKind
 from runicorn.files import read_json_object, replace_file
 
 _ADDRESS = "projector.json"
@@ -23,13 +22,12 @@ class Request(msgspec.Struct, frozen=True, tag="request"):
     """Ask the projector to bring one stream level (`apply`), look for new runs (`discover`), or tell its `status`."""
 
     id: int
-    op: Literal["apply", "discover", "status", "reopen"]
+    op: Literal["apply", "discover", "status"]
     stream: str = ""
-    kind: StreamKind = "run"
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
-    """How the projector is doing. `lag_events` counts bytes' worth of lines only roughly; 0 when level."""
+    """How the projector is doing. `behind_streams` are known to have grown, the first of them `lag_s` seconds ago."""
 
     pid: int
     state: Literal["building", "live"]
@@ -54,7 +52,7 @@ class Committed(msgspec.Struct, frozen=True, tag="committed"):
     """Something was committed: which streams were applied, from and to which offset, and which counters moved."""
 
     commit: int
-    streams: list[tuple[str, StreamKind, int, int]] = []
+    streams: list[tuple[str, int, int]] = []
     counters: dict[str, dict[str, int]] = {}
     """By plugin."""
     moved: bool = False

@@ -1,0 +1,120 @@
+"""Asking the sources: what do the files of a run directory say that the read models do not?
+
+A signature of the watched files is kept per run in the state directory, so that after a restart only directories that
+changed meanwhile are read again. Losing it costs time only: a source says nothing that the read model knows.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import zlib
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import apsw
+
+from runicorn.errors import StorageUnavailable
+from runicorn.events.discovery import RunDirectory
+from runicorn.events.envelope import Payload
+from runicorn.events.log import Stream
+from runicorn.events.source import Source
+from runicorn.events.store import StoreStream
+from runicorn.projection.model import ReadModel
+
+logger = logging.getLogger("runicorn.projection")
+
+
+class Observer:
+    """Turns changes of side files into events of the store stream."""
+
+    def __init__(
+        self, root: Path, state_dir: Path, store: StoreStream, sources: Sequence[tuple[ReadModel, Source]]
+    ) -> None:
+        self._root = root
+        self._store = store
+        self._sources = list(sources)
+        self.files: frozenset[str] = frozenset().union(*(source.files for _, source in sources))
+        """Names of the files in a run directory that any source reads."""
+        self._signatures: dict[str, int] = {}
+        self._db = _open(state_dir / "observed.db")
+        for key, value in self._db.execute("SELECT key, value FROM signature"):
+            self._signatures[str(key)] = int(value)  # type: ignore[arg-type]
+
+    def known(self) -> Iterable[str]:
+        """Keys of the runs that were observed before, also in an earlier process."""
+        return self._signatures.keys()
+
+    def has_changed(self, key: str) -> bool:
+        """Whether a watched file of the run appeared, changed or went since it was observed."""
+        return self._signature(key) != self._signatures.get(key)
+
+    def observe(self, runs: Sequence[RunDirectory], applied: Callable[[Stream], None]) -> int:
+        """Ask every source about these runs and append what they say with one write; the number of events.
+
+        `applied(stream)` must bring the read models level with the store stream before this is called again: the
+        sources compare with them.
+        """
+        signatures = {run.key: self._signature(run.key) for run in runs}
+        events: list[tuple[float | None, Payload]] = []
+        for run in runs:
+            for model, source in list(self._sources):
+                try:
+                    events += source.observe(self._root, run, model.connection)
+                except Exception:  # a stranger's code: whatever it raises concerns this source alone
+                    logger.exception("source %s is disabled: it failed on the run %s", source.name, run.key)
+                    self._sources.remove((model, source))
+        if events:
+            try:
+                stream, _ = self._store.append_at(events)
+            except StorageUnavailable:
+                logger.warning("what was observed cannot be recorded: neither root nor state directory is writable")
+                return 0
+            applied(stream)
+        self._remember(signatures)
+        return len(events)
+
+    def _remember(self, signatures: dict[str, int | None]) -> None:
+        kept = {key: value for key, value in signatures.items() if value is not None}
+        gone = [key for key, value in signatures.items() if value is None]
+        with self._db:
+            self._db.executemany("INSERT OR REPLACE INTO signature(key, value) VALUES (?, ?)", kept.items())
+            self._db.executemany("DELETE FROM signature WHERE key = ?", ((key,) for key in gone))
+        self._signatures.update(kept)
+        for key in gone:
+            self._signatures.pop(key, None)
+
+    def _signature(self, key: str) -> int | None:
+        """A number that changes with the watched files; None if the directory is gone."""
+        text: list[str] = []
+        try:
+            with os.scandir(self._root / key) as entries:
+                for entry in entries:
+                    if entry.name in self.files:
+                        stat = entry.stat()
+                        text.append(f"{entry.name}/{stat.st_mtime_ns}/{stat.st_size}/{stat.st_ino}")
+        except FileNotFoundError:
+            if not os.path.isdir(self._root / key):
+                return None
+        except OSError:
+            pass
+        return zlib.crc32("\n".join(sorted(text)).encode())
+
+
+def _open(path: Path) -> apsw.Connection:
+    try:
+        return _create(path)
+    except apsw.Error:
+        logger.warning("%s is damaged and is made again", path.name)
+        path.unlink(missing_ok=True)
+        return _create(path)
+
+
+def _create(path: Path) -> apsw.Connection:
+    connection = apsw.Connection(os.fspath(path))
+    connection.execute("PRAGMA journal_mode=wal").fetchall()
+    connection.execute("PRAGMA synchronous=normal").fetchall()
+    connection.execute(
+        "CREATE TABLE IF NOT EXISTS signature(key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID"
+    ).fetchall()
+    return connection
