@@ -1,0 +1,75 @@
+"""What an export needs to know about a run, read from its directory."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import msgspec
+
+from runicorn.events.envelope import decode_data
+from runicorn.events.log import READ_BYTES, FileLog, Stream
+from runicorn.events.run import METRICS
+from runicorn.files import read_json_object
+
+
+class LoggedMetrics:
+    """The metrics events of a run in file order, as the user's keys plus `global_step`, `time` and `stage`.
+
+    May be iterated any number of times; what is appended after the object was made does not appear. Lines that are no
+    events and events without an object in `data` are left out. Memory is that of one read, about 1 MiB.
+    """
+
+    def __init__(self, run_dir: Path) -> None:
+        self._log = FileLog(run_dir.parent, run_dir.parent)
+        self._stream = Stream("run", run_dir.name)
+        position = self._log.position(self._stream)
+        self.exists = position is not None
+        """Whether the run has an event file at all."""
+        self._size = position.size if position is not None else 0
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """OSError if the file cannot be read; StreamReplaced if it is exchanged during the iteration."""
+        offset, head = 0, b""
+        while offset < self._size:
+            limit = min(READ_BYTES, self._size - offset)
+            lines = self._log.read(self._stream, after=offset, head=head, limit=limit)
+            if not offset < lines.end <= self._size:
+                return  # a last line that was not complete when the object was made
+            if not offset:
+                head = lines.head
+            for event in lines.events:
+                if event.type == METRICS:
+                    data: object = decode_data(event)
+                    if isinstance(data, dict):
+                        yield cast(dict[str, Any], data)
+            offset = lines.end
+
+
+class ExportedRun(msgspec.Struct, frozen=True):
+    """One run. A side file that does not exist is None, a damaged one is empty."""
+
+    meta: dict[str, Any] | None
+    status: dict[str, Any] | None
+    summary: dict[str, Any] | None
+    metrics: LoggedMetrics
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing at all to tell about the run."""
+        return self.meta is None and self.status is None and self.summary is None and not self.metrics.exists
+
+
+def open_run(run_dir: str | os.PathLike[str]) -> ExportedRun:
+    """The run in a directory, as it is now."""
+    directory = Path(os.path.abspath(run_dir))
+
+    def side_file(name: str) -> dict[str, Any] | None:
+        path = directory / name
+        return (read_json_object(path) or {}) if path.exists() else None
+
+    return ExportedRun(
+        side_file("meta.json"), side_file("status.json"), side_file("summary.json"), LoggedMetrics(directory)
+    )
