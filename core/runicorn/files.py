@@ -63,6 +63,12 @@ def write_json(path: Path | str, value: object, *, fsync: bool = False, mode: in
     replace_file(path, text.encode("utf-8", "replace"), fsync=fsync, mode=mode)
 
 
+def dump_json(value: object) -> bytes:
+    """Compact JSON that `parse_json` reads back: bare NaN, integers of any size, lone surrogates as U+FFFD."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace").encode()
+
+
 def parse_json(data: bytes) -> Any:
     """Parse JSON as the contract reads stored files: BOM, invalid UTF-8, bare NaN and huge integers are accepted.
 

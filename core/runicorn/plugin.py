@@ -14,11 +14,12 @@ from runicorn.errors import (
     TooLarge,
     Unavailable,
 )
-from runicorn.events.discovery import RunDirectory
+from runicorn.events.discovery import RunDirectory, is_run_key
 from runicorn.events.envelope import Event, Payload, decode_data, decode_payload
-from runicorn.events.log import Stream
-from runicorn.events.run import METRICS, ImageLogged, RunCreated, RunFinished, RunSummarized
+from runicorn.events.log import Stream, StreamKind
+from runicorn.events.run import METRICS, RUN_EVENTS, ImageLogged, RunCreated, RunFinished, RunSummarized
 from runicorn.events.source import Source
+from runicorn.files import dump_json, parse_json, read_json_object
 from runicorn.hookspecs import hookimpl
 from runicorn.projection.base import Batch, Projection, Tables
 from runicorn.projection.folded import Claim, FoldedProjection, Part, Parts, claim, latest
@@ -28,6 +29,7 @@ from runicorn.store import Store
 
 __all__ = [
     "METRICS",
+    "RUN_EVENTS",
     "BadInput",
     "Batch",
     "Claim",
@@ -54,12 +56,17 @@ __all__ = [
     "StorageUnavailable",
     "Store",
     "Stream",
+    "StreamKind",
     "Tables",
     "TooLarge",
     "Unavailable",
     "claim",
     "decode_data",
     "decode_payload",
+    "dump_json",
     "hookimpl",
+    "is_run_key",
     "latest",
+    "parse_json",
+    "read_json_object",
 ]

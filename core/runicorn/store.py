@@ -6,8 +6,9 @@ A command is: validate, `append`, and the answer's next read shows it. Routes ta
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Protocol, TypeVar, cast, runtime_checkable
 
 from runicorn.errors import ReadModelBehind, StorageUnavailable
 from runicorn.events.envelope import Payload
@@ -18,8 +19,19 @@ from runicorn.projection.client import ProjectorClient
 from runicorn.projection.reading import ModelReader
 from runicorn.projection.wire import Committed, Status
 
+T = TypeVar("T")
+
 _COMMAND_TIMEOUT_S = 5.0
 _READ_TIMEOUT_S = 0.25
+
+
+@runtime_checkable
+class Closeable(Protocol):
+    """Something that a store owns and that wants to be told when the store is closed."""
+
+    async def close(self) -> None:
+        """Let go of everything."""
+        ...
 
 
 class Store:
@@ -33,6 +45,7 @@ class Store:
         self.log = FileLog(root, state_dir)
         self.client = ProjectorClient(state_dir)
         self._commands = StoreStream(self.log)
+        self._owned: dict[Callable[[Store], object], object] = {}
         self._readers = {
             plugin.name: ModelReader(state_dir, plugin.name, projections)
             for plugin, projections in host.collect("projections")
@@ -44,9 +57,22 @@ class Store:
         return self
 
     async def __aexit__(self, *exception: object) -> None:
+        for owned in self._owned.values():
+            if isinstance(owned, Closeable):
+                await owned.close()
         await self.client.stop()
         for reader in self._readers.values():
             reader.reopen()
+
+    def own(self, kind: Callable[[Store], T]) -> T:
+        """The one object of a class that belongs to this store, made on first use: caches, shared watchers, ….
+
+        An object with a method `close` is closed with the store.
+        """
+        found = self._owned.get(kind)
+        if found is None:
+            found = self._owned[kind] = kind(self)
+        return cast(T, found)
 
     def model(self, plugin: str) -> ModelReader:
         """The read model of a plugin. StorageUnavailable if the plugin is not enabled or has none."""

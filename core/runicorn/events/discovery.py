@@ -84,6 +84,8 @@ def run_at(key: str) -> RunDirectory:
 def is_run_key(key: str) -> bool:
     """Whether a path below the root has the form of a run's key."""
     parts = key.split("/")
+    if any(part in ("", ".", "..") for part in parts):
+        return False
     if len(parts) == 2:
         return parts[0] == "runs"
     return (

@@ -9,7 +9,6 @@ The codec is used in the training process, so this module imports nothing heavie
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Sequence
 from functools import cached_property
@@ -18,7 +17,7 @@ from typing import Any, ClassVar, TypeVar, cast
 
 import msgspec
 
-from runicorn.files import parse_json
+from runicorn.files import dump_json, parse_json
 
 
 class Event(msgspec.Struct, gc=False):
@@ -196,8 +195,7 @@ def _is_plain(event: Event) -> bool:
 
 def _dump(value: object) -> bytes:
     plain = msgspec.to_builtins(value) if isinstance(value, msgspec.Struct) else value
-    text = json.dumps(plain, ensure_ascii=False, separators=(",", ":"))
-    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace").encode()
+    return dump_json(plain)
 
 
 _encode = msgspec.json.Encoder().encode

@@ -85,14 +85,25 @@ class Tables:
 class Projection(Protocol):
     """One read model: tables that answer a question, and how events change them."""
 
-    name: str
-    """Names the question it answers, such as `run_list`. Unique in its plugin."""
-    version: int
-    """Raised when schema or meaning change: the tables are then built again beside the old ones."""
-    schema: str
-    """`CREATE` statements for its tables and indexes."""
-    streams: frozenset[StreamKind]
-    """The kinds of streams that it is given."""
+    @property
+    def name(self) -> str:
+        """Names the question it answers, such as `run_list`. Unique in its plugin."""
+        ...
+
+    @property
+    def version(self) -> int:
+        """Raised when schema or meaning change: the tables are then built again beside the old ones."""
+        ...
+
+    @property
+    def schema(self) -> str:
+        """`CREATE` statements for its tables and indexes."""
+        ...
+
+    @property
+    def streams(self) -> frozenset[StreamKind]:
+        """The kinds of streams that it is given."""
+        ...
 
     def apply(self, batch: Batch, tables: Tables) -> None:
         """Change the tables by a batch. Each event is applied exactly once, in the order of its stream."""

@@ -34,10 +34,10 @@ def claim(ts: float, value: V, earlier: Claim[V] | None) -> Claim[V]:
     return Claim(ts if earlier is None or ts >= earlier.ts else earlier.ts, value)
 
 
-def latest(claims: Iterable[tuple[str, Claim[V] | None]]) -> V | None:
-    """The value with the greatest (time, stream name); None if nobody claims anything."""
+def latest(claims: Iterable[tuple[str, Claim[V] | None]]) -> Claim[V] | None:
+    """The claim with the greatest (time, stream name); None if nobody claims anything."""
     best = max(((c.ts, stream, c) for stream, c in claims if c is not None), key=lambda item: item[:2], default=None)
-    return None if best is None else best[2].value
+    return None if best is None else best[2]
 
 
 class Part(msgspec.Struct):
@@ -78,9 +78,9 @@ class FoldedProjection(Generic[S]):
     The parts live in the table `<name>_part`; the merged tables are the subclass's own.
     """
 
-    name: ClassVar[str]
-    version: ClassVar[int]
-    streams: ClassVar[frozenset[StreamKind]] = frozenset({"run", "artifact", "store"})
+    name: str
+    version: int
+    streams: frozenset[StreamKind] = frozenset({"run", "artifact", "store"})
     part_type: type[S]
     tables_schema: ClassVar[str]
 

@@ -1,0 +1,184 @@
+"""What a run is, field by field: how the files of 0.4.0 and our own events are read, each field coerced alone.
+
+One damaged value never hides another: what cannot be used falls back to None, and the run is still listed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, cast
+
+import msgspec
+
+META_FILE = "meta.json"
+STATUS_FILE = "status.json"
+SUMMARY_FILE = "summary.json"
+DELETED_FILE = ".deleted"
+CREATED_FILE = "artifacts_created.json"
+USED_FILE = "artifacts_used.json"
+DIRECTORY = ""
+
+OBSERVED_FILES = frozenset({META_FILE, STATUS_FILE, SUMMARY_FILE, DELETED_FILE, CREATED_FILE, USED_FILE})
+
+DEFAULT_STATUS = "finished"
+RUNNING = "running"
+
+Content = Mapping[str, Any]
+
+
+class Meta(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Where, when and by which process the run was made."""
+
+    project: str | None = None
+    name: str | None = None
+    created_at: float | None = None
+    python: str | None = None
+    platform: str | None = None
+    hostname: str | None = None
+    pid: int | None = None
+    pid_started_at: float | None = None
+    boot_id: str | None = None
+    pid_start_ticks: int | None = None
+    pid_ns: int | None = None
+
+    @classmethod
+    def read(cls, content: Content) -> Meta:
+        """From the content of `meta.json`, or the payload of `run.created`."""
+        return cls(
+            project=text(content.get("project")) or None,
+            name=text(content.get("name")) or None,
+            created_at=number(content.get("created_at")),
+            python=text(content.get("python")),
+            platform=text(content.get("platform")),
+            hostname=text(content.get("hostname")),
+            pid=integer(content.get("pid")),
+            pid_started_at=number(content.get("pid_started_at")),
+            boot_id=text(content.get("boot_id")),
+            pid_start_ticks=integer(content.get("pid_start_ticks")),
+            pid_ns=integer(content.get("pid_ns")),
+        )
+
+
+class RunStatus(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Whether the run is going, and how it ended. Any string is a legal status."""
+
+    status: str = DEFAULT_STATUS
+    started_at: float | None = None
+    ended_at: float | None = None
+    exit_reason: str | None = None
+
+    @classmethod
+    def read(cls, content: Content) -> RunStatus:
+        """From the content of `status.json`."""
+        return cls(
+            status=_status(content.get("status")),
+            started_at=number(content.get("started_at")),
+            ended_at=number(content.get("ended_at")),
+            exit_reason=text(content.get("exit_reason")),
+        )
+
+    def says_the_same_as(self, other: RunStatus) -> bool:
+        """Whether two records agree on what lists and liveness show; the SDK's own start time may differ slightly."""
+        return (self.status, self.ended_at, self.exit_reason) == (other.status, other.ended_at, other.exit_reason)
+
+
+class Best(msgspec.Struct, frozen=True):
+    """The best value of the primary metric."""
+
+    value: float | None
+    name: str | None
+    step: int | None
+    mode: str | None
+
+    @classmethod
+    def read(cls, summary: Content) -> Best:
+        """From the summary; numeric strings and booleans count as numbers."""
+        step = summary.get("best_metric_step")
+        value = lenient_number(step)
+        return cls(
+            value=lenient_number(summary.get("best_metric_value")),
+            name=text(summary.get("best_metric_name")),
+            step=integer(step) if isinstance(step, int) else None if value is None else integer(int(value)),
+            mode=text(summary.get("best_metric_mode")),
+        )
+
+
+class Deletion(msgspec.Struct, frozen=True):
+    """The run is in the recycle bin since `at`."""
+
+    at: float | None = None
+    reason: str = "unknown"
+    original_status: str = "unknown"
+
+    @classmethod
+    def read(cls, content: Content, mtime: float) -> Deletion:
+        """From the content of `.deleted`; an odd marker counts since it was written."""
+        at = number(content.get("deleted_at"))
+        return cls(
+            mtime if at is None else at,
+            text(content.get("reason")) or "unknown",
+            text(content.get("original_status")) or "unknown",
+        )
+
+
+def count_artifacts(content: Content) -> int:
+    """The number of well-formed entries of `artifacts_created.json` or `artifacts_used.json`."""
+    entries = content.get("artifacts")
+    if not isinstance(entries, list):
+        return 0
+    return sum(1 for entry in cast(list[object], entries) if _is_artifact(entry))
+
+
+def text(value: object) -> str | None:
+    """A string as it is, with lone surrogates replaced; None for anything else."""
+    if not isinstance(value, str):
+        return None
+    return value if value.isascii() else value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def number(value: object) -> float | None:
+    """A finite number as float; None for anything else, booleans included."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    try:
+        result = float(value)
+    except OverflowError:
+        return None
+    return result if math.isfinite(result) else None
+
+
+def lenient_number(value: object) -> float | None:
+    """Like `number`, but booleans are 1.0 and 0.0, and numeric strings count."""
+    if isinstance(value, bool):
+        return float(value)
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            return None
+    return number(value)
+
+
+def integer(value: object) -> int | None:
+    """An integer of at most 64 bits; None for anything else, booleans included."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        return None
+    return value if -(1 << 63) <= value < 1 << 63 else None
+
+
+def _status(value: object) -> str:
+    if value is None or value == "":
+        return DEFAULT_STATUS
+    return text(value) or str(value)[:128]
+
+
+def _is_artifact(entry: object) -> bool:
+    if not isinstance(entry, dict):
+        return False
+    fields = cast(dict[str, object], entry)
+    return (
+        isinstance(fields.get("name"), str)
+        and isinstance(fields.get("type"), str)
+        and integer(fields.get("version")) is not None
+    )

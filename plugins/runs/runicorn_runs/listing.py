@@ -1,0 +1,57 @@
+"""The answer of `GET /api/runs`, kept as one JSON fragment per run and refreshed by what changed.
+
+Ten thousand runs take 25 ms to encode; joined from fragments they take less than one, and an unchanged list costs
+nothing but a look at the counter.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import apsw
+import msgspec
+
+from runicorn.plugin import Store
+from runicorn_runs import queries
+
+_encode = msgspec.json.Encoder().encode
+
+
+class RunListing:
+    """The encoded list of the runs of one store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._mutex = asyncio.Lock()
+        self._version: tuple[str, int, int] = ("", 0, 0)
+        self._fragments: dict[str, bytes] = {}
+        self._body = b"[]"
+
+    def version(self) -> tuple[str, int, int]:
+        """Changes exactly when the list does: build of the read model, and its two counters."""
+        model = self._store.model("runs")
+        build, changed = model.counter("runs")
+        return build, changed, model.counter("runs_removed")[1]
+
+    async def body(self) -> bytes:
+        """The JSON array of all listed runs."""
+        async with self._mutex:
+            version = self.version()
+            if version != self._version:
+                self._body = await self._store.model("runs").run(self._refresh, version)
+                self._version = version
+            return self._body
+
+    def _refresh(self, db: apsw.Connection, version: tuple[str, int, int]) -> bytes:
+        build, changed, removed = self._version
+        if (build, removed) != (version[0], version[2]):
+            self._fragments = {}
+            changed = 0
+        # Two queries, two snapshots: what changes in between is newer than `version`, and comes again next time.
+        for key, item in queries.items_changed_since(db, self._store.root, changed):
+            if item is None:
+                self._fragments.pop(key, None)
+            else:
+                self._fragments[key] = _encode(item)
+        fragments = self._fragments
+        return b"[" + b",".join(fragments[key] for key in queries.keys_in_list_order(db) if key in fragments) + b"]"

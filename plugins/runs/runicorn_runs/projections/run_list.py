@@ -1,0 +1,289 @@
+"""Which runs there are, and what lists show of them.
+
+| table      | kind   | content                                                                        |
+|------------|--------|--------------------------------------------------------------------------------|
+| `run`      | merged | one row per run key; `listed` = exists and not in the recycle bin              |
+| `activity` | owned  | per run stream: time of the last event, number of events                       |
+
+Counters: `runs` moves when what `GET /api/runs` shows of any run changes, `runs_removed` when a row disappears.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar, cast
+
+import apsw
+import msgspec
+
+from runicorn.plugin import (
+    Batch,
+    Claim,
+    FoldedProjection,
+    Part,
+    Parts,
+    RunCreated,
+    RunFinished,
+    RunSummarized,
+    StreamKind,
+    Tables,
+    claim,
+    dump_json,
+    is_run_key,
+    latest,
+    parse_json,
+)
+from runicorn_runs.events import RunLost, RunObserved, RunVanished
+from runicorn_runs.facts import (
+    CREATED_FILE,
+    DELETED_FILE,
+    DIRECTORY,
+    META_FILE,
+    RUNNING,
+    STATUS_FILE,
+    SUMMARY_FILE,
+    USED_FILE,
+    Best,
+    Deletion,
+    Meta,
+    RunStatus,
+    count_artifacts,
+    number,
+)
+
+
+class RunPart(Part, omit_defaults=True):
+    """What one stream says about one run."""
+
+    is_own_stream: bool = False
+    """True in the part of the run's own stream: the run exists as long as this stream does."""
+    present: Claim[bool] | None = None
+    directory: Claim[float | None] | None = None
+    """Modification time of the directory, for runs without `created_at`."""
+    meta: Claim[Meta] | None = None
+    status: Claim[RunStatus] | None = None
+    summary: Claim[bytes] | None = None
+    """As JSON text: a summary may hold integers of any size, and NaN."""
+    deleted: Claim[Deletion | None] | None = None
+    created: Claim[int] | None = None
+    used: Claim[int] | None = None
+
+
+class RunFacts(msgspec.Struct, frozen=True):
+    """What all streams together say about one run. `*_ts`: since when, for comparing with files."""
+
+    exists: bool
+    directory: Claim[float | None] | None
+    meta: Claim[Meta] | None
+    status: Claim[RunStatus] | None
+    summary: Claim[bytes] | None
+    deleted: Claim[Deletion | None] | None
+    created: Claim[int] | None
+    used: Claim[int] | None
+    present: Claim[bool] | None
+
+
+def merged(parts: Sequence[tuple[str, RunPart]]) -> RunFacts:
+    """The facts of a run: for every field the claim with the greatest (time, stream name)."""
+    present = latest((stream, part.present) for stream, part in parts)
+    return RunFacts(
+        exists=any(part.is_own_stream for _, part in parts) if present is None else present.value,
+        present=present,
+        directory=latest((stream, part.directory) for stream, part in parts),
+        meta=latest((stream, part.meta) for stream, part in parts),
+        status=latest((stream, part.status) for stream, part in parts),
+        summary=latest((stream, part.summary) for stream, part in parts),
+        deleted=latest((stream, part.deleted) for stream, part in parts),
+        created=latest((stream, part.created) for stream, part in parts),
+        used=latest((stream, part.used) for stream, part in parts),
+    )
+
+
+def facts_of(db: apsw.Connection, key: str) -> RunFacts | None:
+    """What the read model knows of a run, from its parts; None if no stream speaks of it."""
+    rows = db.execute(
+        "SELECT s.name, p.state FROM run_list_part p JOIN stream s ON s.id = p.stream_id WHERE p.entity = ?", (key,)
+    ).fetchall()
+    parts = [(str(name), _decode_part(cast(bytes, state))) for name, state in rows]
+    return merged(parts) if parts else None
+
+
+_decode_part = msgspec.msgpack.Decoder(RunPart).decode
+
+
+class RunList(FoldedProjection[RunPart]):
+    """See the module's docstring."""
+
+    name = "run_list"
+    version = 1
+    streams = frozenset[StreamKind]({"run", "store"})
+    part_type = RunPart
+    tables_schema: ClassVar[str] = """
+        CREATE TABLE run(
+            key TEXT PRIMARY KEY, run_id TEXT NOT NULL, project TEXT, name TEXT,
+            project_fold TEXT, name_fold TEXT, is_legacy INTEGER NOT NULL,
+            created REAL, status TEXT NOT NULL, started REAL, ended REAL, exit_reason TEXT, pid INTEGER,
+            best_value REAL, best_name TEXT, best_step INTEGER, best_mode TEXT,
+            artifacts_created INTEGER NOT NULL, artifacts_used INTEGER NOT NULL,
+            hostname TEXT, meta BLOB NOT NULL, summary BLOB NOT NULL,
+            deleted_at REAL, delete_reason TEXT, original_status TEXT,
+            listed INTEGER NOT NULL, changed INTEGER NOT NULL) WITHOUT ROWID;
+        CREATE INDEX run_order ON run(is_legacy, project_fold, name_fold, created DESC, run_id DESC) WHERE listed;
+        CREATE INDEX run_by_id ON run(run_id);
+        CREATE INDEX run_running ON run(created DESC) WHERE listed AND status = 'running';
+        CREATE INDEX run_changed ON run(changed);
+        CREATE TABLE activity(
+            stream_id INTEGER PRIMARY KEY, key TEXT NOT NULL, last_ts REAL, events INTEGER NOT NULL);
+    """
+
+    def fold(self, parts: Parts[RunPart], batch: Batch) -> None:
+        """Claims of the run's own stream, and of the store stream about any run."""
+        if batch.stream.kind == "run":
+            _fold_own(parts, batch)
+        else:
+            _fold_store(parts, batch)
+
+    def apply(self, batch: Batch, tables: Tables) -> None:
+        """Fold and merge; the activity of a run stream is a row of its own, so that metrics do not touch the list."""
+        super().apply(batch, tables)
+        if batch.stream.kind == "run" and batch.events:
+            times = [event.ts for event in batch.events if event.ts == event.ts]
+            tables.execute(
+                "INSERT INTO activity(stream_id, key, last_ts, events) VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
+                " last_ts = max(coalesce(last_ts, excluded.last_ts), coalesce(excluded.last_ts, last_ts)),"
+                " events = events + excluded.events",
+                (batch.stream_id, batch.stream.name, max(times, default=None), len(batch.events)),
+            )
+
+    def forget(self, stream_id: int, tables: Tables) -> None:
+        """Undo the stream's parts and its activity."""
+        super().forget(stream_id, tables)
+        tables.execute("DELETE FROM activity WHERE stream_id = ?", (stream_id,))
+
+    def merge(self, entity: str, parts: Sequence[tuple[str, RunPart]], tables: Tables) -> None:
+        """Write the run's row if what it shows has changed."""
+        facts = merged(parts)
+        if not facts.exists:
+            if tables.execute("DELETE FROM run WHERE key = ? RETURNING 1", (entity,)).fetchall():
+                tables.touch("runs")
+                tables.touch("runs_removed")
+            return
+        row = _row(entity, facts)
+        before = tables.execute(f"SELECT {_COLUMNS} FROM run WHERE key = ?", (entity,)).fetchall()
+        if not before or before[0] != row:
+            marks = ", ".join("?" * (len(row) + 1))
+            tables.execute(
+                f"INSERT OR REPLACE INTO run({_COLUMNS}, changed) VALUES ({marks})", (*row, tables.touch("runs"))
+            )
+
+    def active_streams(self, tables: Tables) -> Iterable[str]:
+        """The streams of running runs, the newest first."""
+        rows = tables.execute("SELECT key FROM run WHERE listed AND status = 'running' ORDER BY created DESC")
+        return [str(row[0]) for row in rows]
+
+
+_COLUMNS = (
+    "key, run_id, project, name, project_fold, name_fold, is_legacy, created, status, started, ended, exit_reason, pid,"
+    " best_value, best_name, best_step, best_mode, artifacts_created, artifacts_used, hostname, meta, summary,"
+    " deleted_at, delete_reason, original_status, listed"
+)
+
+
+def _fold_own(parts: Parts[RunPart], batch: Batch) -> None:
+    if batch.start == 0 and batch.events:
+        parts[batch.stream.name].is_own_stream = True
+    for event, payload in batch.payloads(RunCreated, RunFinished, RunSummarized):
+        part = parts[batch.stream.name]
+        match payload:
+            case RunCreated():
+                meta = Meta.read(msgspec.to_builtins(payload))
+                part.meta = claim(event.ts, meta, part.meta)
+                part.status = claim(event.ts, RunStatus(RUNNING, started_at=payload.created_at), part.status)
+            case RunFinished():
+                started = None if part.status is None else part.status.value.started_at
+                ended = RunStatus(payload.status, started, payload.ended_at, payload.exit_reason)
+                part.status = claim(event.ts, ended, part.status)
+            case RunSummarized():
+                before = {} if part.summary is None else parse_json(part.summary.value)
+                part.summary = claim(event.ts, dump_json({**before, **payload.update}), part.summary)
+
+
+def _fold_store(parts: Parts[RunPart], batch: Batch) -> None:
+    for event, payload in batch.payloads(RunObserved, RunVanished, RunLost):
+        if not is_run_key(payload.run):
+            continue
+        part = parts[payload.run]
+        match payload:
+            case RunObserved():
+                _fold_observed(part, event.ts, payload)
+            case RunVanished():
+                part.present = claim(event.ts, False, part.present)
+            case RunLost():
+                started = None if part.status is None else part.status.value.started_at
+                ended = RunStatus(payload.status, started, payload.ended_at, payload.exit_reason)
+                part.status = claim(event.ts, ended, part.status)
+
+
+def _fold_observed(part: RunPart, ts: float, observed: RunObserved) -> None:
+    content = observed.content or {}
+    match observed.file:
+        case str(file) if file == DIRECTORY:
+            part.present = claim(ts, True, part.present)
+            part.directory = claim(ts, number(content.get("mtime")), part.directory)
+        case str(file) if file == META_FILE:
+            part.meta = claim(ts, Meta.read(content), part.meta)
+        case str(file) if file == STATUS_FILE:
+            part.status = claim(ts, RunStatus.read(content), part.status)
+        case str(file) if file == SUMMARY_FILE:
+            part.summary = claim(ts, dump_json(content), part.summary)
+        case str(file) if file == DELETED_FILE:
+            marker = None if observed.content is None else Deletion.read(content, ts)
+            part.deleted = claim(ts, marker, part.deleted)
+        case str(file) if file == CREATED_FILE:
+            part.created = claim(ts, count_artifacts(content), part.created)
+        case str(file) if file == USED_FILE:
+            part.used = claim(ts, count_artifacts(content), part.used)
+        case _:
+            pass
+
+
+def _row(key: str, facts: RunFacts) -> tuple[Any, ...]:
+    """The columns of `_COLUMNS`."""
+    path = key.split("/")
+    is_legacy = len(path) == 2
+    meta = Meta() if facts.meta is None else facts.meta.value
+    status = RunStatus() if facts.status is None else facts.status.value
+    summary = b"{}" if facts.summary is None else facts.summary.value
+    best = Best.read(parse_json(summary))
+    deletion = None if facts.deleted is None else facts.deleted.value
+    project = meta.project or (None if is_legacy else path[0])
+    name = meta.name or (None if is_legacy else path[1])
+    directory = None if facts.directory is None else facts.directory.value
+    return (
+        key,
+        path[-1],
+        project,
+        name,
+        (project or "").casefold(),
+        (name or "").casefold(),
+        int(is_legacy),
+        meta.created_at if meta.created_at is not None else directory,
+        status.status,
+        status.started_at,
+        status.ended_at,
+        status.exit_reason,
+        meta.pid,
+        best.value,
+        best.name,
+        best.step,
+        best.mode,
+        0 if facts.created is None else facts.created.value,
+        0 if facts.used is None else facts.used.value,
+        meta.hostname,
+        msgspec.msgpack.encode(meta),
+        summary,
+        None if deletion is None else deletion.at,
+        None if deletion is None else deletion.reason,
+        None if deletion is None else deletion.original_status,
+        int(deletion is None),
+    )

@@ -1,0 +1,98 @@
+"""Tables → structs: the SQL behind the routes. Functions take a connection to the read model of this plugin."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import apsw
+import msgspec
+
+from runicorn.plugin import RunNotFound
+
+LIST_ORDER = "is_legacy, project_fold, name_fold, created DESC, run_id DESC"
+
+
+class RunListItem(msgspec.Struct, frozen=True):
+    """An item of `GET /api/runs`."""
+
+    run_id: str = msgspec.field(name="id")
+    run_dir: str
+    created_time: float | None
+    status: str
+    pid: int | None
+    best_metric_value: float | None
+    best_metric_name: str | None
+    project: str | None
+    name: str | None
+    artifacts_created_count: int
+    artifacts_used_count: int
+
+
+class RunDetail(msgspec.Struct, frozen=True):
+    """The answer of `GET /api/runs/{run_id}`; the three paths are given whether or not the files exist."""
+
+    run_id: str = msgspec.field(name="id")
+    status: str
+    pid: int | None
+    run_dir: str
+    project: str | None
+    name: str | None
+    logs: str
+    metrics: str
+    metrics_step: str
+    artifacts_created_count: int
+    artifacts_used_count: int
+
+
+_ITEM = (
+    "run_id, ? || '/' || key, created, status, pid, best_value, best_name, project, name,"
+    " artifacts_created, artifacts_used"
+)
+
+
+def items_changed_since(db: apsw.Connection, root: Path, counter: int) -> list[tuple[str, RunListItem | None]]:
+    """Runs whose row changed after `counter`, by key; None for those that are not listed (any more)."""
+    rows = db.execute(f"SELECT key, listed, {_ITEM} FROM run WHERE changed > ?", (str(root), counter))
+    return [(str(key), RunListItem(*item) if listed else None) for key, listed, *item in rows]  # type: ignore[arg-type]
+
+
+def keys_in_list_order(db: apsw.Connection) -> list[str]:
+    """Keys of the listed runs, in the order that every list of runs has."""
+    return [str(row[0]) for row in db.execute(f"SELECT key FROM run WHERE listed ORDER BY {LIST_ORDER}")]
+
+
+def run_key(db: apsw.Connection, run_id: str) -> str:
+    """The key of a listed run; of several with the same id the first in list order. RunNotFound if there is none."""
+    rows = db.execute(
+        f"SELECT key FROM run WHERE run_id = ? AND listed ORDER BY {LIST_ORDER} LIMIT 1", (run_id,)
+    ).fetchall()
+    if not rows:
+        raise RunNotFound(run_id)
+    return str(rows[0][0])
+
+
+def run_detail(db: apsw.Connection, root: Path, key: str) -> RunDetail:
+    """What is known of a run. RunNotFound if it is not listed (any more)."""
+    rows = db.execute(f"SELECT {_ITEM} FROM run WHERE key = ? AND listed", (str(root), key)).fetchall()
+    if not rows:
+        raise RunNotFound(key.rpartition("/")[2])
+    item = RunListItem(*rows[0])  # type: ignore[arg-type]
+    events = f"{item.run_dir}/events.jsonl"
+    return RunDetail(
+        run_id=item.run_id,
+        status=item.status,
+        pid=item.pid,
+        run_dir=item.run_dir,
+        project=item.project,
+        name=item.name,
+        logs=f"{item.run_dir}/logs.txt",
+        metrics=events,
+        metrics_step=events,
+        artifacts_created_count=item.artifacts_created_count,
+        artifacts_used_count=item.artifacts_used_count,
+    )
+
+
+def is_running(db: apsw.Connection, key: str) -> bool:
+    """Whether a run is listed with the status `running`."""
+    return bool(db.execute("SELECT 1 FROM run WHERE key = ? AND listed AND status = 'running'", (key,)).fetchall())

@@ -1,0 +1,154 @@
+"""0.4.0's files of a run, turned into events: what they say and the event streams do not.
+
+A file wins over what the read model says if it is newer. The time of an observed fact is when the file says that it
+became true (`created_at`, `ended_at`, `started_at`, `deleted_at`); where that is older than what is known, but the file
+was written later, it is the file's modification time. Files that our SDK writes say nothing new and cost no event.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import apsw
+
+from runicorn.plugin import Claim, Payload, RunDirectory, dump_json, parse_json
+from runicorn_runs.events import RunObserved, RunVanished
+from runicorn_runs.facts import (
+    CREATED_FILE,
+    DELETED_FILE,
+    DIRECTORY,
+    META_FILE,
+    OBSERVED_FILES,
+    STATUS_FILE,
+    SUMMARY_FILE,
+    USED_FILE,
+    Content,
+    Deletion,
+    Meta,
+    RunStatus,
+    count_artifacts,
+    number,
+)
+from runicorn_runs.projections.run_list import RunFacts, facts_of
+
+_MAX_BYTES = 4 << 20  # a side file beyond this is not one that a tracker wrote; it is treated as empty
+
+
+class RunFiles:
+    """The source `run_files`: meta, status, summary, recycle-bin marker and artifact lists of a run directory."""
+
+    name = "run_files"
+    files = OBSERVED_FILES
+
+    def observe(self, root: Path, run: RunDirectory, model: apsw.Connection) -> Sequence[tuple[float, Payload]]:
+        """See `runicorn.plugin.Source`."""
+        now = time.time()
+        known = facts_of(model, run.key)
+        try:
+            directory_mtime = os.stat(root / run.key).st_mtime
+        except OSError:
+            if known is None or not _could_be_listed(known):
+                return []
+            return [(now, RunVanished(run=run.key, run_id=run.run_id, observed_at=now))]
+        observed: list[tuple[float, Payload]] = []
+
+        def say(file: str, content: dict[str, Any] | None, ts: float) -> None:
+            observed.append(
+                (ts, RunObserved(run=run.key, run_id=run.run_id, file=file, content=content, observed_at=now))
+            )
+
+        for file in sorted(OBSERVED_FILES):
+            found = _read(root / run.key / file)
+            before = _claim_on(file, known)
+            if found is None:
+                if before is not None and file == DELETED_FILE and before.value is not None:
+                    say(file, None, max(now, before.ts))
+                continue
+            content, mtime = found
+            if before is not None and _says_the_same(file, content, mtime, before.value):
+                continue
+            ts = _since(file, content, mtime)
+            if before is not None and ts <= before.ts:
+                ts = mtime
+            if before is None or ts > before.ts:
+                say(file, content, ts)
+        if known is None or not known.exists:
+            was_gone = known is not None and known.present is not None
+            say(DIRECTORY, {"mtime": directory_mtime}, now if was_gone else directory_mtime)
+        elif known.directory is None and _lacks_time(known, observed):
+            say(DIRECTORY, {"mtime": directory_mtime}, directory_mtime)
+        return observed
+
+
+def _could_be_listed(known: RunFacts) -> bool:
+    return known.exists and known.present is not None
+
+
+def _lacks_time(known: RunFacts, observed: list[tuple[float, Payload]]) -> bool:
+    if known.meta is not None and known.meta.value.created_at is not None:
+        return False
+    metas = [payload for _, payload in observed if isinstance(payload, RunObserved) and payload.file == META_FILE]
+    return not any(number((payload.content or {}).get("created_at")) is not None for payload in metas)
+
+
+def _read(path: Path) -> tuple[dict[str, Any], float] | None:
+    """The object in a file and its modification time; `{}` if it holds anything else, None if it does not exist."""
+    try:
+        with open(path, "rb") as file:
+            stat = os.fstat(file.fileno())
+            data = file.read(_MAX_BYTES + 1)
+    except FileNotFoundError:
+        return None
+    except OSError:
+        try:
+            return {}, os.stat(path).st_mtime
+        except OSError:
+            return None
+    try:
+        value = parse_json(data) if len(data) <= _MAX_BYTES else {}
+    except ValueError:
+        value = {}
+    return (value if isinstance(value, dict) else {}), stat.st_mtime
+
+
+def _claim_on(file: str, known: RunFacts | None) -> Claim[Any] | None:
+    if known is None:
+        return None
+    claims: dict[str, Claim[Any] | None] = {
+        META_FILE: known.meta,
+        STATUS_FILE: known.status,
+        SUMMARY_FILE: known.summary,
+        DELETED_FILE: known.deleted,
+        CREATED_FILE: known.created,
+        USED_FILE: known.used,
+    }
+    return claims[file]
+
+
+def _says_the_same(file: str, content: Content, mtime: float, value: Any) -> bool:
+    if file == META_FILE:
+        return Meta.read(content) == value
+    if file == STATUS_FILE:
+        return RunStatus.read(content).says_the_same_as(value)
+    if file == SUMMARY_FILE:
+        return dump_json(content) == value or dump_json(parse_json(dump_json(content))) == dump_json(parse_json(value))
+    if file == DELETED_FILE:
+        return value is not None and Deletion.read(content, mtime) == value
+    return count_artifacts(content) == value
+
+
+def _since(file: str, content: Content, mtime: float) -> float:
+    if file == META_FILE:
+        said = number(content.get("created_at"))
+    elif file == STATUS_FILE:
+        said = number(content.get("ended_at"))
+        said = number(content.get("started_at")) if said is None else said
+    elif file == DELETED_FILE:
+        said = number(content.get("deleted_at"))
+    else:
+        said = None
+    return mtime if said is None else said
