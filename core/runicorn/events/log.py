@@ -101,6 +101,15 @@ class FileLog:
             return None
         return Position(stat.st_size, stat.st_ino)
 
+    def line_start(self, stream: Stream, offset: int) -> int:
+        """The offset of the first line that begins at or after `offset`; 0 for 0. OSError if it cannot be read."""
+        if offset <= 0:
+            return 0
+        with open(self.path(stream), "rb") as file:
+            file.seek(offset - 1)
+            file.readline()
+            return file.tell()
+
     def read(self, stream: Stream, *, after: int = 0, head: bytes = b"", limit: int = READ_BYTES) -> Lines:
         """Complete lines from the offset `after`; no more than about `limit` bytes, unless one line is longer.
 
