@@ -41,6 +41,8 @@ class LogFollower:
     def __init__(self, threads: Executor, run_ended: Callable[[], bool]) -> None:
         self.older = False
         """Whether lines before the first one were left out."""
+        self.missing = False
+        """Whether the path named nothing when this follower started."""
         self._threads = threads
         self._run_ended = run_ended
         self._files: deque[LogFile] = deque()  # the one being read, and those that replaced it since

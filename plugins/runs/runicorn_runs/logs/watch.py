@@ -95,6 +95,7 @@ class _WatchedLog:
 
     def join(self, follower: LogFollower) -> None:
         """Give a new follower what the path names; a file that is only waiting to be replaced is not for it."""
+        follower.missing = self.last.names == "nothing"
         if self.last.names == "unreadable":
             follower.fail()
         elif self.last.names == "file" and self.last.file is not None and not follower.has_file:
