@@ -12,8 +12,8 @@ _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
 def encodable(text: str) -> str:
-    """`text` with lone surrogates, which JSON can hold and UTF-8 cannot, replaced by `?`."""
-    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+    """`text` with lone surrogates, which JSON can hold and UTF-8 cannot, replaced by U+FFFD."""
+    return text if text.isascii() else text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 def one_line(text: str) -> str:

@@ -1,0 +1,234 @@
+"""Organizing runs: tags, descriptions, pins, search, clean-up. Works on the storage root alone, without a server.
+
+Every run below the root is known: without an entry in the metadata file it has the values of its own files, and the
+entry is made by the first change. Entries may also exist for runs whose directory is not there (yet, or any more).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import msgspec
+
+from runicorn.errors import RunicornError
+from runicorn.sdk.experiment_file import ExperimentFile, ExperimentMetadata, checked_tags
+from runicorn.sdk.removal import remove_run, soft_delete
+from runicorn.sdk.stored_runs import StoredRun, stored_runs
+
+logger = logging.getLogger("runicorn")
+
+__all__ = ["ExperimentManager", "ExperimentMetadata"]
+
+_DAY_S = 86400.0
+
+
+class ExperimentManager:
+    """Organizes the runs below `storage_root`. Safe for several threads and processes.
+
+    Changes are visible to every other manager and server at once. Runs in the recycle bin are unknown, except to
+    `delete_experiments`. OSError if the metadata file cannot be written.
+    """
+
+    def __init__(self, storage_root: str | os.PathLike[str]) -> None:
+        self.storage_root = Path(os.path.abspath(os.path.expanduser(storage_root)))
+        self._file = ExperimentFile(self.storage_root)
+
+    def add_experiment(
+        self, run_id: str, project: str, name: str, tags: Iterable[str] | None = None, description: str | None = None
+    ) -> ExperimentMetadata:
+        """Make or replace the entry of a run, whether or not its directory exists; pin and archive state stay."""
+        if not run_id:
+            raise ValueError("run_id is required")
+        given = {"project": project, "name": name, "tags": checked_tags(tags or ()), "description": description}
+        with self._file.changing() as entries:
+            before = self._known_run(run_id, entries) or ExperimentMetadata(run_id, project, name)
+            return _store(entries, before, given)
+
+    def tag_experiment(self, run_id: str, tags: Iterable[str], append: bool = True) -> bool:
+        """Add tags behind those that the run has, or replace them; False for an unknown run.
+
+        Tags are trimmed; InvalidTags (a ValueError) unless each has 1 to 64 characters and the run at most 100.
+        """
+        new = checked_tags(tags)
+        return self._change(run_id, lambda run: {"tags": checked_tags([*run.tags, *new]) if append else new})
+
+    def archive_experiment(self, run_id: str, archive: bool = True) -> bool:
+        """Archived runs appear in searches only if asked for, and are not cleaned up. False for an unknown run."""
+        return self._change(run_id, lambda _: {"archived": bool(archive)})
+
+    def pin_experiment(self, run_id: str, pin: bool = True) -> bool:
+        """Pinned runs are neither deleted (without `force`) nor cleaned up. False for an unknown run."""
+        return self._change(run_id, lambda _: {"pinned": bool(pin)})
+
+    def search_experiments(
+        self,
+        project: str | None = None,
+        tags: Iterable[str] | None = None,
+        text: str | None = None,
+        archived: bool = False,
+        pinned: bool | None = None,
+    ) -> list[ExperimentMetadata]:
+        """Runs that satisfy every given condition, last updated first, then by id descending.
+
+        `project` is compared exactly, all `tags` are required, `text` is sought regardless of case in name, project,
+        description and tags. `archived` includes archived runs.
+        """
+        required = set(tags or ())
+        sought = (text or "").casefold()
+        found = [
+            run
+            for run in self._known_runs()
+            if (project is None or run.project == project)
+            and required.issubset(run.tags)
+            and (archived or not run.archived)
+            and (pinned is None or run.pinned == pinned)
+            and _says(run, sought)
+        ]
+        return sorted(found, key=lambda run: (run.updated_at, run.id), reverse=True)
+
+    def delete_experiments(self, run_ids: Sequence[str], force: bool = False) -> dict[str, bool]:
+        """Remove runs for good, with their entries; whether each is gone. Unknown runs and failures are False.
+
+        Pinned runs need `force`. Runs in the recycle bin may be removed, too. An entry whose run is gone already is
+        removed.
+        """
+        wanted = list(dict.fromkeys([run_ids] if isinstance(run_ids, str) else run_ids))
+        entries = self._file.read()
+        runs = self._runs_by_id(wanted)
+        results: dict[str, bool] = {}
+        for run_id in wanted:
+            run, entry = runs.get(run_id), _entry(run_id, entries, runs.get(run_id))
+            if entry is not None and entry.pinned and not force:
+                results[run_id] = False
+            else:
+                results[run_id] = self._remove(run) if run is not None else run_id in entries
+        removed = [run_id for run_id, is_gone in results.items() if is_gone and run_id in entries]
+        if removed:
+            with self._file.changing() as current:
+                for run_id in removed:
+                    current.pop(run_id, None)
+        return results
+
+    def cleanup_old_experiments(self, days: float = 30, dry_run: bool = True) -> list[str]:
+        """Put runs into the recycle bin that did nothing for `days`; the ids of those (with `dry_run`: that would be).
+
+        Pinned, archived and running runs stay, as do runs that are links.
+        """
+        if not days >= 0:
+            raise ValueError(f"days must not be negative, got {days}")
+        limit = time.time() - days * _DAY_S
+        entries = self._file.read()
+        cleaned: list[str] = []
+        for run_id, run in self._runs_by_id().items():
+            entry = _entry(run_id, entries, run)
+            if run.is_deleted or run.path.is_symlink() or run.last_activity > limit or run.status == "running":
+                continue
+            if entry is not None and (entry.pinned or entry.archived or entry.updated_at > limit):
+                continue
+            if dry_run or self._soft_delete(run):
+                cleaned.append(run_id)
+        return cleaned
+
+    def get_experiment_stats(self) -> dict[str, Any]:
+        """Numbers of known runs: `total`, `archived`, `pinned`, `active` (not archived), per project; and all tags."""
+        known = list(self._known_runs())
+        archived = sum(run.archived for run in known)
+        return {
+            "total": len(known),
+            "archived": archived,
+            "pinned": sum(run.pinned for run in known),
+            "projects": dict(Counter(run.project for run in known)),
+            "tags": sorted({tag for run in known for tag in run.tags}),
+            "active": len(known) - archived,
+        }
+
+    def _change(self, run_id: str, change: Callable[[ExperimentMetadata], dict[str, Any]]) -> bool:
+        if not self.storage_root.is_dir():
+            return False
+        with self._file.changing() as entries:
+            known = self._known_run(run_id, entries)
+            if known is None:
+                return False
+            _store(entries, known, change(known))
+        return True
+
+    def _runs_by_id(self, run_ids: Iterable[str] | None = None) -> dict[str, StoredRun]:
+        """One run per id in list order: of several the first one that is not in the recycle bin, else the first one."""
+        found: dict[str, StoredRun] = {}
+        for run in stored_runs(self.storage_root, run_ids):
+            if run.run_id not in found or (found[run.run_id].is_deleted and not run.is_deleted):
+                found[run.run_id] = run
+        return found
+
+    def _known_run(self, run_id: str, entries: Mapping[str, Any]) -> ExperimentMetadata | None:
+        run = self._runs_by_id([run_id]).get(run_id)
+        return None if run is not None and run.is_deleted else _entry(run_id, entries, run) or (run and _of(run))
+
+    def _known_runs(self) -> Iterator[ExperimentMetadata]:
+        entries = self._file.read()
+        runs = self._runs_by_id()
+        for run_id, run in runs.items():
+            if not run.is_deleted:
+                yield _entry(run_id, entries, run) or _of(run)
+        for run_id in entries.keys() - runs.keys():
+            entry = _entry(run_id, entries, None)
+            if entry is not None:
+                yield entry
+
+    def _remove(self, run: StoredRun) -> bool:
+        try:
+            remove_run(self.storage_root, run.path)
+        except (OSError, RunicornError) as error:
+            logger.warning("could not remove the run %s: %s", run.run_id, error)
+            return False
+        return True
+
+    def _soft_delete(self, run: StoredRun) -> bool:
+        try:
+            soft_delete(self.storage_root, run.path, reason="cleanup")
+        except (OSError, RunicornError) as error:
+            logger.warning("could not put the run %s into the recycle bin: %s", run.run_id, error)
+            return False
+        return True
+
+
+def _entry(run_id: str, entries: Mapping[str, Any], run: StoredRun | None) -> ExperimentMetadata | None:
+    """The stored entry of a run; None if there is none, or it is damaged. What it lacks comes from the run."""
+    stored = entries.get(run_id)
+    if not isinstance(stored, dict):
+        return None
+    fields: dict[str, Any] = {"project": None, "name": None, "created_at": 0.0, "updated_at": 0.0}
+    if run is not None:
+        fields |= {"project": run.project, "name": run.name, "created_at": run.created_at, "updated_at": run.created_at}
+    try:
+        return ExperimentMetadata.from_dict({**fields, **cast(dict[str, Any], stored), "id": run_id})
+    except ValueError as error:
+        logger.debug("ignored the entry of the run %s: %s", run_id, error)
+        return None
+
+
+def _of(run: StoredRun) -> ExperimentMetadata:
+    """What is known about a run without an entry."""
+    return ExperimentMetadata(
+        run.run_id, run.project, run.name, created_at=run.created_at, updated_at=run.last_activity
+    )
+
+
+def _store(entries: dict[str, Any], run: ExperimentMetadata, fields: dict[str, Any]) -> ExperimentMetadata:
+    """Put changed fields into the entry of a run; keys of the entry that we do not know stay."""
+    changed = msgspec.structs.replace(run, updated_at=time.time(), **fields)
+    before = entries.get(run.id)
+    kept = cast(dict[str, Any], before) if isinstance(before, dict) else {}
+    entries[run.id] = {**kept, **changed.to_dict()}
+    return changed
+
+
+def _says(run: ExperimentMetadata, sought: str) -> bool:
+    texts = (run.name, run.project, run.description, " ".join(run.tags))
+    return any(sought in text.casefold() for text in texts if text) or not sought
