@@ -19,7 +19,7 @@ from runicorn.events.envelope import Event, Payload, decode_data, decode_payload
 from runicorn.events.log import Stream, StreamKind
 from runicorn.events.run import METRICS, RUN_EVENTS, ImageLogged, RunCreated, RunFinished, RunSummarized
 from runicorn.events.source import Source
-from runicorn.files import dump_json, parse_json, read_json_object
+from runicorn.files import LockTimeout, dump_json, file_lock, parse_json, read_json_object, write_json
 from runicorn.hookspecs import hookimpl
 from runicorn.projection.base import Batch, Projection, Tables
 from runicorn.projection.folded import Claim, FoldedProjection, Part, Parts, claim, latest
@@ -41,6 +41,7 @@ __all__ = [
     "Health",
     "ImageLogged",
     "InvalidName",
+    "LockTimeout",
     "NotFound",
     "Part",
     "Parts",
@@ -64,9 +65,11 @@ __all__ = [
     "decode_data",
     "decode_payload",
     "dump_json",
+    "file_lock",
     "hookimpl",
     "is_run_key",
     "latest",
     "parse_json",
     "read_json_object",
+    "write_json",
 ]

@@ -13,6 +13,7 @@ bytes from the start of the stream; their meaning never changes. Nothing outside
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,6 +30,7 @@ StreamKind = Literal["run", "artifact", "store"]
 READ_BYTES = 1 << 20
 """Default size of one read: large enough to decode at full speed, small enough for constant memory."""
 
+_SCAN_BYTES = 64 << 10
 _ROOT_LOG = f"{INTERNAL}/log/"
 _STATE_LOG = "@state/log/"
 
@@ -100,6 +102,19 @@ class FileLog:
         except OSError:
             return None
         return Position(stat.st_size, stat.st_ino)
+
+    def complete_end(self, stream: Stream) -> int:
+        """The offset behind the last complete line: where the next event will begin. 0 if there is none."""
+        with contextlib.suppress(OSError), open(self.path(stream), "rb", buffering=0) as file:
+            end = os.fstat(file.fileno()).st_size
+            while end > 0:
+                start = max(0, end - _SCAN_BYTES)
+                file.seek(start)
+                newline = _read_up_to(file.fileno(), end - start).rfind(b"\n")
+                if newline >= 0:
+                    return start + newline + 1
+                end = start
+        return 0
 
     def line_start(self, stream: Stream, offset: int) -> int:
         """The offset of the first line that begins at or after `offset`; 0 for 0. OSError if it cannot be read."""

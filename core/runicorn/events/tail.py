@@ -50,7 +50,7 @@ def follow(
                 if stream not in positions:
                     position = log.position(stream) if is_first else None
                     positions[stream] = position
-                    offsets[stream] = 0 if position is None else position.size
+                    offsets[stream] = 0 if position is None else log.complete_end(stream)
             is_first = False
         for stream, before in list(positions.items()):
             position = log.position(stream)

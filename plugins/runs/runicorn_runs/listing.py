@@ -7,9 +7,12 @@ nothing but a look at the counter.
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import apsw
 import msgspec
+from litestar import Response
+from litestar.enums import MediaType
 
 from runicorn.plugin import Store
 from runicorn_runs import queries
@@ -32,6 +35,10 @@ class RunListing:
         model = self._store.model("runs")
         build, changed = model.counter("runs")
         return build, changed, model.counter("runs_removed")[1]
+
+    async def response(self) -> Response[Any]:
+        """The answer with the encoded list."""
+        return Response(await self.body(), media_type=MediaType.JSON)
 
     async def body(self) -> bytes:
         """The JSON array of all listed runs."""

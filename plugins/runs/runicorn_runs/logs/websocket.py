@@ -11,10 +11,10 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from litestar import WebSocket, websocket
+from litestar import Response, WebSocket, get, websocket
 from litestar.exceptions import WebSocketDisconnect
-from litestar.handlers import WebsocketRouteHandler
 from litestar.params import FromPath
+from litestar.types import ControllerRouterHandler
 
 from runicorn_runs.logs.stream import ClientGone, LogStreams
 
@@ -29,20 +29,32 @@ _OFFSET = re.compile(r"\+?[0-9]{1,19}", re.ASCII)
 _GONE = (WebSocketDisconnect, OSError, RuntimeError)
 
 
-def log_route(
+def log_routes(
     streams: Callable[[Socket], LogStreams], counted_as: Callable[[Socket], str | None]
-) -> WebsocketRouteHandler:
-    """The route. `streams` gives the streams of this worker.
+) -> list[ControllerRouterHandler]:
+    """The WebSocket, and what a plain GET of its path gets. `streams` gives the streams of this worker.
 
     `counted_as` gives the client address under which a socket counts against the limit of 10; None: it is not limited.
     """
 
     @websocket(PATH)
     async def run_log(socket: Socket, run_id: FromPath[str]) -> None:
-        """Live log of a run. `?offset=BYTES` starts at that byte of `logs.txt` instead of the last 10 000 lines."""
         await serve_socket(streams(socket), socket, run_id, counted_as=counted_as(socket))
 
-    return run_log
+    return [run_log, not_upgraded]
+
+
+@get(PATH, sync_to_thread=False, status_code=426, summary="Live log (WebSocket)")
+def not_upgraded(run_id: FromPath[str]) -> Response[dict[str, str]]:
+    """Open this path as a WebSocket: text frames, one log line each, first the last 10 000.
+
+    `?offset=BYTES` starts at that byte of `logs.txt` instead; beyond its end, and for a file that appears later, 0.
+    """
+    return Response(
+        {"detail": "This path is a WebSocket: connect with ws:// or wss://"},
+        status_code=426,
+        headers={"Upgrade": "websocket"},
+    )
 
 
 async def serve_socket(streams: LogStreams, socket: Socket, run_id: str, *, counted_as: str | None = None) -> None:

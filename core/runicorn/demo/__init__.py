@@ -1,0 +1,1 @@
+"""`runicorn demo`: a small real training that logs live. Needs numpy only; nothing is downloaded."""

@@ -1,0 +1,174 @@
+"""Runs whose process is gone: found, told to the log, and written to `status.json` for 0.4.0 readers.
+
+Only what can be known is judged: a run of this machine, of this boot and PID namespace, whose process is gone or whose
+process id belongs to a later process. Everything else stays as it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import apsw
+import msgspec
+import psutil
+
+from runicorn.plugin import LockTimeout, Store, file_lock, read_json_object, write_json
+from runicorn_runs.events import RunLost
+from runicorn_runs.facts import RUNNING, STATUS_FILE, Meta
+
+logger = logging.getLogger("runicorn.runs")
+
+_PERIOD_S = 30.0
+_ON_REQUEST_S = 5.0
+_LOCK_TIMEOUT_S = 2.0
+_CLOCK_MARGIN_S = 60.0  # clocks are set while a training runs; kernel start times in ticks need no margin
+
+
+class Machine(msgspec.Struct, frozen=True):
+    """This machine, as far as runs can have recorded it."""
+
+    hostname: str
+    boot_id: str | None
+    pid_ns: int | None
+
+    @classmethod
+    def this(cls) -> Machine:
+        """Read from the operating system; unknown parts are None."""
+        try:
+            boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        except OSError:
+            boot_id = None
+        try:
+            pid_ns = os.stat("/proc/self/ns/pid").st_ino
+        except OSError:
+            pid_ns = None
+        return cls(socket.gethostname(), boot_id, pid_ns)
+
+
+def is_gone(meta: Meta, machine: Machine) -> bool:
+    """Whether the process that made a run has certainly ended."""
+    if meta.pid is None or not 0 < meta.pid < 1 << 31:
+        return False
+    if meta.hostname is not None and meta.hostname != machine.hostname:
+        return False
+    if meta.boot_id is not None and machine.boot_id is not None and meta.boot_id != machine.boot_id:
+        return True
+    if meta.pid_ns is not None and machine.pid_ns is not None and meta.pid_ns != machine.pid_ns:
+        return False
+    try:
+        process = psutil.Process(meta.pid)
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return True
+        return _is_another(process, meta)
+    except psutil.NoSuchProcess:
+        return True
+    except psutil.Error:  # not allowed to look: it lives
+        return False
+
+
+def _is_another(process: psutil.Process, meta: Meta) -> bool:
+    """Whether the process id was given to a later process."""
+    ticks = _start_ticks(process.pid)
+    if meta.pid_start_ticks is not None and ticks is not None:
+        return ticks != meta.pid_start_ticks
+    started = process.create_time()
+    if meta.pid_started_at is not None:
+        return abs(started - meta.pid_started_at) > _CLOCK_MARGIN_S
+    return meta.created_at is not None and started > meta.created_at + _CLOCK_MARGIN_S
+
+
+def _start_ticks(pid: int) -> int | None:
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return None
+    # Field 22 of proc(5); the second field is the command in parentheses and may contain anything.
+    fields = stat.rpartition(b")")[2].split()
+    return int(fields[19]) if len(fields) > 19 else None
+
+
+class Liveness:
+    """Checks the running runs of a store: periodically, on request, and soon after somebody looked at them."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._machine = Machine.this()
+        self._mutex = asyncio.Lock()
+        self._last = 0.0
+        self._task: asyncio.Task[object] | None = None
+
+    async def check(self) -> tuple[int, int]:
+        """Judge every listed run with status `running`; how many were judged, and how many were found lost."""
+        async with self._mutex:
+            self._last = time.monotonic()
+            running = await self._store.model("runs").run(_running)
+            lost = await asyncio.to_thread(self._record, running)
+            if lost:
+                await self._store.append(*lost)
+            return len(running), len(lost)
+
+    def check_soon(self) -> None:
+        """Check in the background, unless that was done within the last 5 s."""
+        if self._store.is_leader and time.monotonic() - self._last >= _ON_REQUEST_S:
+            self._last = time.monotonic()
+            self._task = asyncio.create_task(self._check_quietly(), name="liveness-on-request")
+
+    async def run_periodically(self) -> None:
+        """Check at once and then every 30 s, until cancelled."""
+        while True:
+            await self._check_quietly()
+            await asyncio.sleep(_PERIOD_S)
+
+    async def close(self) -> None:
+        """Wait for a check that is on its way."""
+        if self._task is not None:
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _check_quietly(self) -> None:
+        try:
+            await self.check()
+        except Exception as error:  # the next round comes; the reason must not end it
+            logger.warning("the liveness of runs could not be checked: %s", error)
+
+    def _record(self, running: Sequence[tuple[str, str, Meta]]) -> list[RunLost]:
+        lost: list[RunLost] = []
+        for key, run_id, meta in running:
+            if is_gone(meta, self._machine):
+                event = RunLost(run=key, run_id=run_id, ended_at=time.time())
+                if mark_lost(self._store.root / key, event):
+                    lost.append(event)
+        return lost
+
+
+def mark_lost(directory: Path, event: RunLost) -> bool:
+    """Write the end of a lost run to its `status.json`; False if the run has ended itself meanwhile, or is locked.
+
+    Under the lock that `finish()` takes, and re-read there: a `finish()` that lands in between always wins.
+    """
+    path = directory / STATUS_FILE
+    try:
+        with file_lock(f"{path}.lock", timeout_s=_LOCK_TIMEOUT_S):
+            status: dict[str, Any] = read_json_object(path) or {"status": RUNNING}
+            if status.get("status") != RUNNING:
+                return False
+            write_json(path, {**status, "status": event.status, "ended_at": event.ended_at, "exit_reason": event.exit_reason})
+    except LockTimeout:
+        return False
+    except OSError as error:
+        # A read-only root: the event alone has to tell it.
+        logger.info("the status file of a lost run cannot be written: %s", error.strerror)
+        return directory.is_dir()
+    return True
+
+
+def _running(db: apsw.Connection) -> list[tuple[str, str, Meta]]:
+    rows = db.execute("SELECT key, run_id, meta FROM run WHERE listed AND status = 'running'")
+    decode = msgspec.msgpack.Decoder(Meta).decode
+    return [(str(key), str(run_id), decode(cast(bytes, meta))) for key, run_id, meta in rows]
