@@ -53,6 +53,9 @@ class BadLine(msgspec.Struct, frozen=True):
     reason: str
 
 
+# Not strict JSON, or nested deeper than the interpreter's stack allows: the tolerant reader decides.
+_NOT_STRICT = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
 _HEAD_BYTES = 64  # an event begins with its time in microseconds: enough to tell two streams apart
 
 
@@ -70,7 +73,7 @@ class Lines:
         self._data = data
         try:
             self.events = _decode_lines(data)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except _NOT_STRICT:
             self.events = []
         # The decoder separates values, not lines: only where each line begins an object do the two agree.
         lines = data.count(b"\n")
@@ -115,7 +118,7 @@ def decode_event(line: bytes) -> Event | None:
         event = _decode_event(stripped)
         if _is_plain(event):
             return event
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except _NOT_STRICT:
         pass
     try:
         value = parse_json(stripped)
@@ -157,7 +160,7 @@ def decode_payload(event: Event, payload: type[P]) -> P:
         decoder = _payload_decoders[payload] = msgspec.json.Decoder(payload)
     try:
         return cast(P, decoder.decode(event.data))
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except _NOT_STRICT:
         pass
     try:
         return msgspec.convert(decode_data(event), payload)
@@ -169,7 +172,7 @@ def decode_data(event: Event) -> Any:
     """`event.data` as plain Python objects, tolerant of NaN and huge integers."""
     try:
         return _decode_any(event.data)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except _NOT_STRICT:
         return parse_json(bytes(event.data))
 
 
