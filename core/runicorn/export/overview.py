@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from runicorn.export.text import finite
+from runicorn.export.text import as_float, finite
 
 Point = tuple[float, float]
 
@@ -86,7 +86,7 @@ class MetricsOverview:
                     metric = found.get(key)
                     if metric is None:
                         metric = found[key] = MetricOverview(key)
-                    metric.add(x, _as_float(value))
+                    metric.add(x, as_float(value))
         self.metrics = list(found.values())
         for metric in self.metrics:
             metric.close()
@@ -106,13 +106,6 @@ def _value(point: Point) -> float:
 def _step(data: Mapping[str, Any], index: int) -> float:
     step = finite(data.get("global_step", data.get("step")))
     return index if step is None else step
-
-
-def _as_float(value: int | float) -> float:
-    try:
-        return float(value)
-    except OverflowError:
-        return math.inf if value > 0 else -math.inf
 
 
 def _mean(values: list[float]) -> float:

@@ -63,3 +63,11 @@ def finite(value: Any) -> float | None:
     except OverflowError:
         return None
     return number if math.isfinite(number) else None
+
+
+def as_float(value: int | float) -> float:
+    """A number as float: booleans as 1.0 and 0.0, integers beyond its range as infinity."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf

@@ -291,6 +291,26 @@ class TestGpus:
         programs("nvidia-smi", script)
         assert gpu_info() is None
 
+    def test_without_nvidia_smi_torch_is_asked_if_the_process_uses_it(self, tmp_path):
+        package = tmp_path / "torch"  # stands in for torch, which is too large here
+        package.mkdir()
+        (package / "__init__.py").write_text("from torch import cuda, version\n")
+        (package / "version.py").write_text("cuda = '12.4'\n")
+        (package / "cuda.py").write_text(
+            "from types import SimpleNamespace\n"
+            "def device_count(): return 1\n"
+            "def get_device_properties(i): return SimpleNamespace(name='Orin', total_memory=2**33, major=8, minor=7)\n"
+        )
+        script = "from runicorn.sdk.environment.gpu import gpu_info; print(gpu_info())"
+        environment = {**os.environ, "PYTHONPATH": str(tmp_path), "PATH": ""}
+        for imports, expected in [
+            ("", None),
+            ("import torch; ", [{"index": 0, "name": "Orin", "memory_total_mb": 8192, "compute_capability": "8.7"}]),
+        ]:
+            command = [sys.executable, "-c", imports + script]
+            done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+            assert done.stdout == f"{expected}\n"
+
 
 class TestCommands:
     def test_output_of_a_program(self):

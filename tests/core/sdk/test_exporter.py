@@ -3,6 +3,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import math
+import os
 import subprocess
 import sys
 import zipfile
@@ -82,6 +83,13 @@ class TestExcel:
         assert MetricsExporter(run_dir).to_excel(str(tmp_path / "charts.xlsx")) is True
         assert "xl/charts/chart1.xml" in zipfile.ZipFile(tmp_path / "charts.xlsx").namelist()
 
+    def test_more_metrics_than_columns_are_refused(self, run_dir, tmp_path, caplog):
+        pytest.importorskip("openpyxl")
+        write_metrics(run_dir, {f"metric{index}": index for index in range(16_385)})
+        assert MetricsExporter(run_dir).to_excel(tmp_path / "out.xlsx") is False
+        assert "do not fit into a worksheet" in caplog.text
+        assert not (tmp_path / "out.xlsx").exists()
+
     def test_without_metrics_nothing_is_written(self, tmp_path):
         assert MetricsExporter(tmp_path).to_excel(tmp_path / "out.xlsx") is False
         assert list(tmp_path.iterdir()) == []
@@ -122,6 +130,37 @@ class TestReports:
         assert MetricsExporter(tmp_path / "missing").generate_report(tmp_path / "report.md") is False
         assert "No data to report" in caplog.text
         assert list(tmp_path.iterdir()) == []
+
+
+class TestTensorBoard:
+    def test_every_number_becomes_a_scalar(self, run_dir, tmp_path):
+        module = (
+            tmp_path / "site" / "torch" / "utils" / "tensorboard.py"
+        )  # stands in for torch, which is too large here
+        module.parent.mkdir(parents=True)
+        module.write_text(
+            "class SummaryWriter:\n"
+            "    def __init__(self, log_dir): print(log_dir)\n"
+            "    def add_scalar(self, key, value, step, walltime): print(key, value, step, walltime)\n"
+            "    def close(self): print('closed')\n"
+        )
+        script = (
+            f"from runicorn.sdk.exporter import MetricsExporter as E; print(E({str(run_dir)!r}).to_tensorboard('tb'))"
+        )
+        environment = {**os.environ, "PYTHONPATH": str(tmp_path / "site")}
+        done = subprocess.run(
+            [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=tmp_path, env=environment
+        )
+        assert done.stdout.splitlines() == [
+            "tb",
+            "loss 2.0 1 1704067200.0",
+            "loss nan 2 1704067201.0",
+            "big 1e+25 2 1704067201.0",
+            "loss 1.0 3 1704067202.0",
+            "flag 1.0 3 1704067202.0",
+            "closed",
+            "True",
+        ]
 
 
 class TestMissingLibraries:

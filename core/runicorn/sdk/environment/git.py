@@ -45,7 +45,9 @@ def git_info(directory: Path) -> dict[str, Any] | None:
 
 
 def _git(directory: Path, *arguments: str, timeout_s: float = _TIMEOUT_S) -> str | None:
-    return output_of(["git", *arguments], cwd=directory, env=_ENVIRONMENT, timeout_s=timeout_s)
+    return output_of(
+        ["git", "-c", "core.fsmonitor=false", *arguments], cwd=directory, env=_ENVIRONMENT, timeout_s=timeout_s
+    )
 
 
 def _last_commit(log: str | None) -> tuple[str | None, str | None, str | None]:
