@@ -6,11 +6,10 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from runicorn.export.text import as_float, finite
+from runicorn.export.run import numbers_in, step_of
 
 Point = tuple[float, float]
 
-_NO_METRICS = frozenset({"time", "global_step", "step"})
 _PENDING = 4096
 _MAX_BUCKETS = 512
 
@@ -79,14 +78,13 @@ class MetricsOverview:
         self.events = 0
         found: dict[str, MetricOverview] = {}
         for data in metrics:
-            x = _step(data, self.events)
+            x = step_of(data, self.events)
             self.events += 1
-            for key, value in data.items():
-                if isinstance(value, (int, float)) and key not in _NO_METRICS:
-                    metric = found.get(key)
-                    if metric is None:
-                        metric = found[key] = MetricOverview(key)
-                    metric.add(x, as_float(value))
+            for key, value in numbers_in(data):
+                metric = found.get(key)
+                if metric is None:
+                    metric = found[key] = MetricOverview(key)
+                metric.add(x, value)
         self.metrics = list(found.values())
         for metric in self.metrics:
             metric.close()
@@ -101,11 +99,6 @@ def _extremes(points: list[Point]) -> tuple[Point, Point]:
 
 def _value(point: Point) -> float:
     return point[1]
-
-
-def _step(data: Mapping[str, Any], index: int) -> float:
-    step = finite(data.get("global_step", data.get("step")))
-    return index if step is None else step
 
 
 def _mean(values: list[float]) -> float:

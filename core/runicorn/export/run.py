@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,7 +12,10 @@ import msgspec
 from runicorn.events.envelope import decode_data
 from runicorn.events.log import READ_BYTES, FileLog, Stream
 from runicorn.events.run import METRICS
+from runicorn.export.text import as_float, finite
 from runicorn.files import read_json_object
+
+_NO_METRICS = frozenset({"time", "global_step", "step"})
 
 
 class LoggedMetrics:
@@ -46,6 +49,19 @@ class LoggedMetrics:
                     if isinstance(data, dict):
                         yield cast(dict[str, Any], data)
             offset = lines.end
+
+
+def numbers_in(data: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+    """The metrics of one event that are numbers, booleans as 1.0 and 0.0; its time and step are no metrics."""
+    for key, value in data.items():
+        if isinstance(value, (int, float)) and key not in _NO_METRICS:
+            yield key, as_float(value)
+
+
+def step_of(data: Mapping[str, Any], index: int) -> float:
+    """The step of one event; without one, `index`, its position among the events."""
+    step = finite(data.get("global_step", data.get("step")))
+    return index if step is None else step
 
 
 class ExportedRun(msgspec.Struct, frozen=True):

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from runicorn.export.run import ExportedRun
+from runicorn.export.run import ExportedRun, numbers_in, step_of
 from runicorn.export.text import finite
-
-_NO_SCALARS = frozenset({"time", "global_step", "step"})
 
 
 def write_tensorboard(run: ExportedRun, directory: str) -> None:
@@ -20,11 +18,8 @@ def write_tensorboard(run: ExportedRun, directory: str) -> None:
     writer: Any = SummaryWriter(log_dir=directory)
     try:
         for index, data in enumerate(run.metrics):
-            step = finite(data.get("global_step", data.get("step")))
-            for key, value in data.items():
-                if isinstance(value, (int, float)) and key not in _NO_SCALARS:
-                    writer.add_scalar(
-                        key, value, index if step is None else int(step), walltime=finite(data.get("time"))
-                    )
+            step, at = int(step_of(data, index)), finite(data.get("time"))
+            for key, value in numbers_in(data):
+                writer.add_scalar(key, value, step, walltime=at)
     finally:
         writer.close()
