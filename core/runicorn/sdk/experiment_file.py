@@ -71,9 +71,18 @@ def checked_tags(tags: Iterable[str]) -> list[str]:
     cleaned = list(dict.fromkeys(tag.strip() for tag in cast(list[str], given)))
     if not all(0 < len(tag) <= MAX_TAG_CHARACTERS for tag in cleaned):
         raise InvalidTags(f"a tag has 1 to {MAX_TAG_CHARACTERS} characters")
-    if len(cleaned) > MAX_TAGS:
+    return _not_too_many(cleaned)
+
+
+def appended_tags(tags: list[str], more: list[str]) -> list[str]:
+    """`more`, already checked, behind the tags of a run, which stay as they are; InvalidTags if there are too many."""
+    return _not_too_many(list(dict.fromkeys([*tags, *more])))
+
+
+def _not_too_many(tags: list[str]) -> list[str]:
+    if len(tags) > MAX_TAGS:
         raise InvalidTags(f"a run has at most {MAX_TAGS} tags")
-    return cleaned
+    return tags
 
 
 class ExperimentFile:

@@ -17,7 +17,7 @@ from typing import Any, cast
 import msgspec
 
 from runicorn.errors import RunicornError
-from runicorn.sdk.experiment_file import ExperimentFile, ExperimentMetadata, checked_tags
+from runicorn.sdk.experiment_file import ExperimentFile, ExperimentMetadata, appended_tags, checked_tags
 from runicorn.sdk.removal import remove_run, soft_delete
 from runicorn.sdk.stored_runs import StoredRun, stored_runs
 
@@ -56,7 +56,7 @@ class ExperimentManager:
         Tags are trimmed; InvalidTags (a ValueError) unless each has 1 to 64 characters and the run at most 100.
         """
         new = checked_tags(tags)
-        return self._change(run_id, lambda run: {"tags": checked_tags([*run.tags, *new]) if append else new})
+        return self._change(run_id, lambda run: {"tags": appended_tags(run.tags, new) if append else new})
 
     def archive_experiment(self, run_id: str, archive: bool = True) -> bool:
         """Archived runs appear in searches only if asked for, and are not cleaned up. False for an unknown run."""

@@ -159,6 +159,12 @@ class TestTags:
             manager.tag_experiment("a", ["100"])
         assert len(stored(tmp_path)["a"]["tags"]) == 100
 
+    def test_tags_from_elsewhere_that_break_the_rules_do_not_prevent_new_ones(self, make_run, manager, tmp_path):
+        make_run("a")
+        (tmp_path / METADATA_FILE).write_text(json.dumps({"a": {"tags": ["x" * 100, ""]}}))
+        assert manager.tag_experiment("a", ["new"]) is True
+        assert stored(tmp_path)["a"]["tags"] == ["x" * 100, "", "new"]
+
     @given(st.lists(st.text(max_size=64).filter(lambda tag: tag.strip()), max_size=50))
     def test_checking_twice_changes_nothing_more(self, tags):
         once = checked_tags(tags)
