@@ -1,0 +1,22 @@
+"""The command line, `runicorn <command>`.
+
+Commands are imported when they are called, so that `--help` stays fast. Plugins add theirs by the hook
+`runicorn_commands`.
+"""
+
+from __future__ import annotations
+
+from runicorn.cli.group import Commands
+
+CORE_COMMANDS = {
+    # name: where it is. To add a command, add a line.
+    "serve": "runicorn.cli.serve:serve",
+    "viewer": "runicorn.cli.serve:serve",
+    "config": "runicorn.cli.config:config",
+    "plugins": "runicorn.cli.plugins:plugins",
+    "rate-limit": "runicorn.cli.rate_limit:rate_limit",
+}
+
+main = Commands(CORE_COMMANDS)
+
+__all__ = ["CORE_COMMANDS", "main"]

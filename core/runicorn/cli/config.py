@@ -1,0 +1,27 @@
+"""`runicorn config`: the user's configuration."""
+
+from __future__ import annotations
+
+import click
+
+from runicorn.cli.group import storage_option
+from runicorn.config import config_file, configured_root
+from runicorn.user_config import set_user_root
+
+
+@click.command()
+@storage_option
+@click.option("--show", is_flag=True, help="Show the configuration (the default).")
+@click.option("--set-user-root", "chosen", metavar="PATH", help="Store PATH as the storage root of this user.")
+def config(storage: str | None, show: bool, chosen: str | None) -> None:
+    """Show or change the configuration of this user."""
+    if chosen is not None:
+        click.echo(f"Set user_root_dir to: {set_user_root(chosen)}")
+        if not show:
+            return
+    root = configured_root()
+    click.echo("Runicorn user config:")
+    click.echo(f"  File          : {config_file()}")
+    click.echo(f"  user_root_dir : {root or '(not set)'}")
+    if not root:
+        click.echo("Tip: `runicorn config --set-user-root PATH` makes PATH the storage root of all your projects.")

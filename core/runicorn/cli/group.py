@@ -1,0 +1,97 @@
+"""The group of all commands: the core's by name, the plugins' by their hook."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import click
+
+from runicorn.errors import RunicornError
+from runicorn.version import __version__
+
+C = TypeVar("C", bound=Callable[..., Any])
+
+
+class Failure(click.ClickException):
+    """A command failed: its text goes to standard error, the exit status is 1."""
+
+    def show(self, file: Any = None) -> None:
+        """Print the text alone."""
+        click.echo(self.format_message(), file=file, err=file is None)
+
+
+class Commands(click.Group):
+    """`runicorn`. `core` maps names to `module:attribute`."""
+
+    def __init__(self, core: Mapping[str, str]) -> None:
+        super().__init__(
+            "runicorn",
+            help="Local-first experiment tracking.",
+            invoke_without_command=True,
+            callback=_usage,
+            params=[
+                click.Option(
+                    ["--version"],
+                    is_flag=True,
+                    is_eager=True,
+                    expose_value=False,
+                    callback=_version,
+                    help="Show the version.",
+                )
+            ],
+        )
+        self._core = core
+        self._contributed: dict[str, click.Command] | None = None
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names of all commands; imports the plugins."""
+        return sorted({*self._core, *self.contributed()})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name. A core command does not import the plugins."""
+        where = self._core.get(cmd_name)
+        if where is None:
+            return self.contributed().get(cmd_name)
+        module, _, attribute = where.partition(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; errors that users see become one line and exit status 1."""
+        try:
+            return super().invoke(ctx)
+        except RunicornError as error:
+            raise Failure(str(error)) from error
+
+    def contributed(self) -> dict[str, click.Command]:
+        """The plugins' commands by name. PluginCollision if a name is taken twice."""
+        if self._contributed is None:
+            from runicorn.host import PluginHost, Selection, claim
+
+            owners = dict.fromkeys(self._core, "runicorn")
+            self._contributed = {}
+            for plugin, commands in PluginHost.load(Selection.resolve()).collect("commands"):
+                for command in commands:
+                    claim(owners, command.name or "", plugin.name, "command")
+                    self._contributed[command.name or ""] = command
+        return self._contributed
+
+
+def storage_option(command: C) -> C:
+    """`--storage PATH`, which every command accepts."""
+    return click.option("--storage", metavar="PATH", help="Storage root (default: as configured).")(command)
+
+
+def _usage() -> None:
+    context = click.get_current_context()
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help(), err=True)
+        context.exit(2)
+
+
+def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        click.echo(f"runicorn {__version__}")
+        ctx.exit()

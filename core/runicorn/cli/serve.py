@@ -1,0 +1,70 @@
+"""`runicorn serve`, also known as `viewer`."""
+
+from __future__ import annotations
+
+import click
+
+from runicorn.cli.group import storage_option
+
+
+@click.command()
+@storage_option
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", default=23300, show_default=True, type=click.IntRange(0, 65535), help="0: any free port.")
+@click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 64), help="API processes.")
+@click.option("--state-dir", metavar="PATH", help="Where read models are kept (default: below the storage root).")
+@click.option("--rate-limit", type=click.Choice(["on", "off"]), help="Limit requests (default: on, see rate-limit).")
+@click.option("--plugins", metavar="A,B", help="Load these plugins only.")
+@click.option("--without", metavar="A,B", multiple=True, help="Leave these plugins out.")
+@click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    default="info",
+    show_default=True,
+    help="What is logged; requests are logged at info.",
+)
+@click.option("--allow-host", metavar="NAME", multiple=True, help="Also answer under this host name.")
+@click.option("--allow-origin", metavar="ORIGIN", multiple=True, help="Also answer to web pages of this origin.")
+@click.option("--trusted-proxy", metavar="ADDRESS", multiple=True, help="Believe X-Forwarded-For of this proxy.")
+@click.option("--reload", is_flag=True, help="Restart when the source changes.")
+@click.pass_context
+def serve(
+    context: click.Context,
+    storage: str | None,
+    host: str,
+    port: int,
+    workers: int,
+    state_dir: str | None,
+    rate_limit: str | None,
+    plugins: str | None,
+    without: tuple[str, ...],
+    log_level: str,
+    allow_host: tuple[str, ...],
+    allow_origin: tuple[str, ...],
+    trusted_proxy: tuple[str, ...],
+    reload: bool,
+) -> None:
+    """Serve the API and the web interface of a storage root."""
+    from runicorn.config import state_directory, storage_root
+    from runicorn.host import Selection
+    from runicorn.server.serve import serve as run
+    from runicorn.server.settings import ServeSettings
+
+    root = storage_root(storage)
+    selection = Selection.resolve(plugins, without)
+    settings = ServeSettings(
+        root=str(root),
+        state_dir=str(state_directory(root, state_dir)),
+        host=host,
+        port=port,
+        workers=workers,
+        rate_limit=None if rate_limit is None else rate_limit == "on",
+        plugins=None if selection.only is None else sorted(selection.only),
+        without=sorted(selection.without),
+        log_level=log_level,
+        allow_hosts=list(allow_host),
+        allow_origins=list(allow_origin),
+        trusted_proxies=list(trusted_proxy),
+        reload=reload,
+    )
+    context.exit(run(settings))

@@ -1,0 +1,141 @@
+"""Builds the application: the routes of all plugins behind the guard."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from litestar import Litestar, Router
+from litestar.datastructures import State
+from litestar.di import Provide
+from litestar.exceptions import HTTPException, LitestarException, LitestarWarning
+from litestar.types import ASGIApp, Receive, Scope, Send
+
+from runicorn.host import Plugin, PluginHost
+from runicorn.server.access_log import AccessLog
+from runicorn.server.clients import Clients
+from runicorn.server.errors import answer_exception
+from runicorn.server.etag import CacheCounters
+from runicorn.server.guard import Guard
+from runicorn.server.health_route import health
+from runicorn.server.openapi import openapi_config, openapi_document
+from runicorn.server.origins import Callers
+from runicorn.server.rate_limit_table import CORE_LIMITS, LimitTable, load_limit_file
+from runicorn.server.rate_limits import RateLimiter
+from runicorn.server.responses import JsonResponse
+from runicorn.server.routing import CORE, RouteTable, claim_routes
+from runicorn.server.serving import Serving
+from runicorn.server.settings import ServeSettings
+from runicorn.server.site import Site, front_end_directory
+from runicorn.server.sockets import OpenSockets
+
+MAX_BODY = 1 << 20
+"""Bytes of a request body; a handler may set its own `request_max_body_size`."""
+
+
+class Application:
+    """The ASGI application of one worker, with what the process around it needs."""
+
+    def __init__(self, asgi: ASGIApp, serving: Serving, sockets: OpenSockets, access_log: AccessLog) -> None:
+        self._asgi = asgi
+        self.serving = serving
+        self.sockets = sockets
+        self.access_log = access_log
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One connection."""
+        await self._asgi(scope, receive, send)
+
+
+def build(host: PluginHost, settings: ServeSettings, *, is_leader: bool = True) -> Application:
+    """The application for `settings`, with the routes of the host's plugins.
+
+    PluginCollision if two plugins have the same route; BadInput if a setting cannot be understood.
+    """
+    serving = Serving(host, settings.root_path, settings.state_path, is_leader=is_leader, log_level=settings.log_level)
+    sockets, access_log, cache = OpenSockets(), AccessLog(enabled=_logs_requests(settings)), CacheCounters()
+    serving.on_switch.append(lambda _: sockets.close_all())
+    limiter = _limiter(host, settings)
+    routers = _routers(host)
+    litestar = _litestar(routers, serving, cache, limiter)
+    guard = Guard(
+        litestar,
+        Site(lambda: openapi_document(litestar), front_end_directory()),
+        routes=RouteTable(litestar, routers),
+        callers=Callers(settings.host, allow_hosts=settings.allow_hosts, allow_origins=settings.allow_origins),
+        clients=Clients(settings.trusted_proxies),
+        limiter=limiter,
+        access_log=access_log,
+        sockets=sockets,
+    )
+    return Application(guard, serving, sockets, access_log)
+
+
+def _litestar(
+    routers: list[tuple[Plugin | None, Router]], serving: Serving, cache: CacheCounters, limiter: RateLimiter
+) -> Litestar:
+    @asynccontextmanager
+    async def lifespan(_: Litestar) -> AsyncGenerator[None]:
+        await serving.start()
+        try:
+            yield
+        finally:
+            await serving.stop()
+
+    with warnings.catch_warnings():
+        # The framework wants dependencies marked; to plugins, `store: Store` alone is the documented way.
+        warnings.filterwarnings("ignore", "(?s).*Inferred dependency field", DeprecationWarning)
+        return Litestar(
+            [router for _, router in routers],
+            dependencies={
+                "store": _provide(lambda: serving.store),
+                "serving": _provide(lambda: serving),
+                "cache": _provide(lambda: cache),
+            },
+            exception_handlers={Exception: answer_exception, HTTPException: answer_exception},
+            lifespan=[lifespan],
+            logging_config=None,
+            openapi_config=openapi_config(),
+            request_max_body_size=MAX_BODY,
+            response_class=JsonResponse,
+            state=State({"serving": serving, "cache": cache, "rate_limiting": limiter.enabled}),
+        )
+
+
+def _provide(value: Callable[[], Any]) -> Provide:
+    return Provide(value, sync_to_thread=False)
+
+
+def plugin_routers(host: PluginHost) -> list[tuple[Plugin, Router]]:
+    """The routes of every plugin that has any; a plugin whose routes cannot be understood is disabled."""
+    routers: list[tuple[Plugin, Router]] = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", LitestarWarning)
+        for plugin, handlers in host.collect("routes"):
+            try:
+                routers.append((plugin, Router("/", route_handlers=handlers, tags=[plugin.name])))
+            except (LitestarException, TypeError, ValueError) as error:
+                host.fail(plugin, f"routes: {type(error).__name__}: {error}", error)
+    return routers
+
+
+def _routers(host: PluginHost) -> list[tuple[Plugin | None, Router]]:
+    core = Router("/", route_handlers=[health])
+    routers: list[tuple[Plugin | None, Router]] = [(None, core), *plugin_routers(host)]
+    owners: dict[str, str] = {}
+    for plugin, router in routers:
+        claim_routes(owners, CORE if plugin is None else plugin.name, router)
+    return routers
+
+
+def _limiter(host: PluginHost, settings: ServeSettings) -> RateLimiter:
+    limits: dict[str, int] = dict(CORE_LIMITS)
+    for _, contributed in host.collect("rate_limits"):
+        limits.update(contributed)
+    return RateLimiter(LimitTable(load_limit_file(), limits), enabled=settings.rate_limit)
+
+
+def _logs_requests(settings: ServeSettings) -> bool:
+    return settings.log_level.lower() in ("debug", "info")

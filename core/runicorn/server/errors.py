@@ -1,0 +1,132 @@
+"""Every exception of a request becomes `{"detail": "…"}` here, and nowhere else.
+
+Texts of errors that users see are safe to show. Anything unexpected is answered with a fixed text; what happened goes to
+the log, with an id that the log line and nothing else carries.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Mapping
+from typing import Any, cast
+
+import msgspec
+from litestar.connection import Request
+from litestar.exceptions import HTTPException, ValidationException
+from litestar.exceptions.http_exceptions import RequestEntityTooLarge
+from litestar.response import Response
+
+from runicorn.errors import BadInput, NotFound, RunicornError, TooLarge, Unavailable, shown
+
+logger = logging.getLogger("runicorn.server")
+
+NOT_A_JSON_OBJECT = "Request body must be a JSON object"
+
+_MISSING_FIELD = re.compile(r"Object missing required field `(.*)`")
+_MISSING_PARAMETER = re.compile(r"Missing required \w+ parameter '(.*)' for path")
+_TEXTS = {401: "Unauthorized", 404: "Not Found", 405: "Method Not Allowed", 413: "Request body too large"}
+
+
+class FieldError(msgspec.Struct, frozen=True):
+    """What is wrong with one field."""
+
+    field: str
+    message: str
+
+
+class ErrorBody(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The body of every error response."""
+
+    detail: str
+    errors: list[FieldError] = []
+    """Every wrong field, where there are several."""
+    code: str | None = None
+    retry_after: int | None = None
+    """Seconds."""
+
+
+def error_body(error: RunicornError) -> ErrorBody:
+    """What a client is told about an error."""
+    fields: list[tuple[str, str]] = getattr(error, "errors", [])
+    return ErrorBody(
+        detail=str(error),
+        errors=[FieldError(shown(field), shown(message)) for field, message in fields] if len(fields) > 1 else [],
+        code=getattr(error, "code", None),
+        retry_after=getattr(error, "retry_after", None),
+    )
+
+
+def answer_exception(request: Request[Any, Any, Any], error: Exception) -> Response[ErrorBody]:
+    """The response to a request whose handler raised `error`."""
+    translated = translate(error, takes_body=request.method in ("POST", "PUT", "PATCH", "DELETE"))
+    if translated is None:
+        report(error, f"{request.method} {request.scope.get('path_template') or request.scope['path']}")
+        translated = RunicornError("Internal Server Error")
+    headers: Mapping[str, str] = getattr(error, "headers", None) or {}
+    return Response(error_body(translated), status_code=translated.status, headers=dict(headers))
+
+
+def translate(error: Exception, *, takes_body: bool) -> RunicornError | None:
+    """The error that users see in place of a framework's; None if it is a bug of ours."""
+    if isinstance(error, RunicornError):
+        return error
+    if isinstance(error, RequestEntityTooLarge):
+        return TooLarge()
+    if isinstance(error, ValidationException):
+        return _invalid(error)
+    if isinstance(error, RecursionError) and takes_body:
+        return BadInput(NOT_A_JSON_OBJECT)  # nested deeper than the decoder goes
+    if isinstance(error, HTTPException) and error.status_code < 500:
+        if error.status_code == 400:
+            return BadInput(NOT_A_JSON_OBJECT if takes_body else "Invalid request")
+        refusal = NotFound(_TEXTS.get(error.status_code, "Invalid request"))
+        refusal.status = 400 if error.status_code == 422 else error.status_code
+        return refusal
+    if isinstance(error, HTTPException) and error.status_code == 503:
+        return Unavailable("Storage unavailable")
+    return None
+
+
+def report(error: BaseException, where: str) -> str:
+    """Log an unexpected exception; the id under which it can be found there."""
+    error_id = os.urandom(4).hex()
+    logger.error("error %s in %s: %s", error_id, where, type(error).__name__, exc_info=error)
+    return error_id
+
+
+def _invalid(error: ValidationException) -> BadInput:
+    missing = _MISSING_PARAMETER.match(error.detail)
+    if missing:
+        return BadInput(f"Missing required parameter: {shown(missing[1])}")
+    fields: list[tuple[str, str]] = []
+    details: list[str] = []
+    for entry in _entries(error.extra):
+        field, message = str(entry.get("key", "")), str(entry.get("message", ""))
+        is_body = str(getattr(entry.get("source"), "value", entry.get("source"))) == "body"
+        missing_field = _MISSING_FIELD.match(message)
+        if missing_field:
+            outer = "" if field in ("data", "") else f"{field}."
+            field = outer + missing_field[1]
+            kind = "field" if is_body else "parameter"
+            details.append(f"Missing required {kind}: {shown(field)}")
+            message = "required"
+        elif field in ("data", "") and is_body:
+            return BadInput(NOT_A_JSON_OBJECT)
+        else:
+            message = _reason(message)
+            details.append(f"Invalid value for {shown(field)}: {shown(message)}")
+        fields.append((field, message))
+    return BadInput(details[0], fields) if details else BadInput(NOT_A_JSON_OBJECT)
+
+
+def _entries(extra: object) -> list[dict[str, Any]]:
+    if not isinstance(extra, list):
+        return []
+    return [cast(dict[str, Any], entry) for entry in cast(list[object], extra) if isinstance(entry, dict)]
+
+
+def _reason(message: str) -> str:
+    # A refused value is not repeated: it may be a secret in a field of another name.
+    return "not one of the allowed values" if message.startswith("Invalid enum value") else message

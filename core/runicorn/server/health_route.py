@@ -1,0 +1,113 @@
+"""`GET /api/health`: answered from memory, whatever else the server is doing."""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import Literal
+
+import msgspec
+from litestar import get
+from litestar.di import NamedDependency
+
+from runicorn.host import Plugin, PluginHost
+from runicorn.projection.wire import Status
+from runicorn.server.etag import CacheCounters, CacheReport
+from runicorn.server.health import Health
+from runicorn.server.serving import Serving
+from runicorn.version import API_VERSION, __version__
+
+_PATH = re.compile(r"(?<![\w.])(?:[A-Za-z]:)?[/\\](?:[^\s'\":;,()\[\]]+[/\\])+")
+
+
+class ProjectorHealth(msgspec.Struct, frozen=True):
+    """The process that brings read models level with the log."""
+
+    state: Literal["live", "building", "busy", "down"]
+    """`busy`: it is there, but did not answer at once. `down`: answers are as of the moment when it ended."""
+    lag_s: float | None
+    """Seconds since the oldest event that no read model has yet; null if unknown."""
+    restarts: int | None
+    """How often it had to be started again; null in workers that do not supervise it."""
+    elsewhere: bool
+    """It belongs to another server with the same state directory."""
+
+
+class HealthReport(msgspec.Struct, frozen=True):
+    """The state of the server. `status` is `degraded` when something needs attention."""
+
+    status: Literal["ok", "degraded"]
+    version: str
+    """Of the API."""
+    product_version: str
+    timestamp: float
+    """Unix seconds."""
+    storage: str
+    """Absolute path of the storage root."""
+    cache: CacheReport
+    plugins: dict[str, Health]
+    projector: ProjectorHealth
+
+
+@get("/api/health", operation_id="Health", tags=["server"])
+async def health(serving: NamedDependency[Serving], cache: NamedDependency[CacheCounters]) -> HealthReport:
+    """The state of server, storage, projector and plugins."""
+    store = serving.store
+    status = await store.projector_status()
+    projector = _projector(serving, status)
+    failed = status.failed if status is not None else {}
+    plugins = {plugin.name: _plugin(serving, plugin, failed) for plugin in serving.host.plugins}
+    needs_attention = (
+        not serving.is_writable
+        or projector.state == "down"
+        or any(plugin.status in ("degraded", "error") for plugin in plugins.values())
+    )
+    return HealthReport(
+        status="degraded" if needs_attention else "ok",
+        version=API_VERSION,
+        product_version=__version__,
+        timestamp=time.time(),
+        storage=str(store.root),
+        cache=cache.report(),
+        plugins=plugins,
+        projector=projector,
+    )
+
+
+def _projector(serving: Serving, status: Status | None) -> ProjectorHealth:
+    process = serving.projector
+    connected = serving.store.client.connected
+    return ProjectorHealth(
+        state=status.state if status is not None else "busy" if connected else "down",
+        lag_s=round(status.lag_s, 3) if status is not None else None,
+        restarts=process.restarts if process is not None else None,
+        elsewhere=process is not None and process.state == "elsewhere",
+    )
+
+
+def _plugin(serving: Serving, plugin: Plugin, failed: dict[str, str]) -> Health:
+    if plugin.state == "disabled":
+        return Health("disabled", plugin.error)
+    if plugin.state == "failed":
+        return Health("error", without_paths(plugin.error or "failed"))
+    if plugin.name in failed:
+        return Health("error", without_paths(failed[plugin.name]))
+    try:
+        report = serving.host.call(plugin, "health", store=serving.store)
+    except Exception as error:  # a stranger's code: whatever it raises concerns this plugin alone
+        return Health("error", without_paths(f"health: {type(error).__name__}: {error}"))
+    return report if isinstance(report, Health) else Health("ok")
+
+
+def without_paths(text: str) -> str:
+    """`text` with directories cut off the files that it names."""
+    return _PATH.sub("", text)
+
+
+def plugins_summary(host: PluginHost) -> str:
+    """One line about all plugins, for the start of the server."""
+    parts = [
+        plugin.name if plugin.state == "enabled" else f"{plugin.name} ({plugin.state}: {plugin.error})"
+        for plugin in host.plugins
+    ]
+    return ", ".join(parts) or "none"

@@ -1,0 +1,193 @@
+"""The storage root that a worker serves: its store, its projector, the plugins' lifespans. It can change while serving.
+
+A switch opens the new root completely before the old one is left. Requests that run meanwhile finish on the store with
+which they began; that store is closed a little later.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from runicorn.config import INTERNAL, state_directory
+from runicorn.errors import RunicornError, StorageUnavailable
+from runicorn.host import Plugin, PluginHost
+from runicorn.server.projector_process import ProjectorProcess
+from runicorn.store import Store
+
+logger = logging.getLogger("runicorn.server")
+
+_LEAVE_S = 1.5  # for all lifespans together
+_PROBE_S = 5.0
+_PROBE_TIMEOUT_S = 2.0
+_GRACE_S = 5.0  # how long requests of the old root may still run after a switch
+
+
+class RootUnusable(RunicornError):
+    """The root or the state directory cannot be used. The text is for the terminal: it names paths."""
+
+    status = 503
+
+
+class Serving:
+    """What is served now. Routes take it as the parameter `serving: Serving` if they have to switch the root."""
+
+    def __init__(
+        self, host: PluginHost, root: Path, state_dir: Path, *, is_leader: bool = True, log_level: str = "info"
+    ) -> None:
+        self.host = host
+        self._first = (root, state_dir)
+        self._is_leader = is_leader
+        self._log_level = log_level
+        self._current: _Opened | None = None
+        self._closing: set[asyncio.Task[None]] = set()
+        self._mutex = asyncio.Lock()
+        self.on_switch: list[Callable[[Path], Awaitable[None]]] = []
+        """Called with the new root after every switch."""
+
+    @property
+    def store(self) -> Store:
+        """The store that requests use. StorageUnavailable before the start and after the end."""
+        if self._current is None:
+            raise StorageUnavailable
+        return self._current.store
+
+    @property
+    def projector(self) -> ProjectorProcess | None:
+        """The projector process; None in a worker that is not the leader."""
+        return self._current.projector if self._current else None
+
+    @property
+    def is_writable(self) -> bool:
+        """Whether the root could be written when it was last looked at, a few seconds ago."""
+        return self._current is not None and self._current.is_writable
+
+    async def start(self) -> None:
+        """Open the root that the server was started with. RootUnusable if it cannot be."""
+        self._current = await self._open(*self._first)
+
+    async def stop(self) -> None:
+        """Leave the lifespans, close the store, end the projector."""
+        current, self._current = self._current, None
+        for task in self._closing:
+            task.cancel()
+        if self._closing:
+            await asyncio.wait(self._closing, timeout=_LEAVE_S)
+        if current is not None:
+            await self._close(current)
+
+    async def switch(self, root: Path) -> None:
+        """Serve another root from now on, with its state below it. RootUnusable leaves everything as it was."""
+        async with self._mutex:
+            if self._current is not None and self._current.store.root == root:
+                return
+            opened = await self._open(root, root / INTERNAL / "state")
+            old, self._current = self._current, opened
+            logger.info("the storage root is now %s", root)
+            for listener in self.on_switch:
+                await listener(root)
+            if old is not None:
+                task = asyncio.create_task(self._close_later(old))
+                self._closing.add(task)
+                task.add_done_callback(self._closing.discard)
+
+    async def _open(self, root: Path, state_dir: Path) -> _Opened:
+        await asyncio.to_thread(prepare, root, state_dir)
+        projector = None
+        if self._is_leader:
+            arguments = [*_selected(self.host), "--log-level", self._log_level]
+            projector = ProjectorProcess(root, state_dir, arguments)
+            await projector.start()
+        opened = _Opened(Store(root, state_dir, self.host, is_leader=self._is_leader), projector)
+        await opened.store.__aenter__()
+        for plugin in list(self.host):
+            await self._enter(plugin, opened)
+        opened.probe = asyncio.create_task(_probe(opened))
+        return opened
+
+    async def _enter(self, plugin: Plugin, opened: _Opened) -> None:
+        try:
+            lifespan = self.host.call(plugin, "lifespan", store=opened.store)
+            if lifespan is not None:
+                await opened.lifespans.enter_async_context(lifespan)
+        except Exception as error:  # a stranger's code: whatever it raises concerns this plugin alone
+            self.host.fail(plugin, f"lifespan: {type(error).__name__}: {error}", error)
+
+    async def _close_later(self, opened: _Opened) -> None:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(_GRACE_S)
+        await self._close(opened)
+
+    async def _close(self, opened: _Opened) -> None:
+        if opened.probe is not None:
+            opened.probe.cancel()
+        try:
+            async with asyncio.timeout(_LEAVE_S):
+                await opened.lifespans.aclose()
+        except TimeoutError:
+            logger.warning("a plugin did not stop in time")
+        except Exception:  # a stranger's code must not keep the rest from being closed
+            logger.exception("a plugin did not stop cleanly")
+        if opened.projector is not None:
+            await opened.projector.stop()
+        await opened.store.__aexit__()
+
+
+class _Opened:
+    """Everything that belongs to one open root."""
+
+    def __init__(self, store: Store, projector: ProjectorProcess | None) -> None:
+        self.store = store
+        self.projector = projector
+        self.lifespans = contextlib.AsyncExitStack()
+        self.probe: asyncio.Task[None] | None = None
+        self.is_writable = os.access(store.root, os.W_OK)
+
+
+def prepare(root: Path, state_dir: Path) -> None:
+    """Create the root with its `runs` directory, and the state directory.
+
+    RootUnusable if the state directory cannot be written, or if the root can neither be written nor, with its state
+    elsewhere, be read.
+    """
+    try:
+        (root / "runs").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        if not root.is_dir():
+            raise RootUnusable(f"The storage root {root} cannot be created: {error.strerror}") from error
+        if state_dir == state_directory(root) and root in state_dir.parents:
+            raise RootUnusable(
+                f"The storage root {root} cannot be written: {error.strerror}. "
+                "To serve it read-only, give a directory for the server's own files with --state-dir."
+            ) from error
+    try:
+        state_dir.mkdir(parents=True, exist_ok=True)
+        probe = state_dir / f".probe-{os.getpid()}"
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as error:
+        raise RootUnusable(
+            f"The state directory {state_dir} cannot be written: {error.strerror}. Choose another with --state-dir."
+        ) from error
+
+
+async def _probe(opened: _Opened) -> None:
+    # In a thread, because a network file system may let this one call wait for minutes.
+    while True:
+        try:
+            opened.is_writable = await asyncio.wait_for(
+                asyncio.to_thread(os.access, opened.store.root, os.W_OK), _PROBE_TIMEOUT_S
+            )
+        except TimeoutError:
+            opened.is_writable = False
+        await asyncio.sleep(_PROBE_S)
+
+
+def _selected(host: PluginHost) -> list[str]:
+    """Arguments that give the projector the plugins which were selected here."""
+    without = sorted(plugin.name for plugin in host.plugins if plugin.state == "disabled")
+    return ["--without", ",".join(without)] if without else []

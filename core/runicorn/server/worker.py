@@ -1,0 +1,151 @@
+"""One API worker: an event loop that serves the application on a socket that somebody else has opened.
+
+`python -m runicorn.server.worker` is how a supervisor starts one; its standard input is a pipe that ends with the
+supervisor, and what it has to say goes there through another pipe, one JSON object per line.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import os
+import socket
+import sys
+from collections.abc import Callable, Generator
+from pathlib import Path
+
+import msgspec
+import uvicorn
+
+from runicorn.errors import RunicornError
+from runicorn.host import PluginHost
+from runicorn.server.access_log import set_up_logging
+from runicorn.server.app import Application, build
+from runicorn.server.serving import RootUnusable
+from runicorn.server.settings import ServeSettings
+
+_PING_S = 20.0
+_FINISH_S = 1  # how long requests may run on after the signal to stop
+
+
+class WorkerSettings(msgspec.Struct, frozen=True):
+    """What a supervisor tells a worker. The descriptors are inherited."""
+
+    serve: ServeSettings
+    listener: int
+    reports: int
+    is_leader: bool
+
+
+class Report(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a worker tells its supervisor: that it serves, or that it was asked to serve another root."""
+
+    ready: bool = False
+    plugins: str = ""
+    root: str = ""
+
+
+class Server(uvicorn.Server):
+    """Uvicorn, but it closes WebSockets with 1001, is gone within two seconds, and ends by returning."""
+
+    def __init__(self, application: Application, on_ready: Callable[[], None]) -> None:
+        super().__init__(
+            uvicorn.Config(
+                application,
+                loop="auto",
+                http="httptools",
+                ws="websockets-sansio",
+                ws_ping_interval=_PING_S,
+                ws_ping_timeout=_PING_S,
+                lifespan="on",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                proxy_headers=False,  # or `X-Forwarded-For` would be believed from every local process
+                timeout_graceful_shutdown=_FINISH_S,
+            )
+        )
+        self._application = application
+        self._on_ready = on_ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Open the root, then accept connections."""
+        await super().startup(sockets)
+        gc.collect()
+        gc.freeze()  # what is there now stays: collections need not look at it
+        self._on_ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop accepting, close WebSockets, let requests finish, leave the root."""
+        for server in self.servers:
+            server.close()
+        await self._application.sockets.close_all()
+        await super().shutdown(sockets)
+        self._application.access_log.flush()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None]:
+        """Stop on SIGTERM and SIGINT, without raising them again at the end: being stopped is a success."""
+        with super().capture_signals():
+            yield
+            self._captured_signals.clear()
+
+
+def run_server(application: Application, listener: socket.socket, on_ready: Callable[[Server], None]) -> int:
+    """Serve until a signal; the exit status. The root must have been prepared."""
+    server = Server(application, lambda: on_ready(server))
+    try:
+        server.run([listener])
+    except SystemExit as error:  # uvicorn's way to say that the lifespan could not start; it has logged why
+        return int(error.code or 0)
+    return 0
+
+
+def main() -> int:
+    """Run one worker of a supervisor."""
+    settings = msgspec.json.decode(sys.argv[1], type=WorkerSettings)
+    set_up_logging(settings.serve.log_level)
+    try:
+        host = PluginHost.load(settings.serve.selection)
+        application = build(host, settings.serve, is_leader=settings.is_leader)
+    except RunicornError as error:
+        print(f"runicorn: {error}", file=sys.stderr)
+        return 1
+
+    def report(message: Report) -> None:
+        with contextlib.suppress(OSError):
+            os.write(settings.reports, msgspec.json.encode(message) + b"\n")
+
+    async def tell(root: Path) -> None:
+        report(Report(root=str(root)))
+
+    def ready(server: Server) -> None:
+        _stop_with_parent(server)
+        from runicorn.server.health_route import plugins_summary
+
+        report(Report(ready=True, plugins=plugins_summary(host)))
+
+    application.serving.on_switch.append(tell)
+    listener = socket.socket(fileno=settings.listener)
+    listener.setblocking(False)
+    try:
+        return run_server(application, listener, ready)
+    except RootUnusable as error:
+        print(f"runicorn: {error}", file=sys.stderr)
+        return 1
+
+
+def _stop_with_parent(server: Server) -> None:
+    loop = asyncio.get_running_loop()
+
+    def read() -> None:
+        if not os.read(0, 1024):
+            loop.remove_reader(0)
+            server.should_exit = True
+
+    loop.add_reader(0, read)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
