@@ -73,6 +73,10 @@ class LogFollower:
         self._unreadable = True
         self._news.set()
 
+    def leave(self) -> None:
+        """Let go of all files."""
+        self._files.clear()
+
     async def start(self, lines: int, offset: int | None) -> None:
         """Begin with the last `lines` lines, or at a byte `offset`; 0 if that is beyond the end. LogUnreadable."""
         self._check()

@@ -55,6 +55,7 @@ class LogWatch:
             await follower.start(lines, offset)
             yield follower
         finally:
+            follower.leave()
             log.followers.discard(follower)
             if not log.followers:
                 self._logs.pop(path, None)
