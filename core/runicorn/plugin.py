@@ -24,14 +24,19 @@ from runicorn.hookspecs import hookimpl
 from runicorn.projection.base import Batch, Projection, Tables
 from runicorn.projection.folded import Claim, FoldedProjection, Part, Parts, claim, latest
 from runicorn.projection.reactions import CommittedEvent
+from runicorn.server.clients import client_of, limited_client, limits_requests
+from runicorn.server.etag import CacheCounters, conditional, strong_etag, weak_etag
 from runicorn.server.health import Health
+from runicorn.server.serving import Serving
 from runicorn.store import Store
+from runicorn.user_config import NotSaved, change_json, expand_root, prepare_root, set_user_root
 
 __all__ = [
     "METRICS",
     "RUN_EVENTS",
     "BadInput",
     "Batch",
+    "CacheCounters",
     "Claim",
     "CommittedEvent",
     "Conflict",
@@ -43,6 +48,7 @@ __all__ = [
     "InvalidName",
     "LockTimeout",
     "NotFound",
+    "NotSaved",
     "Part",
     "Parts",
     "Payload",
@@ -53,6 +59,7 @@ __all__ = [
     "RunNotFound",
     "RunSummarized",
     "RunicornError",
+    "Serving",
     "Source",
     "StorageUnavailable",
     "Store",
@@ -61,15 +68,25 @@ __all__ = [
     "Tables",
     "TooLarge",
     "Unavailable",
+    "change_json",
     "claim",
+    "client_of",
+    "conditional",
     "decode_data",
     "decode_payload",
     "dump_json",
+    "expand_root",
     "file_lock",
     "hookimpl",
     "is_run_key",
     "latest",
+    "limited_client",
+    "limits_requests",
     "parse_json",
+    "prepare_root",
     "read_json_object",
+    "set_user_root",
+    "strong_etag",
+    "weak_etag",
     "write_json",
 ]

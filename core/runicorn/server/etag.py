@@ -8,11 +8,13 @@ from __future__ import annotations
 import inspect
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import msgspec
-from litestar.connection import Request
-from litestar.response import Response
+
+if TYPE_CHECKING:
+    from litestar.connection import Request
+    from litestar.response import Response
 
 T = TypeVar("T")
 
@@ -97,6 +99,8 @@ async def conditional(
     `answer` may be a coroutine function, and may return a finished `Response` (to set a media type or headers). With
     `counted` the request is part of the metrics cache's numbers in `/api/health`.
     """
+    from litestar.response import Response  # not at the top: plugins import this module on the command line, too
+
     hit = matches(request.headers.get("if-none-match"), etag)
     if counted:
         counters: CacheCounters = request.app.state.cache
@@ -109,11 +113,7 @@ async def conditional(
         content = await cast("Awaitable[T]", content)
     if isinstance(content, Response):
         response = cast("Response[T]", content)
-        response.set_header("etag", etag)
-        response.set_header("cache-control", "no-cache")
+        for name, value in headers.items():
+            response.set_header(name, value)
         return response
-    return (
-        request.app.response_class(content, headers=headers)
-        if request.app.response_class
-        else Response(content, headers=headers)
-    )
+    return (request.app.response_class or Response)(content, headers=headers)
