@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import inspect
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 if TYPE_CHECKING:
     from litestar.connection import Request
     from litestar.response import Response
-
-T = TypeVar("T")
 
 _MAX_RESOURCES = 100
 
@@ -90,10 +88,10 @@ class CacheReport(msgspec.Struct, frozen=True):
 async def conditional(
     request: Request[Any, Any, Any],
     etag: str,
-    answer: Callable[[], Awaitable[T] | T],
+    answer: Callable[[], Any],
     *,
     counted: bool = False,
-) -> Response[T]:
+) -> Response[Any]:
     """The response to a GET: 304 if the client has the answer with this `etag`, else what `answer()` returns.
 
     `answer` may be a coroutine function, and may return a finished `Response` (to set a media type or headers). With
@@ -107,13 +105,12 @@ async def conditional(
         counters.count(f"{request.scope['path']}?{request.scope['query_string'].decode('latin-1')}", hit=hit)
     headers = {"etag": etag, "cache-control": "no-cache"}
     if hit:
-        return cast("Response[T]", Response(None, status_code=304, headers=headers))
+        return Response(None, status_code=304, headers=headers)
     content = answer()
     if inspect.isawaitable(content):
-        content = await cast("Awaitable[T]", content)
+        content = await content
     if isinstance(content, Response):
-        response = cast("Response[T]", content)
         for name, value in headers.items():
-            response.set_header(name, value)
-        return response
+            content.set_header(name, value)
+        return content
     return (request.app.response_class or Response)(content, headers=headers)

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from runicorn.plugin import RUN_EVENTS, Payload, Projection, Source, hookimpl
+from runicorn.plugin import RUN_EVENTS, Payload, Projection, Source, Store, hookimpl
+
+if TYPE_CHECKING:
+    from litestar.types import ControllerRouterHandler
 
 
 @hookimpl
@@ -27,3 +32,23 @@ def runicorn_sources(root: Path) -> Sequence[Source]:
     from runicorn_runs.sources import RunFiles
 
     return [RunFiles()]
+
+
+@hookimpl
+def runicorn_routes() -> Sequence[ControllerRouterHandler]:
+    from runicorn_runs.routes.logs import run_log
+    from runicorn_runs.routes.runs import check_status, get_run, list_runs
+
+    return [list_runs, get_run, check_status, *run_log]
+
+
+@hookimpl
+def runicorn_rate_limits() -> Mapping[str, int]:
+    return {"GET /api/runs": 100, "GET /api/runs/{run_id}": 240, "GET /api/runs/{run_id}/metrics_step": 240}
+
+
+@hookimpl
+def runicorn_lifespan(store: Store) -> AbstractAsyncContextManager[None]:
+    from runicorn_runs.liveness import watch_liveness
+
+    return watch_liveness(store)

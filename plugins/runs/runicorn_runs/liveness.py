@@ -11,7 +11,8 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -147,6 +148,18 @@ class Liveness:
         return lost
 
 
+@asynccontextmanager
+async def watch_liveness(store: Store) -> AsyncGenerator[None]:
+    """Check periodically for as long as the context is open, in the worker that does periodic work."""
+    task = asyncio.create_task(store.own(Liveness).run_periodically(), name="liveness") if store.is_leader else None
+    try:
+        yield
+    finally:
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+
 def mark_lost(directory: Path, event: RunLost) -> bool:
     """Write the end of a lost run to its `status.json`; False if the run has ended itself meanwhile, or is locked.
 
@@ -158,7 +171,9 @@ def mark_lost(directory: Path, event: RunLost) -> bool:
             status: dict[str, Any] = read_json_object(path) or {"status": RUNNING}
             if status.get("status") != RUNNING:
                 return False
-            write_json(path, {**status, "status": event.status, "ended_at": event.ended_at, "exit_reason": event.exit_reason})
+            write_json(
+                path, {**status, "status": event.status, "ended_at": event.ended_at, "exit_reason": event.exit_reason}
+            )
     except LockTimeout:
         return False
     except OSError as error:

@@ -43,7 +43,8 @@ AVAILABLE = "[info] Logs are now available, streaming..."
 _CHECK_S = 1.0
 _BLOCKED_S = 60.0
 _CLOSE_S = 1.0
-_BURST = 32  # frames sent in a row before other tasks get their turn
+_BURST = 16_384  # characters sent in a row before other tasks get their turn,
+_FRAME_COST = 256  # where a frame counts as so many more than it has
 
 
 class ClientGone(Exception):
@@ -234,10 +235,13 @@ class _Stream:
 
     async def send(self, frames: Sequence[str]) -> None:
         """Send frames at the speed of the client. ClientGone."""
-        for number, frame in enumerate(frames, 1):
+        burst = 0
+        for frame in frames:
             self._sending_since = self._loop.time()
             await self._client.send(frame)
-            if number % _BURST == 0:  # sending waits only for a slow client
+            burst += len(frame) + _FRAME_COST
+            if burst > _BURST:  # sending itself waits only for a slow client
+                burst = 0
                 await asyncio.sleep(0)
         self._sending_since = None
 

@@ -10,7 +10,7 @@ from litestar import WebSocket
 from runicorn.plugin import RunNotFound, Store, limited_client
 from runicorn_runs import queries
 from runicorn_runs.logs.stream import LogStreams
-from runicorn_runs.logs.websocket import log_route
+from runicorn_runs.logs.websocket import log_routes
 from runicorn_runs.lookup import find_run
 
 
@@ -42,7 +42,7 @@ def streams_of(store: Store) -> LogStreams:
 
 
 def _streams(socket: WebSocket[Any, Any, Any]) -> LogStreams:
-    return cast(Store, socket.app.state.store).own(streams_of)
+    return cast(Store, socket.app.state.serving.store).own(streams_of)
 
 
-run_log = log_route(_streams, limited_client)
+run_log = log_routes(_streams, limited_client)

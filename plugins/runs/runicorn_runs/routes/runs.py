@@ -6,7 +6,6 @@ from typing import Any
 
 import msgspec
 from litestar import Request, Response, get, post
-from litestar.di import NamedDependency
 from litestar.params import FromPath
 from litestar.status_codes import HTTP_200_OK
 
@@ -26,7 +25,7 @@ class StatusCheck(msgspec.Struct, frozen=True):
 
 
 @get("/api/runs", media_type="application/json", operation_id="list_runs")
-async def list_runs(request: Request[Any, Any, Any], store: NamedDependency[Store]) -> Response[list[queries.RunListItem]]:
+async def list_runs(request: Request[Any, Any, Any], store: Store) -> Response[list[queries.RunListItem]]:
     """All runs that are not in the recycle bin: by project, name, and the newest first."""
     store.own(Liveness).check_soon()
     listing = store.own(RunListing)
@@ -34,7 +33,7 @@ async def list_runs(request: Request[Any, Any, Any], store: NamedDependency[Stor
 
 
 @get("/api/runs/{run_id:str}", operation_id="get_run")
-async def get_run(run_id: FromPath[str], store: NamedDependency[Store]) -> queries.RunDetail:
+async def get_run(run_id: FromPath[str], store: Store) -> queries.RunDetail:
     """One run, as of now: what its process has logged before this request is in the answer."""
     store.own(Liveness).check_soon()
     key = await find_run(store, run_id)
@@ -43,7 +42,7 @@ async def get_run(run_id: FromPath[str], store: NamedDependency[Store]) -> queri
 
 
 @post("/api/status/check", status_code=HTTP_200_OK, operation_id="check_status")
-async def check_status(store: NamedDependency[Store]) -> StatusCheck:
+async def check_status(store: Store) -> StatusCheck:
     """Look for runs whose process is gone, and mark them `failed`. The body is ignored."""
     checked, updated = await store.own(Liveness).check()
     return StatusCheck(checked, updated, f"Checked {checked} running experiments, updated {updated} statuses")
