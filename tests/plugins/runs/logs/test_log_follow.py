@@ -128,6 +128,18 @@ def test_a_truncated_file_that_is_longer_again_at_once_loses_no_line(log: Path) 
     following(log, scenario)
 
 
+def test_a_rewritten_file_is_known_by_its_beginning_too(log: Path) -> None:
+    same = "12:34:56 | the same line again\n" * 100
+    log.write_text("old\n" + same)
+
+    async def scenario(reader: Reader) -> None:
+        await reader.frames(101)
+        log.write_text("new\n" + same + "next\n")
+        assert (await reader.frames(102))[::101] == ["new", "next"]
+
+    following(log, scenario)
+
+
 def test_content_replaced_by_as_many_bytes_is_sent(log: Path) -> None:
     log.write_text("one\ntwo\n")
 
