@@ -22,9 +22,10 @@ def runicorn_event_types() -> Sequence[type[Payload]]:
 
 @hookimpl
 def runicorn_projections() -> Sequence[Projection]:
+    from runicorn_runs.projections.metric_points import MetricPoints
     from runicorn_runs.projections.run_list import RunList
 
-    return [RunList()]
+    return [RunList(), MetricPoints()]
 
 
 @hookimpl
@@ -37,9 +38,10 @@ def runicorn_sources(root: Path) -> Sequence[Source]:
 @hookimpl
 def runicorn_routes() -> Sequence[ControllerRouterHandler]:
     from runicorn_runs.routes.logs import run_log
+    from runicorn_runs.routes.metrics import metrics_by_step, metrics_by_time, run_progress
     from runicorn_runs.routes.runs import check_status, get_run, list_runs
 
-    return [list_runs, get_run, check_status, *run_log]
+    return [list_runs, get_run, check_status, metrics_by_step, metrics_by_time, run_progress, *run_log]
 
 
 @hookimpl

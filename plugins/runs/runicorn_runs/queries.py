@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 import apsw
 import msgspec
 
+from runicorn.columns import Frame
 from runicorn.plugin import RunNotFound
+from runicorn_runs.projections.metric_points import read_frames
 
 LIST_ORDER = "is_legacy, project_fold, name_fold, created DESC, run_id DESC"
 
@@ -91,6 +94,12 @@ def run_detail(db: apsw.Connection, root: Path, key: str) -> RunDetail:
         artifacts_created_count=item.artifacts_created_count,
         artifacts_used_count=item.artifacts_used_count,
     )
+
+
+def metric_frames(db: apsw.Connection, key: str) -> list[Frame]:
+    """All metric events of a run in file order; empty if it has logged none."""
+    rows = db.execute("SELECT id FROM stream WHERE name = ?", (key,)).fetchall()
+    return read_frames(db, cast(int, rows[0][0])) if rows else []
 
 
 def is_running(db: apsw.Connection, key: str) -> bool:

@@ -1,0 +1,102 @@
+"""`GET /api/runs/{run_id}/metrics_step`, `/metrics` and `/progress`."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import zlib
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+
+import msgspec
+from litestar import Request, Response, get
+from litestar.enums import MediaType
+from litestar.params import FromPath
+from litestar.response import Stream as StreamedResponse
+
+from runicorn.columns import Frame, Table, encode_table, rows_by_step, rows_by_time
+from runicorn.plugin import Store, Stream, conditional, strong_etag
+from runicorn_runs import queries
+from runicorn_runs.lookup import find_run
+
+_PIECE_BYTES = 256 << 10
+_BREATH_S = 0.0001  # between slices of a millisecond: lets the event loop have the interpreter
+
+
+class MetricRows(msgspec.Struct, frozen=True):
+    """Columns in the order of the answer; every row has every column, null where there is no value."""
+
+    columns: list[str]
+    rows: list[dict[str, float | int | str | bool | None]]
+
+
+class Progress(msgspec.Struct, frozen=True):
+    """Nothing is known about the progress of runs."""
+
+    available: bool = False
+    status: str = "unknown"
+
+
+@get("/api/runs/{run_id:str}/metrics_step", operation_id="metrics_by_step")
+async def metrics_by_step(run_id: FromPath[str], request: Request[Any, Any, Any], store: Store) -> Response[MetricRows]:
+    """All metrics of a run, merged by step. What was logged before this request is in the answer."""
+    return await _answer(run_id, request, store, rows_by_step)
+
+
+@get("/api/runs/{run_id:str}/metrics", operation_id="metrics_by_time")
+async def metrics_by_time(run_id: FromPath[str], request: Request[Any, Any, Any], store: Store) -> Response[MetricRows]:
+    """All metrics of a run, by seconds since its first event."""
+    return await _answer(run_id, request, store, rows_by_time)
+
+
+@get("/api/runs/{run_id:str}/progress", operation_id="run_progress", deprecated=True, sync_to_thread=False)
+def run_progress(run_id: FromPath[str]) -> Progress:
+    """Kept for old clients: always the same answer, for unknown runs, too."""
+    return Progress()
+
+
+async def _answer(
+    run_id: str, request: Request[Any, Any, Any], store: Store, merge: Callable[[list[Frame]], Table]
+) -> Response[MetricRows]:
+    stream = Stream("run", await find_run(store, run_id))
+    await store.catch_up("runs", stream)
+    model = store.model("runs")
+    build, _ = model.counter("runs")
+    known = model.checkpoint(stream)
+    version = (0, 0, 0) if known is None else (known.offset, known.inode, zlib.crc32(known.head))
+
+    async def answer() -> Response[Any]:
+        table = await model.run(lambda db: merge(queries.metric_frames(db, stream.name)))
+        return await _encoded(table)
+
+    return await conditional(request, strong_etag(build, *version), answer, counted=known is not None)
+
+
+async def _encoded(table: Table) -> Response[Any]:
+    """The table as JSON: at once if it is small, else streamed; encoded in a thread, in slices."""
+    pieces = encode_table(table)
+    first, is_all = await asyncio.to_thread(_next_piece, pieces)
+    if is_all:
+        return Response(first, media_type=MediaType.JSON)
+
+    async def stream() -> AsyncIterator[bytes]:
+        yield first
+        done = False
+        while not done:
+            piece, done = await asyncio.to_thread(_next_piece, pieces)
+            yield piece
+
+    return StreamedResponse(stream(), media_type=MediaType.JSON)
+
+
+def _next_piece(slices: Iterator[bytes]) -> tuple[bytes, bool]:
+    """About 256 KiB of the answer, and whether that is all."""
+    found: list[bytes] = []
+    size = 0
+    for data in slices:
+        found.append(data)
+        size += len(data)
+        if size >= _PIECE_BYTES:
+            return b"".join(found), False
+        time.sleep(_BREATH_S)
+    return b"".join(found), True
