@@ -67,6 +67,7 @@ class FileLog:
     def __init__(self, root: Path, state_dir: Path) -> None:
         self.root = root
         self.state_dir = state_dir
+        self._root = os.fspath(root)
 
     def streams(self) -> Iterator[Stream]:
         """Every stream that exists now; the store stream first, so that deletions are known before runs."""
@@ -87,13 +88,14 @@ class FileLog:
             for segment in segments(directory):
                 yield Stream("store", prefix + segment.stem)
 
-    def path(self, stream: Stream) -> Path:
-        """The file of a stream; it need not exist. For this package and for watching only."""
+    def path(self, stream: Stream) -> str:
+        """The file of a stream; it need not exist. For this package only."""
+        # A string: joining `Path`s took a fifth of the time of a replay of many short runs.
         if stream.kind != "store":
-            return self.root / stream.name / EVENTS_FILE
+            return f"{self._root}/{stream.name}/{EVENTS_FILE}"
         if stream.name.startswith(_STATE_LOG):
-            return self.state_dir / "log" / f"{stream.name.removeprefix(_STATE_LOG)}.jsonl"
-        return self.root / f"{stream.name}.jsonl"
+            return os.fspath(self.state_dir / "log" / f"{stream.name.removeprefix(_STATE_LOG)}.jsonl")
+        return f"{self._root}/{stream.name}.jsonl"
 
     def position(self, stream: Stream) -> Position | None:
         """How far the stream reaches, by one `stat`; None if it does not exist (or is not a file)."""

@@ -68,15 +68,15 @@ def catch_up(log: FileLog, models: Sequence[ReadModel], stream: Stream, *, limit
         return _NOTHING
     if lines.bad:
         logger.warning("stream %s: %d lines are not events; see `runicorn events verify`", stream.name, len(lines.bad))
-    if start < lines.end < position.size:
-        position = Position(lines.end, position.inode)  # more is left: this is not yet the stream's position
+    more = start < lines.end < position.size or len(same) < len(behind)
+    if more:
+        position = Position(lines.end, position.inode)  # this is not yet the stream's position
     for model in same:
         try:
             model.apply(stream, lines, position, lines.head if start == 0 else b"")
         except Exception as error:  # a stranger's projection may raise anything
             raise ModelFailed(model, error) from error
-    now = log.position(stream)
-    return Applied(start, lines.end, more=now is None or any(not _is_at(model, stream, now) for model in behind))
+    return Applied(start, lines.end, more)
 
 
 def _start_over(model: ReadModel, stream: Stream) -> None:

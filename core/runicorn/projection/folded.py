@@ -50,9 +50,10 @@ S = TypeVar("S", bound=Part)
 class Parts(Generic[S]):
     """The parts of one stream, loaded on demand and written back when changed."""
 
-    def __init__(self, projection: FoldedProjection[S], stream_id: int, tables: Tables) -> None:
+    def __init__(self, projection: FoldedProjection[S], batch: Batch, tables: Tables) -> None:
         self._projection = projection
-        self._stream_id = stream_id
+        self._stream_id = batch.stream_id
+        self._is_new = batch.start == 0  # nothing of this stream can be stored yet
         self._tables = tables
         self._loaded: dict[str, tuple[S, bytes]] = {}
 
@@ -60,11 +61,14 @@ class Parts(Generic[S]):
         """The part of `entity`, to be changed in place; a fresh one if the stream has said nothing about it yet."""
         found = self._loaded.get(entity)
         if found is None:
-            rows = self._tables.execute(self._projection.select_part, (entity, self._stream_id)).fetchall()
+            rows = () if self._is_new else self._stored(entity)
             state = cast(bytes, rows[0][0]) if rows else b""
             part = self._projection.decode(state) if rows else self._projection.part_type()
             found = self._loaded[entity] = (part, state)
         return found[0]
+
+    def _stored(self, entity: str) -> Sequence[tuple[object, ...]]:
+        return self._tables.execute(self._projection.select_part, (entity, self._stream_id)).fetchall()
 
     def changed(self) -> list[tuple[str, bytes]]:
         """Entities whose part is not what was loaded, with the encoded part."""
@@ -117,7 +121,7 @@ class FoldedProjection(Generic[S]):
 
     def apply(self, batch: Batch, tables: Tables) -> None:
         """Fold the batch into the parts of its stream, then merge what changed."""
-        parts = Parts(self, batch.stream_id, tables)
+        parts = Parts(self, batch, tables)
         self.fold(parts, batch)
         changed = parts.changed()
         tables.executemany(self._store_part, ((entity, batch.stream_id, state) for entity, state in changed))

@@ -88,13 +88,13 @@ class Observer:
         """A number that changes with the watched files; None if the directory is gone."""
         text: list[str] = []
         try:
-            with os.scandir(self._root / key) as entries:
+            with os.scandir(f"{self._root}/{key}") as entries:
                 for entry in entries:
                     if entry.name in self.files:
                         stat = entry.stat()
                         text.append(f"{entry.name}/{stat.st_mtime_ns}/{stat.st_size}/{stat.st_ino}")
         except FileNotFoundError:
-            if not os.path.isdir(self._root / key):
+            if not os.path.isdir(f"{self._root}/{key}"):
                 return None
         except OSError:
             pass

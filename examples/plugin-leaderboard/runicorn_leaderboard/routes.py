@@ -5,7 +5,6 @@ from __future__ import annotations
 import apsw
 import msgspec
 from litestar import get
-from litestar.di import NamedDependency
 from litestar.params import FromPath
 
 from runicorn.plugin import NotFound, Store
@@ -20,7 +19,7 @@ class Place(msgspec.Struct, frozen=True):
 
 
 @get("/api/leaderboard/{project:str}", operation_id="leaderboard")
-async def leaderboard(project: FromPath[str], store: NamedDependency[Store]) -> list[Place]:
+async def leaderboard(project: FromPath[str], store: Store) -> list[Place]:
     """The ten best runs of a project."""
     places = store.model("leaderboard").query(best_of, project)
     if not places:

@@ -53,7 +53,7 @@ class MetricPoints:
         frame = build_frame_from_lines([event.ts for event in events], [event.data for event in events])
         if not frame.rows:
             return
-        tail, start = _tail(batch.stream_id, tables)
+        tail, start = _tail(batch.stream_id, tables) if batch.start else ([], 0)
         fold = plan_fold(tail, start, frame.rows)
         absorbed = [_read(batch.stream_id, piece, tables) for piece in fold.absorbed]
         kept = {piece.start for piece in fold.written}
