@@ -20,13 +20,14 @@ import apsw
 import msgspec
 import psutil
 
-from runicorn.plugin import LockTimeout, Store, file_lock, read_json_object, write_json
+from runicorn.plugin import LockTimeout, Store, Unavailable, file_lock, read_json_object, write_json
 from runicorn_runs.events import RunLost
 from runicorn_runs.facts import RUNNING, STATUS_FILE, Meta
 
 logger = logging.getLogger("runicorn.runs")
 
 _PERIOD_S = 30.0
+_RETRY_S = 1.0
 _ON_REQUEST_S = 5.0
 _LOCK_TIMEOUT_S = 2.0
 _CLOCK_MARGIN_S = 60.0  # clocks are set while a training runs; kernel start times in ticks need no margin
@@ -124,19 +125,24 @@ class Liveness:
     async def run_periodically(self) -> None:
         """Check at once and then every 30 s, until cancelled."""
         while True:
-            await self._check_quietly()
-            await asyncio.sleep(_PERIOD_S)
+            checked = await self._check_quietly()
+            await asyncio.sleep(_PERIOD_S if checked else _RETRY_S)
 
     async def close(self) -> None:
         """Wait for a check that is on its way."""
         if self._task is not None:
             await asyncio.gather(self._task, return_exceptions=True)
 
-    async def _check_quietly(self) -> None:
+    async def _check_quietly(self) -> bool:
         try:
             await self.check()
-        except Exception as error:  # the next round comes; the reason must not end it
-            logger.warning("the liveness of runs could not be checked: %s", error)
+        except Unavailable as error:  # at the first start there is no read model yet
+            logger.debug("the liveness of runs could not be checked: %s", error)
+            return False
+        except Exception:  # the next round comes; a bug must not end it
+            logger.exception("the liveness of runs could not be checked")
+            return False
+        return True
 
     def _record(self, running: Sequence[tuple[str, str, Meta]]) -> list[RunLost]:
         lost: list[RunLost] = []

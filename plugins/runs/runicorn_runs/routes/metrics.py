@@ -8,6 +8,7 @@ import zlib
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
+import apsw
 import msgspec
 from litestar import Request, Response, get
 from litestar.enums import MediaType
@@ -65,17 +66,18 @@ async def _answer(
     known = model.checkpoint(stream)
     version = (0, 0, 0) if known is None else (known.offset, known.inode, zlib.crc32(known.head))
 
+    def begin(db: apsw.Connection) -> tuple[Iterator[bytes], bytes, bool]:
+        slices = encode_table(merge(queries.metric_frames(db, stream.name)))
+        return slices, *_next_piece(slices)
+
     async def answer() -> Response[Any]:
-        table = await model.run(lambda db: merge(queries.metric_frames(db, stream.name)))
-        return await _encoded(table)
+        return _response(*await model.run(begin))
 
     return await conditional(request, strong_etag(build, *version), answer, counted=known is not None)
 
 
-async def _encoded(table: Table) -> Response[Any]:
-    """The table as JSON: at once if it is small, else streamed; encoded in a thread, in slices."""
-    pieces = encode_table(table)
-    first, is_all = await asyncio.to_thread(_next_piece, pieces)
+def _response(slices: Iterator[bytes], first: bytes, is_all: bool) -> Response[Any]:
+    """The answer at once if its first piece is all of it, else streamed; what is left is encoded in threads, in slices."""
     if is_all:
         return Response(first, media_type=MediaType.JSON)
 
@@ -83,7 +85,7 @@ async def _encoded(table: Table) -> Response[Any]:
         yield first
         done = False
         while not done:
-            piece, done = await asyncio.to_thread(_next_piece, pieces)
+            piece, done = await asyncio.to_thread(_next_piece, slices)
             yield piece
 
     return StreamedResponse(stream(), media_type=MediaType.JSON)
