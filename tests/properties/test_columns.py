@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import tempfile
 from collections.abc import Callable
@@ -9,14 +10,15 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests import reference_metrics
 
 from runicorn.columns import (
     CHUNK_ROWS,
-    FRAME_ROWS,
     DamagedFrame,
     Frame,
     Piece,
@@ -33,6 +35,7 @@ from runicorn.columns import (
     rows_by_time,
     split_frame,
 )
+from runicorn.columns.rows import round_to_microseconds
 from runicorn.events.envelope import Event, Lines, decode_data
 from runicorn.events.run import METRICS
 
@@ -251,10 +254,10 @@ def test_any_cutting_of_a_stream_into_batches_is_stored_as_the_same_content(batc
         tail = pieces[len(sealed) :]
         assert not any(piece.sealed for piece in tail)
         assert len(sealed) == start // CHUNK_ROWS
-        assert sum(piece.rows for piece in tail if piece.rows < FRAME_ROWS) < FRAME_ROWS
-        assert len(tail) <= CHUNK_ROWS // FRAME_ROWS + FRAME_ROWS - 2
+        assert all(sum(piece.rows for piece in tail if piece.rows < size) < size for size in (8, 64, 512, 4096))
+        assert len(tail) <= 28
     assert content(series.read()) == content(whole)
-    assert series.rows_written <= 3 * total
+    assert series.rows_written <= 5 * total
 
 
 @given(st.binary(max_size=200))
@@ -275,10 +278,42 @@ SOUND = encode_frame(
 
 @given(st.integers(0, len(SOUND) - 1), st.integers(1, 255))
 @settings(max_examples=200, deadline=None)
-def test_a_changed_byte_is_noticed(place: int, change: int) -> None:
+def test_a_changed_byte_is_noticed_or_changes_nothing(place: int, change: int) -> None:
     damaged = bytearray(SOUND)
     damaged[place] ^= change
-    with pytest.raises(DamagedFrame):
-        decode_frame(bytes(damaged))
+    with contextlib.suppress(DamagedFrame):  # a few bits have no meaning in zstd
+        assert content(decode_frame(bytes(damaged))) == content(decode_frame(SOUND))
     with pytest.raises(DamagedFrame):
         decode_frame(SOUND[:place])
+    with pytest.raises(DamagedFrame):
+        decode_frame(SOUND + bytes([change]))
+
+
+@given(st.lists(st.tuples(st.integers(0, 100), st.integers(0, 255)), min_size=1, max_size=3))
+@settings(max_examples=500, deadline=None)
+def test_a_frame_that_lies_about_itself_is_damaged_or_readable(changes: list[tuple[int, int]]) -> None:
+    raw = bytearray(zstandard.ZstdDecompressor().decompress(SOUND[1:]))
+    for place, byte in changes:
+        raw[place] = byte
+    try:
+        frame = decode_frame(SOUND[:1] + zstandard.ZstdCompressor().compress(bytes(raw)))
+    except DamagedFrame:
+        return
+    if frame.rows <= 1000:
+        json.loads(b"".join(encode_table(rows_by_step([frame]))))
+        json.loads(b"".join(encode_table(rows_by_time([frame]))))
+
+
+seconds = st.one_of(
+    st.floats(0, 1e5),
+    st.floats(0, allow_nan=False),
+    st.integers(0, 1 << 40).map(lambda k: k / (1 << 22)),  # what differences of wall times look like; some are ties
+    st.integers(0, 10**9).map(lambda k: (k + 0.5) / 1e6),
+)
+
+
+@given(st.lists(seconds, max_size=20))
+@settings(max_examples=300, deadline=None)
+def test_times_are_rounded_as_python_rounds(values: list[float]) -> None:
+    rounded = round_to_microseconds(np.array(values, np.float64)).tolist()
+    assert rounded == [round(value, 6) for value in values]

@@ -8,7 +8,7 @@ A `Frame` holds consecutive metric events of one stream: event time, step, and a
 raise `DamagedFrame`. Nothing here knows where the bytes are stored, and nothing is ever changed in place.
 """
 
-from runicorn.columns.chunks import CHUNK_ROWS, FRAME_ROWS, Fold, Piece, plan_fold
+from runicorn.columns.chunks import CHUNK_ROWS, Fold, Piece, plan_fold
 from runicorn.columns.codec import DamagedFrame, SplitFrame, decode_frame, encode_frame, join_frame, split_frame
 from runicorn.columns.column import BIG, BOOL, FLOAT, INT, MISSING, MIXED, NULL, TEXT, Column
 from runicorn.columns.frame import Frame, build_frame, concat, step_of
@@ -21,7 +21,6 @@ __all__ = [
     "BOOL",
     "CHUNK_ROWS",
     "FLOAT",
-    "FRAME_ROWS",
     "INT",
     "MISSING",
     "MIXED",

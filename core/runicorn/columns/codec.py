@@ -18,11 +18,12 @@ import msgspec
 import numpy as np
 import zstandard
 
-from runicorn.columns.column import BIG, EMPTY, FLOAT, INT, MIXED, TEXT, Column, Int64Array, UInt8Array
+from runicorn.columns.column import BIG, EMPTY, FLOAT, INT, MIXED, TEXT, Column, Int64Array, UInt8Array, repeated
 from runicorn.columns.frame import Frame
 
 _VERSION = 1
 _MAX_ROWS = 1 << 31
+_FEWEST_CONSTANT = 8  # fewer equal values are not worth an entry in the header
 _MIN_INT64, _MAX_INT64 = -(1 << 63), (1 << 63) - 1
 _MAX_BYTES = 512 << 20  # uncompressed; 4096 events with 16 000 values each
 
@@ -225,7 +226,7 @@ class _Reader:
             kinds = self._kinds[self._kind : self._kind + count]
             self._kind += count
         if stored.coding == _CONSTANT:
-            bits = np.broadcast_to(np.int64(stored.constant), count)
+            bits = repeated(np.int64(stored.constant), count)
         else:
             bits = self._take(count)
             if stored.coding == _DELTA:
@@ -294,7 +295,7 @@ def _differences(values: Int64Array) -> Int64Array:
 
 
 def _is_constant(bits: Int64Array) -> bool:
-    return len(bits) > 0 and bool(bits[0] == bits[-1]) and bool((bits == bits[0]).all())
+    return len(bits) >= _FEWEST_CONSTANT and bool(bits[0] == bits[-1]) and bool((bits == bits[0]).all())
 
 
 def _same(column: Column, time: Column) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from itertools import compress
 from types import NoneType
-from typing import TypeAlias, cast
+from typing import Any, TypeAlias, cast
 
 import msgspec
 import numpy as np
@@ -56,7 +56,7 @@ class Column(msgspec.Struct, frozen=True, eq=False):
     def kind_of_each(self) -> UInt8Array:
         """The kind of each value, also where all are of one kind."""
         if self.kinds is None:
-            return np.broadcast_to(np.uint8(self.kind), len(self.bits))
+            return repeated(np.uint8(self.kind), len(self.bits))
         return self.kinds
 
     def numbers(self) -> Float64Array:
@@ -134,6 +134,11 @@ def column_of(values: Sequence[object], rows: Int64Array | None = None) -> Colum
         except OverflowError:
             pass
     return _general_column(values, rows)
+
+
+def repeated(value: np.int64 | np.uint8, count: int) -> npt.NDArray[Any]:
+    """`count` times the same value in the memory of one, read-only. (`np.broadcast_to` takes five times as long.)"""
+    return np.ndarray((count,), value.dtype, value.tobytes(), strides=(0,))
 
 
 def is_too_long(value: int) -> bool:
