@@ -31,7 +31,7 @@ class StoreStream:
     """
 
     def __init__(self, log: FileLog) -> None:
-        writable = os.access(log.root, os.W_OK) and not _is_read_only(log.root / INTERNAL)
+        writable = _can_be_written(log.root)
         self._directory = log.root / INTERNAL / "log" if writable else log.state_dir / "log"
         self._prefix = f"{INTERNAL}/log/" if writable else "@state/log/"
         self._mutex = threading.Lock()
@@ -101,5 +101,12 @@ def _last_time(path: Path) -> float:
     return latest
 
 
-def _is_read_only(directory: Path) -> bool:
-    return directory.exists() and not os.access(directory, os.W_OK)
+def _can_be_written(root: Path) -> bool:
+    """Whether the store stream can be in the root; makes its directory there if so."""
+    if not os.access(root, os.W_OK):
+        return False
+    try:
+        (root / INTERNAL / "log").mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return False
+    return os.access(root / INTERNAL / "log", os.W_OK)
