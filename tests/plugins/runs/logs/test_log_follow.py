@@ -197,6 +197,7 @@ def test_a_writer_may_go_on_in_the_renamed_file_until_the_new_one_has_content(lo
             old.write("two\n")
             assert await reader.frames(1) == ["two"]
             log.touch()
+            assert await reader.is_silent(0.2)
             old.write("three\n")
             assert await reader.frames(1) == ["three"]
         append(log, "four\n")
@@ -225,8 +226,9 @@ def test_a_removed_file_is_followed_when_it_reappears(log: Path) -> None:
         await reader.frames(1)
         for number in range(3):
             log.unlink()
-            while descriptors(log):
-                assert await reader.is_silent(0.1)
+            async with asyncio.timeout(DEADLINE_S):
+                while descriptors(log):
+                    assert await reader.is_silent(0.1)
             log.write_text(f"{number}\n")
             assert await reader.frames(1) == [str(number)]
 
@@ -370,6 +372,29 @@ def test_a_file_that_becomes_a_directory_is_unreadable(log: Path) -> None:
             await reader.frames(1)
 
     following(log, scenario)
+
+
+def test_followers_that_start_at_once_get_every_line_once(log: Path) -> None:
+    log.write_text("one\n")
+
+    async def follow(watch: LogWatch) -> list[str]:
+        async with watch.follow(log, lambda: False, lines=10) as follower:
+            reader = Reader(follower)
+            frames = await reader.frames(1)
+            if not started.is_set():
+                started.set()
+                append(log, "two\n")
+            frames += await reader.frames(1)
+            assert await reader.is_silent(0.3)
+            return frames
+
+    async def run() -> None:
+        watch = LogWatch()
+        assert await asyncio.gather(*[follow(watch) for _ in range(20)]) == [["one", "two"]] * 20
+        await watch.close()
+
+    started = asyncio.Event()
+    asyncio.run(run())
 
 
 def test_followers_of_a_file_share_one_descriptor_and_leave_none(log: Path) -> None:

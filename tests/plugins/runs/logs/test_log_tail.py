@@ -34,6 +34,13 @@ def test_blank_lines_do_not_count(log: Path) -> None:
     assert _tail(log, 2) == (["two", "   ", "", "three", "", ""], True)
 
 
+@pytest.mark.parametrize("chunk_bytes", range(1, 12))
+@pytest.mark.parametrize("line", ["é", "損", "🦄", " 🦄 "])
+def test_a_line_of_one_character_counts_wherever_it_is_cut(log: Path, line: str, chunk_bytes: int) -> None:
+    log.write_text(f"older\n{line}\nlast\n")
+    assert find_tail(LogFile(log), 2, chunk_bytes=chunk_bytes) == Tail(len("older\n"), older=True)
+
+
 def test_an_unterminated_line_comes_on_top(log: Path) -> None:
     log.write_text("one\ntwo\nunfinished")
     assert _tail(log, 2) == (["one", "two", "unfinished"], False)
