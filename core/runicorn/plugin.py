@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from runicorn.config import config_file, configured_root
 from runicorn.errors import (
     BadInput,
     Conflict,
@@ -13,6 +14,7 @@ from runicorn.errors import (
     StorageUnavailable,
     TooLarge,
     Unavailable,
+    shown,
 )
 from runicorn.events.discovery import RunDirectory, is_run_key
 from runicorn.events.envelope import Event, Payload, decode_data, decode_payload
@@ -30,8 +32,10 @@ from runicorn.server.health import Health
 from runicorn.server.serving import Serving
 from runicorn.store import Store
 from runicorn.user_config import NotSaved, change_json, expand_root, prepare_root, set_user_root
+from runicorn.version import API_VERSION
 
 __all__ = [
+    "API_VERSION",
     "METRICS",
     "RUN_EVENTS",
     "BadInput",
@@ -72,6 +76,8 @@ __all__ = [
     "claim",
     "client_of",
     "conditional",
+    "config_file",
+    "configured_root",
     "decode_data",
     "decode_payload",
     "dump_json",
@@ -86,6 +92,7 @@ __all__ = [
     "prepare_root",
     "read_json_object",
     "set_user_root",
+    "shown",
     "strong_etag",
     "weak_etag",
     "write_json",
