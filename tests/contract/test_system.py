@@ -77,7 +77,7 @@ def test_the_api_answers_while_the_command_hangs(server: Server, command: FakeNv
 def telemetry_is_slow(server: Server, pool: ThreadPoolExecutor) -> bool:
     answer = pool.submit(httpx.get, f"{server.url}/api/gpu/telemetry", timeout=20)
     while not answer.done():
-        assert server.http.get("/api/runs").status_code == 200
+        assert server.http.get("/api/config").status_code == 200
     return answer.result().json() == {"available": False, "reason": "nvidia-smi timed out"}
 
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 
 from tests.plugins.system.fake_nvidia_smi import H200, FakeNvidiaSmi
+from tests.serving import wait_until
 
 from runicorn_system.gpu import GpuMonitor, GpuReadings, NoReadings
 
 
 async def until_called(command: FakeNvidiaSmi) -> None:
-    async with asyncio.timeout(20):
-        while not command.calls:
-            await asyncio.sleep(0.01)
+    await asyncio.to_thread(wait_until, lambda: command.calls, "a call of the command")
 
 
 def test_many_clients_share_one_call(command: FakeNvidiaSmi) -> None:
@@ -36,7 +35,10 @@ def test_an_answer_expires(command: FakeNvidiaSmi) -> None:
         first = await monitor.read()
         command.prints("garbage")
         async with asyncio.timeout(20):
-            while (second := await monitor.read()) is first:
+            while True:
+                second = await monitor.read()
+                if second is not first:
+                    break
                 await asyncio.sleep(0.02)
         assert second == NoReadings(False, "nvidia-smi failed")
         assert monitor.health().status == "degraded"
