@@ -96,7 +96,7 @@ LEFT = Ending(1000)  # nobody sees it
 
 
 class LogStreams:
-    """All log streams of one API worker. Used on one event loop; use it as an async context manager, or call `close`."""
+    """All log streams of one API worker; clients are counted per worker. Used on one event loop; use it as an async context manager, or call `close`."""
 
     def __init__(self, runs: LogRuns) -> None:
         self._runs = runs

@@ -2,6 +2,7 @@
 
 Looks are made in one thread of the watch's own, so a file system that hangs stops neither the event loop nor reads of
 other logs. Polling instead of inotify: it works on network file systems, and a tick costs about 2 µs per followed file.
+Its price: a file that had the name for less than a tick is not seen.
 """
 
 from __future__ import annotations
