@@ -96,7 +96,10 @@ LEFT = Ending(1000)  # nobody sees it
 
 
 class LogStreams:
-    """All log streams of one API worker; clients are counted per worker. Used on one event loop; use it as an async context manager, or call `close`."""
+    """All log streams of one API worker; the limit per client counts this worker's streams.
+
+    Used on one event loop; use it as an async context manager, or call `close`.
+    """
 
     def __init__(self, runs: LogRuns) -> None:
         self._runs = runs
