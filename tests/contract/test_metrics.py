@@ -1,0 +1,150 @@
+"""`/metrics_step`, `/metrics` and `/progress` over real HTTP; the reader's rules are tested with the columns."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import json
+import os
+import random
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.recorded import wait_until_live
+from tests.reference_metrics import metrics, metrics_step
+from tests.serving import Server, serve, wait_until
+from tests.stores import make_run, metrics_event, write
+
+__all__ = ["serve"]
+
+Serve = Callable[..., Server]
+
+HOSTILE = (
+    metrics_event(global_step=1, loss=1.0, acc=0.5).encode(),
+    b"\n   \n",
+    b"{half a line\n",
+    b"[1, 2]\n5\nnull\n",
+    b'{"ts": 1, "type": "metrics", "data": null}\n',
+    b'{"ts": 2, "type": "metrics", "data": {"global_step": 2, "nan": NaN, "inf": -Infinity, "big": 1e400}}\n',
+    b'{"ts": 3, "type": "metrics", "data": {"global_step": 3, "huge": ' + b"1" + b"0" * 30 + b"}}\n",
+    b'{"ts": 4, "type": "metrics", "data": {"global_step": 4, "digits": ' + b"7" * 10_000 + b', "loss": 4.0}}\n',
+    b'{"ts": 5, "type": "metrics", "data": {"global_step": 5, "text": "\xff\xfe", "flag": true, "nothing": null}}\n',
+    b'{"ts": 6, "type": "metrics", "data": {"global_step": 6, "s": "\\ud800", "list": [1], "object": {}}}\n',
+    b'{"ts": 7, "type": "metrics", "data": {"global_step": 1, "loss": null}}\n',
+    b'{"ts": 8, "type": "Metrics", "data": {"global_step": 9, "loss": 9}}\n',
+    b'{"ts": 9, "type": "metrics", "data": {"step": 7, "a,b": 1, "q\\"uote": 2, "": 3, "new\\nline": -0.0}}\r\n',
+    b'{"ts": 10, "type": "metrics", "data": {"global_step": -3, "loss": 2, "epoch": 4}}\n',
+    b'{"ts": 11, "type": "metrics", "data": {"loss": 11}}\n',
+    b'{"ts": 12, "type": "metrics", "data": {"global_step": "5.0", "loss": 12, "time": 2.5}}\n',
+    metrics_event(ts=13.0, global_step=8, loss=8.0, stage="train").encode(),
+    b'{"ts": 14, "type": "metrics", "data": {"global_step": 99, "loss": 1}}',  # torn: not an event
+)
+
+
+def test_a_hostile_file_is_answered_as_the_simple_reader_does(serve: Serve, tmp_path: Path) -> None:
+    directory = make_run(tmp_path / "r", "p/n/runs/a", events=b"".join(HOSTILE))
+    server = serve(tmp_path / "r")
+    wait_until_live(server)
+
+    answer = server.http.get("/api/runs/a/metrics_step")
+    assert answer.json() == metrics_step(directory / "events.jsonl")
+    assert b"1" + b"0" * 30 in answer.content
+    assert b"-0.0" in answer.content
+    assert b"NaN" not in answer.content
+    assert server.http.get("/api/runs/a/metrics").json() == metrics(directory / "events.jsonl")
+
+
+def test_a_run_without_metrics_has_no_columns(serve: Serve, tmp_path: Path) -> None:
+    make_run(tmp_path / "r", "p/n/runs/a")
+    server = serve(tmp_path / "r")
+    wait_until_live(server)
+    for path in ("metrics", "metrics_step"):
+        assert server.http.get(f"/api/runs/a/{path}").json() == {"columns": [], "rows": []}
+
+
+def test_progress_is_the_same_for_every_run(serve: Serve, tmp_path: Path) -> None:
+    server = serve(tmp_path / "r")
+    for run_id in ("unknown", "a"):
+        answer = server.http.get(f"/api/runs/{run_id}/progress")
+        assert (answer.status_code, answer.json()) == (200, {"available": False, "status": "unknown"})
+    operation = server.http.get("/openapi.json").json()["paths"]["/api/runs/{run_id}/progress"]["get"]
+    assert operation["deprecated"] is True
+
+
+def test_a_line_appended_between_two_calls_is_in_the_second_answer(serve: Serve, tmp_path: Path) -> None:
+    directory = make_run(tmp_path / "r", "p/n/runs/a", status={"status": "running"})
+    server = serve(tmp_path / "r", "--rate-limit", "off")
+    wait_until_live(server)
+    with open(directory / "events.jsonl", "ab", buffering=0) as file:
+        for step in range(500):
+            file.write(metrics_event(ts=float(step), global_step=step, loss=1 / (step + 1)).encode())
+            assert server.http.get("/api/runs/a/metrics_step").json()["rows"][-1]["global_step"] == step
+
+
+def test_a_torn_line_appears_once_it_is_completed(serve: Serve, tmp_path: Path) -> None:
+    directory = make_run(tmp_path / "r", "p/n/runs/a", events=metrics_event(global_step=1, loss=1.0))
+    server = serve(tmp_path / "r", "--rate-limit", "off")
+    wait_until_live(server)
+    line = metrics_event(global_step=2, loss=2.0).encode()
+    with open(directory / "events.jsonl", "ab", buffering=0) as file:
+        file.write(line[:20])
+        assert [row["global_step"] for row in server.http.get("/api/runs/a/metrics_step").json()["rows"]] == [1]
+        file.write(line[20:])
+        assert [row["global_step"] for row in server.http.get("/api/runs/a/metrics_step").json()["rows"]] == [1, 2]
+
+
+def test_a_file_rewritten_with_the_same_mtime_is_read_again(serve: Serve, tmp_path: Path) -> None:
+    directory = make_run(tmp_path / "r", "p/n/runs/a", events=metrics_event(global_step=1, loss=1.0) * 3)
+    events = directory / "events.jsonl"
+    stamp = events.stat().st_mtime_ns
+    server = serve(tmp_path / "r", "--rate-limit", "off")
+    wait_until_live(server)
+    for content in (metrics_event(global_step=5, loss=5.0), metrics_event(global_step=6, loss=6.0) * 5, ""):
+        write(events, content)
+        os.utime(events, ns=(stamp, stamp))
+        assert server.http.get("/api/runs/a/metrics_step").json() == metrics_step(events)
+    replaced = directory / "new"
+    write(replaced, metrics_event(global_step=7, loss=7.0))
+    replaced.replace(events)
+    assert server.http.get("/api/runs/a/metrics_step").json() == metrics_step(events)
+    events.unlink()
+    assert server.http.get("/api/runs/a/metrics_step").json() == {"columns": [], "rows": []}
+
+
+def test_health_counts_conditional_requests_for_metrics(serve: Serve, tmp_path: Path) -> None:
+    make_run(tmp_path / "r", "p/n/runs/a", events=metrics_event(global_step=1, loss=1.0))
+    make_run(tmp_path / "r", "p/n/runs/silent")
+    server = serve(tmp_path / "r")
+    wait_until_live(server)
+    etag = server.http.get("/api/runs/a/metrics_step").headers["etag"]
+    again = server.http.get("/api/runs/a/metrics_step", headers={"If-None-Match": etag})
+    server.http.get("/api/runs/silent/metrics_step")
+    assert (again.status_code, again.content) == (304, b"")
+    cache = server.http.get("/api/health").json()["cache"]
+    assert (cache["hits"], cache["misses"], cache["hit_rate"], cache["size"]) == (1, 1, "50.0%", 1)
+
+
+def test_others_are_answered_while_a_large_file_is_parsed_and_sent(serve: Serve, tmp_path: Path) -> None:
+    root = tmp_path / "r"
+    make_run(root, "p/n/runs/small", events=metrics_event(global_step=1, loss=1.0))
+    values = random.Random(1)
+    lines = (
+        metrics_event(ts=float(step), global_step=step, loss=values.random(), time=float(step))
+        for step in range(200_000)
+    )
+    make_run(root, "p/n/runs/large", events="".join(lines))
+    server = serve(root, "--rate-limit", "off")
+    wait_until(lambda: server.http.get("/api/runs/large/metrics_step").status_code == 200)
+
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        started = time.monotonic()
+        large = pool.submit(server.http.get, "/api/runs/large/metrics_step")
+        answered = 0
+        while not large.done():
+            assert server.http.get("/api/health").status_code == 200
+            answered += 1
+        seconds = time.monotonic() - started
+    rows = json.loads(large.result().content)["rows"]
+    assert len(rows) == 200_000
+    # One request after the other, each slower for the work beside it: were the loop blocked, there would be one or two.
+    assert answered >= 3, f"{answered} answers in {seconds:.2f} s"
