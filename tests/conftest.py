@@ -8,6 +8,10 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.serving import serve
+
+__all__ = ["serve"]
+
 ALLOWED_SKIPS = Path(__file__).parent.parent / ".ci" / "allowed-skips"
 
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -14,6 +14,8 @@ from typing import TextIO
 
 import msgspec
 
+from runicorn.errors import shown
+
 _FLUSH_S = 0.1
 _encode = msgspec.json.Encoder().encode
 
@@ -92,4 +94,4 @@ def set_up_logging(level: str) -> None:
 
 def _for_people(entry: Access) -> str:
     clock = time.strftime("%H:%M:%S", time.localtime(entry.ts))
-    return f"{clock} {entry.status} {entry.method:6} {entry.path}  {entry.ms:.1f} ms  {entry.client}"
+    return f"{clock} {entry.status} {entry.method:6} {shown(entry.path)}  {entry.ms:.1f} ms  {entry.client}"

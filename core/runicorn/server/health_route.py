@@ -23,7 +23,7 @@ _PATH = re.compile(r"(?<![\w.])(?:[A-Za-z]:)?[/\\](?:[^\s'\":;,()\[\]]+[/\\])+")
 class ProjectorHealth(msgspec.Struct, frozen=True):
     """The process that brings read models level with the log."""
 
-    state: Literal["live", "building", "busy", "down"]
+    state: Literal["live", "building", "busy", "starting", "down"]
     """`busy`: it is there, but did not answer at once. `down`: answers are as of the moment when it ended."""
     lag_s: float | None
     """Seconds since the oldest event that no read model has yet; null if unknown."""
@@ -53,7 +53,7 @@ class HealthReport(msgspec.Struct, frozen=True):
 async def health(serving: NamedDependency[Serving], cache: NamedDependency[CacheCounters]) -> HealthReport:
     """The state of server, storage, projector and plugins."""
     store = serving.store
-    status = await store.projector_status()
+    status = await store.projector_status() if store.client.connected else None  # which would wait for it
     projector = _projector(serving, status)
     failed = status.failed if status is not None else {}
     plugins = {plugin.name: _plugin(serving, plugin, failed) for plugin in serving.host.plugins}
@@ -76,9 +76,12 @@ async def health(serving: NamedDependency[Serving], cache: NamedDependency[Cache
 
 def _projector(serving: Serving, status: Status | None) -> ProjectorHealth:
     process = serving.projector
-    connected = serving.store.client.connected
+    if serving.store.client.connected:
+        silent = "busy"
+    else:
+        silent = "starting" if serving.is_starting and (process is None or process.restarts == 0) else "down"
     return ProjectorHealth(
-        state=status.state if status is not None else "busy" if connected else "down",
+        state=silent if status is None else status.state,
         lag_s=round(status.lag_s, 3) if status is not None else None,
         restarts=process.restarts if process is not None else None,
         elsewhere=process is not None and process.state == "elsewhere",

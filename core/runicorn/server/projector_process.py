@@ -39,6 +39,7 @@ class ProjectorProcess:
         ]  # fmt: skip
         self._process: asyncio.subprocess.Process | None = None
         self._task: asyncio.Task[None] | None = None
+        self._lifeline = -1
         self.state: State = "stopped"
         self.restarts = 0
 
@@ -55,6 +56,7 @@ class ProjectorProcess:
                 await self._task
             self._task = None
         self.state = "stopped"
+        self._let_go()
         process = self._process
         if process is None or process.returncode is not None:
             return
@@ -69,14 +71,30 @@ class ProjectorProcess:
             await process.wait()
 
     async def _spawn(self) -> None:
-        self._process = await asyncio.create_subprocess_exec(
-            *self._command,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.DEVNULL,
-            start_new_session=True,  # Ctrl-C is for the server, which then ends the projector
-        )
+        # A pipe of our own: what the event loop would make is a socket pair, which the projector does not look at.
+        reading, writing = os.pipe()
+        try:
+            self._process = await asyncio.create_subprocess_exec(
+                *self._command,
+                stdin=reading,
+                stdout=asyncio.subprocess.DEVNULL,
+                start_new_session=True,  # Ctrl-C is for the server, which then ends the projector
+            )
+        except BaseException:
+            os.close(writing)  # also ends a process that came to be although we were told to stop
+            raise
+        finally:
+            os.close(reading)
+        self._let_go()
+        self._lifeline = writing
         if self.state != "elsewhere":
             self.state = "running"
+
+    def _let_go(self) -> None:
+        """Close our end of the pipe: a projector that still runs stops."""
+        if self._lifeline >= 0:
+            os.close(self._lifeline)
+            self._lifeline = -1
 
     async def _watch(self) -> None:
         loop = asyncio.get_running_loop()

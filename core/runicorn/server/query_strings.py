@@ -85,9 +85,9 @@ def _read(kind: Kind, text: str) -> str | None:
             value = read_boolean(text)
             return None if value is None else str(value).lower()
         case "int":
-            return text.removeprefix("+") if _INTEGER.fullmatch(text) else None
+            return str(int(text)) if _INTEGER.fullmatch(text) else None
         case "float":
-            return text.removeprefix("+") if _DECIMAL.fullmatch(text) and math.isfinite(float(text)) else None
+            return repr(float(text)) if _DECIMAL.fullmatch(text) and math.isfinite(float(text)) else None
         case _:
             return text
 

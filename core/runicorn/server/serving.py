@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from runicorn.store import Store
 logger = logging.getLogger("runicorn.server")
 
 _LEAVE_S = 1.5  # for all lifespans together
+_STARTING_S = 5.0
 _PROBE_S = 5.0
 _PROBE_TIMEOUT_S = 2.0
 _GRACE_S = 5.0  # how long requests of the old root may still run after a switch
@@ -60,6 +62,11 @@ class Serving:
     def projector(self) -> ProjectorProcess | None:
         """The projector process; None in a worker that is not the leader."""
         return self._current.projector if self._current else None
+
+    @property
+    def is_starting(self) -> bool:
+        """Whether the root was opened so recently that its projector may not be up yet."""
+        return self._current is not None and time.monotonic() - self._current.since < _STARTING_S
 
     @property
     def is_writable(self) -> bool:
@@ -145,6 +152,7 @@ class _Opened:
         self.projector = projector
         self.lifespans = contextlib.AsyncExitStack()
         self.probe: asyncio.Task[None] | None = None
+        self.since = time.monotonic()
         self.is_writable = os.access(store.root, os.W_OK)
 
 

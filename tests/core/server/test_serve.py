@@ -1,0 +1,334 @@
+"""Processes of `runicorn serve`: start, refusal to start, the projector, several workers, another root."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+from tests.plugin_on_path import PluginDirectory
+from tests.serving import Server, wait_until
+
+SWITCH = """
+    import os
+    from pathlib import Path
+    from litestar import post, get
+    from litestar.di import NamedDependency
+    from runicorn.plugin import Serving, Store, hookimpl
+
+    @post("/api/switch", status_code=200)
+    async def switch(serving: NamedDependency[Serving], to: str) -> dict[str, str]:
+        await serving.switch(Path(to))
+        return {"storage": str(serving.store.root)}
+
+    @get("/api/who", sync_to_thread=False)
+    def who(store: Store) -> dict[str, object]:
+        return {"pid": os.getpid(), "root": str(store.root), "leader": store.is_leader}
+
+    @hookimpl
+    def runicorn_routes():
+        return [switch, who]
+
+    @hookimpl
+    def runicorn_rate_limits():
+        return {"GET /api/who": 100000}
+"""
+
+
+def refused(*arguments: str, environment: dict[str, str] | None = None) -> str:
+    """What `runicorn serve` says when it does not start."""
+    command = [sys.executable, "-m", "runicorn", "serve", *arguments]
+    result = subprocess.run(
+        command, capture_output=True, text=True, timeout=60, env={**os.environ, **(environment or {})}, check=False
+    )
+    assert result.returncode == 1, result.stderr
+    assert "Traceback" not in result.stderr
+    assert "listening" not in result.stdout
+    return result.stderr
+
+
+def projector_of(server: Server) -> psutil.Process | None:
+    for child in psutil.Process(server.process.pid).children(recursive=True):
+        try:
+            if "runicorn.projection" in child.cmdline() and child.status() != psutil.STATUS_ZOMBIE:
+                return child
+        except psutil.NoSuchProcess:
+            continue
+    return None
+
+
+def projector_state(server: Server) -> str:
+    return server.http.get("/api/health").json()["projector"]["state"]
+
+
+def is_live(server: Server) -> Callable[[], bool]:
+    return lambda: projector_state(server) == "live"
+
+
+# ── start ───────────────────────────────────────────────────────────────────
+
+
+def test_the_start_says_where_what_and_with_which_plugins(serve, tmp_path):
+    server = serve(tmp_path / "new" / "root")
+
+    assert f"Storage root: {tmp_path / 'new' / 'root'}" in server.log
+    assert "Plugins: " in server.log
+    assert (tmp_path / "new" / "root" / "runs").is_dir()
+    assert "no authentication" not in server.log
+
+
+def test_listening_for_other_machines_prints_a_warning(serve):
+    assert "no authentication" in serve(None, "--host", "0.0.0.0").log
+
+
+def test_a_port_in_use_is_named_with_its_user(serve, tmp_path):
+    server = serve()
+    message = refused("--storage", str(tmp_path / "other"), "--port", str(server.port))
+
+    assert f"Port {server.port} is in use" in message
+    assert "--port" in message
+    assert str(server.process.pid) in message
+
+
+def test_an_unknown_address_is_named(tmp_path):
+    assert "no address" in refused("--storage", str(tmp_path), "--host", "no.such.host.invalid")
+
+
+def test_a_root_that_cannot_be_created_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+
+    assert "cannot be created" in refused("--storage", str(tmp_path / "file" / "root"), "--port", "0")
+
+
+def test_an_unwritable_state_directory_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    message = refused(
+        "--storage", str(tmp_path / "root"), "--state-dir", str(tmp_path / "file" / "state"), "--port", "0"
+    )
+
+    assert "state directory" in message
+    assert "--state-dir" in message
+
+
+@pytest.fixture
+def unwritable(tmp_path: Path) -> Path:
+    """A directory into which nobody can write, not even the superuser."""
+    if os.geteuid() == 0:
+        return Path("/proc/tty")
+    directory = tmp_path / "unwritable"
+    directory.mkdir(mode=0o555)
+    return directory
+
+
+def test_an_unwritable_root_needs_a_state_directory(serve, unwritable, tmp_path):
+    assert "--state-dir" in refused("--storage", str(unwritable), "--port", "0")
+    server = serve(unwritable, "--state-dir", str(tmp_path / "state"))
+
+    assert server.http.get("/api/health").json()["status"] == "degraded"
+    assert server.http.get("/api/health").json()["storage"] == str(unwritable)
+
+
+def test_two_plugins_with_one_route_prevent_the_start_and_are_both_named(tmp_path):
+    plugins = PluginDirectory(tmp_path / "plugins")
+    for name, parameter in (("first", "one"), ("second", "two")):
+        plugins.add(
+            name,
+            f"""
+            from litestar import get
+            from litestar.params import FromPath
+            from runicorn.plugin import hookimpl
+
+            @get("/api/same/{{{parameter}:str}}/x", sync_to_thread=False)
+            def route({parameter}: FromPath[str]) -> str:
+                return {parameter}
+
+            @hookimpl
+            def runicorn_routes():
+                return [route]
+            """,
+        )
+    for more in ([], ["--workers", "2"]):
+        message = refused("--storage", str(tmp_path / "root"), "--port", "0", *more, environment=plugins.environment)
+        assert "first" in message
+        assert "second" in message
+        assert "/api/same/" in message
+
+
+def test_a_plugin_cannot_take_a_route_of_the_server(tmp_path):
+    plugins = PluginDirectory(tmp_path / "plugins")
+    plugins.add(
+        "greedy",
+        """
+        from litestar import get
+        from runicorn.plugin import hookimpl
+
+        @get("/api/health", sync_to_thread=False)
+        def route() -> str:
+            return "fine"
+
+        @hookimpl
+        def runicorn_routes():
+            return [route]
+        """,
+    )
+
+    assert "greedy" in refused("--storage", str(tmp_path / "root"), "--port", "0", environment=plugins.environment)
+
+
+def test_an_unknown_plugin_prevents_the_start(tmp_path):
+    assert "nonesuch" in refused("--storage", str(tmp_path / "root"), "--plugins", "nonesuch", "--port", "0")
+
+
+def test_plugins_that_are_left_out_are_shown_as_disabled(serve):
+    body = serve(None, "--without", "remote").http.get("/api/health").json()
+
+    assert body["plugins"]["remote"] == {"status": "disabled", "detail": "not selected"}
+
+
+# ── the projector ───────────────────────────────────────────────────────────
+
+
+def test_a_killed_projector_is_started_again_and_the_server_answers_meanwhile(serve):
+    server = serve(None, "--rate-limit", "off")
+    wait_until(is_live(server), "the projector")
+    first = projector_of(server)
+    assert first is not None
+    first.kill()
+    wait_until(lambda: (second := projector_of(server)) is not None and second.pid != first.pid, "its successor")
+    wait_until(is_live(server), "the projector")
+
+    assert server.http.get("/api/health").json()["projector"]["restarts"] == 1
+
+
+def test_the_projector_ends_with_the_server_even_if_that_is_killed(serve):
+    server = serve(None, "--rate-limit", "off")
+    wait_until(is_live(server), "the projector")
+    projector = projector_of(server)
+    assert projector is not None
+    server.stop(signal.SIGKILL)
+
+    wait_until(lambda: not projector.is_running() or projector.status() == psutil.STATUS_ZOMBIE, "its end")
+
+
+def test_a_second_server_reads_only_and_takes_over_when_the_first_ends(serve, tmp_path):
+    first = serve(tmp_path / "root", "--rate-limit", "off")
+    wait_until(is_live(first), "the projector")
+    second = serve(tmp_path / "root", "--rate-limit", "off")
+    wait_until(lambda: second.http.get("/api/health").json()["projector"]["elsewhere"], "the second to notice")
+    assert projector_state(second) == "live"
+    assert second.http.get("/api/health").json()["status"] == "ok"
+    first.stop()
+
+    wait_until(lambda: not second.http.get("/api/health").json()["projector"]["elsewhere"], "the second to take over")
+    wait_until(is_live(second), "its projector")
+
+
+# ── several workers ─────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def plugins(tmp_path: Path) -> PluginDirectory:
+    directory = PluginDirectory(tmp_path / "plugins")
+    directory.add("switching", SWITCH)
+    return directory
+
+
+def workers_seen(server: Server, at_least: int) -> dict[int, dict[str, object]]:
+    """What `at_least` different workers say about themselves, by pid. New connections reach any of them."""
+    import httpx
+
+    seen: dict[int, dict[str, object]] = {}
+
+    def ask() -> bool:
+        answer = httpx.get(f"{server.url}/api/who").json()
+        seen[answer["pid"]] = answer
+        return len(seen) >= at_least
+
+    wait_until(ask, f"{at_least} workers")
+    return seen
+
+
+def test_several_workers_share_the_port_and_one_leads(serve, plugins):
+    server = serve(None, "--workers", "3", environment=plugins.environment)
+    workers = workers_seen(server, 3)
+
+    assert [worker["leader"] for worker in workers.values()].count(True) == 1
+    assert server.process.pid not in workers
+    assert server.stop() == 0
+    wait_until(lambda: not any(psutil.pid_exists(pid) for pid in workers), "the end of all workers")
+
+
+def test_a_killed_worker_is_replaced(serve, plugins):
+    server = serve(None, "--workers", "2", environment=plugins.environment)
+    killed, other = workers_seen(server, 2)
+    os.kill(killed, signal.SIGKILL)
+
+    def replaced() -> bool:
+        return bool(set(workers_seen(server, 2)) - {killed, other})
+
+    wait_until(replaced, "its successor")
+
+
+def test_workers_end_with_a_killed_supervisor(serve, plugins):
+    server = serve(None, "--workers", "2", environment=plugins.environment)
+    workers = workers_seen(server, 2)
+    server.stop(signal.SIGKILL)
+
+    wait_until(lambda: not any(psutil.pid_exists(pid) for pid in workers), "the end of all workers")
+
+
+# ── another root ────────────────────────────────────────────────────────────
+
+
+def test_the_root_can_be_switched_while_serving(serve, plugins, tmp_path):
+    server = serve(tmp_path / "one", "--rate-limit", "off", environment=plugins.environment)
+    wait_until(is_live(server), "the projector")
+    answer = server.http.post("/api/switch", params={"to": str(tmp_path / "two")})
+
+    assert answer.json() == {"storage": str(tmp_path / "two")}
+    assert server.http.get("/api/health").json()["storage"] == str(tmp_path / "two")
+    assert (tmp_path / "two" / "runs").is_dir()
+    wait_until(is_live(server), "the projector of the new root")
+    assert server.stop() == 0
+
+
+def test_a_switch_to_an_unusable_root_changes_nothing(serve, plugins, tmp_path):
+    (tmp_path / "file").write_text("")
+    server = serve(tmp_path / "one", "--rate-limit", "off", environment=plugins.environment)
+    answer = server.http.post("/api/switch", params={"to": str(tmp_path / "file" / "two")})
+
+    assert answer.status_code == 503
+    assert server.http.get("/api/health").json()["storage"] == str(tmp_path / "one")
+
+
+def test_a_switch_reaches_all_workers(serve, plugins, tmp_path):
+    server = serve(tmp_path / "one", "--workers", "2", environment=plugins.environment)
+    workers_seen(server, 2)
+    server.http.post("/api/switch", params={"to": str(tmp_path / "two")})
+
+    wait_until(
+        lambda: {worker["root"] for worker in workers_seen(server, 2).values()} == {str(tmp_path / "two")},
+        "both workers to serve the new root",
+    )
+
+
+def test_changed_sources_restart_the_server(serve, plugins, tmp_path):
+    package = tmp_path / "copy"
+    source = Path(__file__).parents[3] / "core" / "runicorn"
+    shutil.copytree(source, package / "runicorn", ignore=shutil.ignore_patterns("__pycache__", "assets"))
+    environment = {"PYTHONPATH": f"{package}{os.pathsep}{plugins.environment['PYTHONPATH']}"}
+    server = serve(None, "--reload", environment=environment)
+    (before,) = workers_seen(server, 1)
+    changed = package / "runicorn" / "version.py"
+
+    def restarted() -> bool:
+        changed.write_text(changed.read_text() + "\n")
+        return bool(set(workers_seen(server, 1)) - {before})
+
+    wait_until(restarted, "the restart")
