@@ -13,6 +13,8 @@ CORE_COMMANDS = {
     "serve": "runicorn.cli.serve:serve",
     "viewer": "runicorn.cli.serve:serve",
     "config": "runicorn.cli.config:config",
+    "demo": "runicorn.cli.demo:demo",
+    "events": "runicorn.cli.events:events",
     "plugins": "runicorn.cli.plugins:plugins",
     "rate-limit": "runicorn.cli.rate_limit:rate_limit",
 }

@@ -13,15 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from runicorn.cli.group import storage_option
+
 if TYPE_CHECKING:
     from runicorn.events.log import FileLog, Stream
     from runicorn.events.tail import Located
 
-storage_option = click.option(
-    "--storage",
-    type=click.Path(path_type=Path),
-    help="Storage root. Default: RUNICORN_DIR, then the user's configuration.",
-)
 state_dir_option = click.option(
     "--state-dir",
     type=click.Path(path_type=Path),
@@ -46,7 +43,7 @@ def events() -> None:
 @click.option("-f", "--follow", is_flag=True, help="Go on with events as they are appended, until Ctrl-C.")
 @json_option
 def tail(
-    storage: Path | None,
+    storage: str | None,
     state_dir: Path | None,
     runs: tuple[str, ...],
     types: tuple[str, ...],
@@ -95,7 +92,7 @@ def tail(
 @json_option
 def show(
     stream: str,
-    storage: Path | None,
+    storage: str | None,
     state_dir: Path | None,
     offset: int,
     limit: int | None,
@@ -128,7 +125,7 @@ def show(
 @storage_option
 @state_dir_option
 @json_option
-def verify(storage: Path | None, state_dir: Path | None, as_json: bool) -> None:
+def verify(storage: str | None, state_dir: Path | None, as_json: bool) -> None:
     """Check every stream and every file of every run. Exit status 1 if something is damaged.
 
     \b
@@ -180,7 +177,7 @@ def verify(storage: Path | None, state_dir: Path | None, as_json: bool) -> None:
 @state_dir_option
 @click.option("--plugin", "plugins", multiple=True, help="Only the read models of this plugin. Repeatable.")
 @json_option
-def replay(storage: Path | None, state_dir: Path | None, plugins: tuple[str, ...], as_json: bool) -> None:
+def replay(storage: str | None, state_dir: Path | None, plugins: tuple[str, ...], as_json: bool) -> None:
     """Build the read models again from the log, beside the ones that serve, and then switch over.
 
     A server that runs on this store goes on answering and moves to the new read models when they are complete.
@@ -190,10 +187,9 @@ def replay(storage: Path | None, state_dir: Path | None, plugins: tuple[str, ...
       runicorn events replay
       runicorn events replay --plugin runs
     """
-    from runicorn.projection.rebuild import rebuild
-
     from runicorn.errors import RunicornError
     from runicorn.host import PluginHost, Selection
+    from runicorn.projection.rebuild import rebuild
 
     log = _open(storage, state_dir)
     host = PluginHost.load(Selection.resolve())
@@ -225,7 +221,7 @@ def replay(storage: Path | None, state_dir: Path | None, plugins: tuple[str, ...
         click.echo(f"Replayed {result.events} events ({done} bytes) in {seconds:.1f} s: {', '.join(result.plugins)}")
 
 
-def _open(storage: Path | None, state_dir: Path | None) -> FileLog:
+def _open(storage: str | None, state_dir: Path | None) -> FileLog:
     from runicorn.config import state_directory, storage_root
     from runicorn.events.log import FileLog
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from heapq import merge
 
 import msgspec
@@ -25,10 +25,12 @@ class Located(msgspec.Struct, frozen=True):
 
 
 def last_events(log: FileLog, streams: Sequence[Stream], count: int) -> list[Located]:
-    """About the last `count` events of the given streams, by time. Only the end of each stream is read."""
-    found = [list(_end_of(log, stream, count)) for stream in streams]
-    ordered = merge(*found, key=lambda located: located.event.ts)
-    return list(ordered)[-count:] if count else []
+    """The last `count` events of the given streams, by time. Only the end of each stream is read.
+
+    Within a stream the order is that of its lines: what was observed in files may carry times of long ago.
+    """
+    ordered = merge(*(_timed(_end_of(log, stream, count)) for stream in streams), key=lambda pair: pair[0])
+    return [located for _, located in ordered][-count:] if count else []
 
 
 def follow(
@@ -61,6 +63,14 @@ def follow(
             positions[stream] = position
             yield from _appended(log, stream, offsets)
         time.sleep(_POLL_S)
+
+
+def _timed(events: Iterable[Located]) -> Iterator[tuple[float, Located]]:
+    latest = 0.0
+    for located in events:
+        if located.event.ts > latest:
+            latest = located.event.ts
+        yield latest, located
 
 
 def _appended(log: FileLog, stream: Stream, offsets: dict[Stream, int]) -> Iterator[Located]:

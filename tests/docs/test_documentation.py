@@ -1,0 +1,134 @@
+"""The documentation cannot go stale: its commands and Python blocks are run, its links and tables are compared."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import click
+import pytest
+from tests.serving import Server, serve
+
+from runicorn import hookspecs
+
+__all__ = ["serve"]
+
+Serve = Callable[..., Server]
+
+TOP = Path(__file__).parents[2]
+PAGES = sorted({*TOP.glob("*.md"), *TOP.glob("docs/**/*.md"), *TOP.glob("examples/**/*.md")} - {TOP / "CHANGELOG.md"})
+# These are the two commands of the README and what a contributor runs; `.ci/run` runs all of them.
+RUN_BY_CI = re.compile(r"python3 -m venv|pip install|pytest|ruff |pyright|\.ci/run|python -m benchmarks")
+
+
+def blocks(language: str) -> Iterator[tuple[str, str]]:
+    for page in PAGES:
+        for number, block in enumerate(re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), re.M | re.S)):
+            yield f"{page.relative_to(TOP)}#{number}", block
+
+
+def bash_lines() -> list[tuple[str, str]]:
+    found = [
+        (place, line.partition("  #")[0].strip()) for place, block in blocks("bash") for line in block.splitlines()
+    ]
+    return [(place, line) for place, line in found if line and not line.startswith("#") and not RUN_BY_CI.search(line)]
+
+
+def inline_commands() -> list[str]:
+    texts = (page.read_text() for page in PAGES if "adr" not in page.parts)
+    return sorted({found for text in texts for found in re.findall(r"`(runicorn [^`]+)`", text)})
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory in which examples may write, with a small store that they expect."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RUNICORN_DIR", str(tmp_path / "my_runs"))
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    (tmp_path / "figure.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import runicorn as rn; rn.init('demo', capture_env=False); rn.log({'a': 1}); rn.finish()",
+        ],
+        check=True,
+    )
+    return tmp_path
+
+
+@pytest.mark.parametrize(("place", "line"), bash_lines(), ids=lambda value: value[:60])
+def test_shell_commands_work(place: str, line: str, workspace: Path, serve: Serve) -> None:
+    if line.startswith(("runicorn serve", "runicorn viewer")):
+        arguments = shlex.split(line)[2:]
+        for option in ("--storage", "--port"):
+            if option in arguments:
+                del arguments[arguments.index(option) : arguments.index(option) + 2]
+        assert serve(workspace / "my_runs", *arguments).http.get("/api/health").status_code == 200
+        return
+    if line.startswith("curl"):
+        line = line.replace("http://127.0.0.1:23300", serve(workspace / "my_runs").url)
+    done = subprocess.run(["bash", "-c", f"set -e; {line}"], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, f"{place}: {line}\n{done.stdout}{done.stderr}"
+
+
+@pytest.mark.parametrize(("place", "block"), list(blocks("python")), ids=lambda value: value[:40])
+def test_python_blocks_run(place: str, block: str, workspace: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", block], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, f"{place}:\n{done.stderr}"
+
+
+@pytest.mark.parametrize("command", inline_commands())
+def test_commands_in_running_text_exist_with_their_options(command: str) -> None:
+    from runicorn.cli import main
+
+    words = shlex.split(command.replace("…", ""))[1:]
+    found: click.Command = main
+    context = click.Context(main)
+    while words and isinstance(found, click.Group):
+        names = words.pop(0).split("|")
+        commands = [found.get_command(context, name) for name in names]
+        assert all(commands), f"{command}: no such command"
+        found = commands[0] or found
+    options = {option for parameter in found.params for option in (*parameter.opts, *parameter.secondary_opts)}
+    for word in words:
+        if word.startswith("-"):
+            assert word.partition("=")[0] in {*options, "--help"}, f"{command}: no option {word}"
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
+            if "://" not in target:
+                assert (page.parent / target).exists(), f"{page.relative_to(TOP)} links to {target}"
+
+
+def test_the_plugin_guide_lists_every_hook_with_its_parameters() -> None:
+    page = (TOP / "docs" / "plugins.md").read_text()
+    documented = dict(re.findall(r"^\| `(runicorn_\w+)\(([^)]*)\)`", page, re.M))
+    hooks = {name: hook for name, hook in vars(hookspecs).items() if name.startswith("runicorn_")}
+    assert set(documented) == set(hooks)
+    for name, hook in hooks.items():
+        parameters = hook.__code__.co_varnames[: hook.__code__.co_argcount]
+        assert documented[name] == ", ".join(parameters)
+        assert len(hook.__doc__ or "") > 100
+
+
+def test_every_decision_is_listed() -> None:
+    directory = TOP / "docs" / "adr"
+    listed = set(re.findall(r"\]\((\d{4}-[\w-]+\.md)\)", (directory / "README.md").read_text()))
+    assert listed == {path.name for path in directory.glob("0*.md")}
+
+
+def test_the_chinese_pages_show_the_same_commands() -> None:
+    for english, chinese in (("README.md", "README.zh.md"), ("docs/quick-reference.md", "docs/quick-reference.zh.md")):
+        commands = [
+            set(re.findall(r"(?:^|`)(runicorn [a-z -]+)", (TOP / page).read_text(), re.M))
+            for page in (english, chinese)
+        ]
+        assert commands[0] == commands[1]
