@@ -1,0 +1,164 @@
+"""The 0.4.0 way of doing what is measured, written simply.
+
+0.4.0 keeps files only, and reads them for each answer. What is left out makes these baselines faster than 0.4.0 was:
+HTTP and its framework, liveness checks while listing, the capture of the environment by `pip`, and the pause and disk
+sync at the end of each run. So the ratios in the table are lower bounds.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import platform
+import sqlite3
+import time
+import uuid
+from collections.abc import Generator
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+
+def list_runs(root: Path) -> bytes:
+    """The answer of `GET /api/runs`: scan the directories, parse the JSON files of each run, encode."""
+    runs: list[dict[str, Any]] = []
+    for project in root.iterdir():
+        if not project.is_dir() or project.name.startswith("."):
+            continue
+        for name in project.iterdir():
+            for run in (name / "runs").iterdir():
+                if (run / ".deleted").exists():
+                    continue
+                meta, status, summary = (_read_json(run / f"{file}.json") for file in ("meta", "status", "summary"))
+                runs.append(
+                    {
+                        "id": run.name,
+                        "run_dir": str(run),
+                        "created_time": meta.get("created_at"),
+                        "status": status.get("status", "finished"),
+                        "pid": meta.get("pid"),
+                        "best_metric_value": summary.get("best_metric_value"),
+                        "best_metric_name": summary.get("best_metric_name"),
+                        "project": meta.get("project"),
+                        "name": meta.get("name"),
+                        "artifacts_created_count": len(_read_json(run / "artifacts_created.json").get("artifacts", [])),
+                        "artifacts_used_count": len(_read_json(run / "artifacts_used.json").get("artifacts", [])),
+                    }
+                )
+    runs.sort(key=lambda run: (run["project"] or "", run["name"] or "", -(run["created_time"] or 0)))
+    return json.dumps(runs).encode()
+
+
+def metrics_step(events: Path) -> bytes:
+    """The answer of `GET /api/runs/{run_id}/metrics_step`: parse every line, merge by step, encode."""
+    rows: dict[int, dict[str, Any]] = {}
+    names: set[str] = set()
+    with events.open(encoding="utf-8") as file:
+        for line in file:
+            event = json.loads(line)
+            if event.get("type") != "metrics":
+                continue
+            data = event["data"]
+            step = int(data["global_step"])
+            row = rows.setdefault(step, {"global_step": step})
+            for name, value in data.items():
+                if name not in ("global_step", "step", "epoch"):
+                    row[name] = value
+                    names.add(name)
+    columns = ["global_step", *sorted(names)]
+    answer = [{name: rows[step].get(name) for name in columns} for step in sorted(rows)]
+    return json.dumps({"columns": columns, "rows": answer}).encode()
+
+
+def index_events(files: list[Path], database: Path, limit: int) -> int:
+    """Fill a database with one row per value, a transaction per run, from at most `limit` events; their number."""
+    connection = sqlite3.connect(database)
+    connection.executescript(
+        "PRAGMA journal_mode=wal; PRAGMA synchronous=normal;"
+        "CREATE TABLE metrics(experiment_id TEXT, timestamp REAL, metric_name TEXT, metric_value REAL, step INTEGER);"
+        "CREATE INDEX metrics_by_name ON metrics(experiment_id, metric_name, step);"
+    )
+    count = 0
+    for path in files:
+        with path.open(encoding="utf-8") as file:
+            values: list[tuple[str, float, str, float, int]] = []
+            for line in islice(file, limit - count):
+                event = json.loads(line)
+                count += 1
+                if event.get("type") != "metrics":
+                    continue
+                data = event["data"]
+                step = data.pop("global_step")
+                data.pop("time")
+                values += [(path.parent.name, event["ts"], name, value, step) for name, value in data.items()]
+        with connection:
+            connection.executemany("INSERT INTO metrics VALUES (?, ?, ?, ?, ?)", values)
+        if count >= limit:
+            break
+    connection.close()
+    return count
+
+
+class Run:
+    """A run as 0.4.0's SDK records it: for each call take the lock, open the file, write, close."""
+
+    def __init__(self, project: str, storage: Path) -> None:
+        now = time.time()
+        self.id = f"{time.strftime('%Y%m%d_%H%M%S')}_{uuid.uuid4().hex[:6]}"
+        self.directory = storage / project / "default" / "runs" / self.id
+        (self.directory / "media").mkdir(parents=True)
+        self._events = self.directory / "events.jsonl"
+        self._step = 0
+        meta = {
+            "id": self.id,
+            "project": project,
+            "name": "default",
+            "created_at": now,
+            "python": platform.python_version(),
+            "platform": f"{platform.system()} {platform.release()} ({platform.machine()})",
+            "hostname": platform.node(),
+            "pid": os.getpid(),
+            "storage_dir": str(storage),
+        }
+        _write_json(self.directory / "meta.json", meta)
+        _write_json(self.directory / "status.json", {"status": "running", "started_at": now})
+
+    def log(self, data: dict[str, Any]) -> None:
+        """Append one event."""
+        self._step += 1
+        now = time.time()
+        event = {"ts": now, "type": "metrics", "data": {**data, "global_step": self._step, "time": now}}
+        with _locked(self._events), self._events.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(event, ensure_ascii=False) + "\n")
+
+    def finish(self) -> None:
+        """Rewrite summary and status."""
+        with _locked(self.directory / "summary.json"):
+            _write_json(self.directory / "summary.json", _read_json(self.directory / "summary.json"))
+        status = self.directory / "status.json"
+        with _locked(status):
+            _write_json(status, {**_read_json(status), "status": "finished", "ended_at": time.time()})
+
+
+@contextmanager
+def _locked(path: Path) -> Generator[None]:
+    # What the `filelock` package does, without its bookkeeping.
+    descriptor = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+    finally:
+        os.close(descriptor)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text("utf-8")) if path.exists() else {}
+
+
+def _write_json(path: Path, value: dict[str, Any]) -> None:
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(value, ensure_ascii=False, indent=2), "utf-8")
+    temporary.replace(path)

@@ -1,0 +1,27 @@
+"""The benchmarks by name, in the order of the table. Each measures, and yields the rows it has measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from benchmarks.rows import footprint, freshness, ingest, metrics, replay, runs, training
+from benchmarks.table import Row
+from benchmarks.workspace import Workspace
+
+Benchmark = Callable[[Workspace], Iterator[Row]]
+
+BENCHMARKS: dict[str, Benchmark] = {
+    "runs": runs.list_of_runs,
+    "metrics-step": metrics.metrics_by_step,
+    "replay-long": replay.long_runs,
+    "replay-short": replay.short_runs,
+    "log": training.log_calls,
+    "lifecycle": training.lifecycles,
+    "fresh-reads": freshness.run_level_reads,
+    "fresh-notices": freshness.commit_notices,
+    "fresh-list": freshness.lists,
+    "storage": footprint.storage,
+    "memory": footprint.serve_memory,
+    "start": footprint.warm_start,
+    "ingest": ingest.requests_during_ingest,
+}

@@ -1,0 +1,92 @@
+"""How much is measured: `tiny` for tests and CI, `small` while working, `full` for the figures that budgets speak of."""
+
+from __future__ import annotations
+
+import msgspec
+
+EVENTS_PER_SHORT_RUN = 25
+STEPS_PER_SECOND = 200
+
+
+class Size(msgspec.Struct, frozen=True, kw_only=True):
+    """Numbers of runs, events, calls and requests."""
+
+    name: str
+    listed_runs: int
+    """Runs in the store that lists are read from; as 0.4.0 wrote them."""
+    stepped_points: int
+    """Points of the run whose metrics are read by step."""
+    long_runs: int
+    long_events: int
+    """Events of each long run; every event has four metrics."""
+    short_runs: int
+    """Runs of 25 events with four metrics each."""
+    log_calls: int
+    lifecycles: int
+    """Runs that are begun, logged to once, and finished."""
+    requests: int
+    """Requests for one latency figure; large answers are asked for less often."""
+    rounds: int
+    """Repetitions of what takes long, alternating between ours and the baseline."""
+    fresh_rounds: int
+    fresh_steps: int
+    """Steps of a training in each round, at 200 a second."""
+    endings: int
+    """Runs that are begun and ended while the list is polled."""
+    baseline_events: int
+    """Events that the baseline of replay reads; its rate does not depend on how many there are."""
+
+
+SIZES = {
+    size.name: size
+    for size in (
+        Size(
+            name="tiny",
+            listed_runs=100,
+            stepped_points=2_000,
+            long_runs=2,
+            long_events=2_500,
+            short_runs=100,
+            log_calls=1_000,
+            lifecycles=10,
+            requests=50,
+            rounds=2,
+            fresh_rounds=1,
+            fresh_steps=100,
+            endings=3,
+            baseline_events=2_000,
+        ),
+        Size(
+            name="small",
+            listed_runs=2_000,
+            stepped_points=200_000,
+            long_runs=4,
+            long_events=50_000,
+            short_runs=4_000,
+            log_calls=20_000,
+            lifecycles=100,
+            requests=1_000,
+            rounds=5,
+            fresh_rounds=1,
+            fresh_steps=1_000,
+            endings=20,
+            baseline_events=20_000,
+        ),
+        Size(
+            name="full",
+            listed_runs=10_000,
+            stepped_points=200_000,
+            long_runs=10,
+            long_events=250_000,
+            short_runs=100_000,
+            log_calls=200_000,
+            lifecycles=500,
+            requests=3_000,
+            rounds=9,
+            fresh_rounds=5,
+            fresh_steps=1_000,
+            endings=50,
+            baseline_events=200_000,
+        ),
+    )
+}
