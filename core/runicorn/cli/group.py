@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from typing import Any, TypeVar
 
 import click
@@ -58,12 +59,15 @@ class Commands(click.Group):
         command: click.Command = getattr(importlib.import_module(module), attribute)
         return command
 
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        """Read the arguments, which may import plugins (`--help` names their commands)."""
+        with _one_line():
+            return super().make_context(*args, **kwargs)
+
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a command; errors that users see become one line and exit status 1."""
-        try:
+        """Run a command."""
+        with _one_line():
             return super().invoke(ctx)
-        except RunicornError as error:
-            raise Failure(str(error)) from error
 
     def contributed(self) -> dict[str, click.Command]:
         """The plugins' commands by name. PluginCollision if a name is taken twice."""
@@ -82,6 +86,15 @@ class Commands(click.Group):
 def storage_option(command: C) -> C:
     """`--storage PATH`, which every command accepts."""
     return click.option("--storage", metavar="PATH", help="Storage root (default: as configured).")(command)
+
+
+@contextlib.contextmanager
+def _one_line() -> Generator[None]:
+    """Errors that users see become one line and exit status 1."""
+    try:
+        yield
+    except RunicornError as error:
+        raise Failure(str(error)) from error
 
 
 def _usage() -> None:

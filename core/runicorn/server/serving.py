@@ -113,6 +113,7 @@ class Serving:
         await opened.store.__aenter__()
         for plugin in list(self.host):
             await self._enter(plugin, opened)
+        opened.is_writable = await asyncio.to_thread(opened.look)
         opened.probe = asyncio.create_task(_probe(opened))
         return opened
 
@@ -153,7 +154,24 @@ class _Opened:
         self.lifespans = contextlib.AsyncExitStack()
         self.probe: asyncio.Task[None] | None = None
         self.since = time.monotonic()
-        self.is_writable = os.access(store.root, os.W_OK)
+        self.is_writable = False
+        self._proved = False
+
+    def look(self) -> bool:
+        """Whether the root can be written. Blocks for as long as its file system does."""
+        root = self.store.root
+        if os.access(root, os.W_OK) and not self._proved:
+            # Proved by doing it, once: to the superuser every file system says that it can be written.
+            try:
+                directory = root / INTERNAL
+                directory.mkdir(exist_ok=True)
+                probe = directory / f".probe-{os.getpid()}"
+                probe.write_bytes(b"")
+                probe.unlink()
+            except OSError:
+                return False
+            self._proved = True
+        return self._proved and os.access(root, os.W_OK)
 
 
 def prepare(root: Path, state_dir: Path) -> None:
@@ -187,9 +205,7 @@ async def _probe(opened: _Opened) -> None:
     # In a thread, because a network file system may let this one call wait for minutes.
     while True:
         try:
-            opened.is_writable = await asyncio.wait_for(
-                asyncio.to_thread(os.access, opened.store.root, os.W_OK), _PROBE_TIMEOUT_S
-            )
+            opened.is_writable = await asyncio.wait_for(asyncio.to_thread(opened.look), _PROBE_TIMEOUT_S)
         except TimeoutError:
             opened.is_writable = False
         await asyncio.sleep(_PROBE_S)

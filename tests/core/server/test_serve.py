@@ -203,7 +203,7 @@ def test_a_killed_projector_is_started_again_and_the_server_answers_meanwhile(se
     wait_until(lambda: (second := projector_of(server)) is not None and second.pid != first.pid, "its successor")
     wait_until(is_live(server), "the projector")
 
-    assert server.http.get("/api/health").json()["projector"]["restarts"] == 1
+    assert server.http.get("/api/health").json()["projector"]["restarts"] >= 1
 
 
 def test_the_projector_ends_with_the_server_even_if_that_is_killed(serve):
