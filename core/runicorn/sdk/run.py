@@ -1,0 +1,327 @@
+"""A run, as the training process records it.
+
+Every event is with the operating system when the call returns; `meta.json`, `status.json`, `summary.json` and `logs.txt`
+say the same to readers of 0.4.0's files. Nothing here waits for a server, and once a run has begun, nothing raises
+because of a value or because of the storage: that is warned about, once.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import weakref
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self
+
+from runicorn.errors import shown
+from runicorn.events.envelope import encode_event
+from runicorn.events.run import METRICS, ImageLogged
+from runicorn.sdk import exit_hooks
+from runicorn.sdk.best_metric import BestMetric
+from runicorn.sdk.capturing import capture_environment
+from runicorn.sdk.directories import (
+    ENVIRONMENT_FILE,
+    MEDIA_DIRECTORY,
+    RunDirectories,
+    StorageNotWritable,
+    discard_run_directory,
+    make_run_directory,
+)
+from runicorn.sdk.images import image_bytes, media_name
+from runicorn.sdk.later import call_later
+from runicorn.sdk.lifecycle import FINISHED, INTERRUPTED
+from runicorn.sdk.monitor import AnomalyDetector, MetricMonitor
+from runicorn.sdk.recording import Recording
+from runicorn.sdk.values import PLAIN_TYPES, plain, plain_items, plain_step
+
+_STR = frozenset({str})
+_SAVE_BEST_S = 1.0
+
+
+class Run:
+    """One run. Safe for threads, for processes forked from this one, and for signal handlers.
+
+    A pickled run (in the arguments of a spawned process) records into the same run from there; within one process,
+    copies are the run itself. Only the process that made a run ends it by its own end (see `exit_hooks`).
+    """
+
+    def __init__(
+        self,
+        project: str | None = "default",
+        storage: str | os.PathLike[str] | None = None,
+        run_id: str | None = None,
+        name: str | None = None,
+        capture_env: bool = True,
+    ) -> None:
+        """Create the directory and files of a run with status `running`, or take over the run with the given id.
+
+        Without `storage` the storage root is `RUNICORN_DIR`, the configured one, or `./.runicorn`. An existing run
+        keeps its events; its `meta.json` and status are written anew, and steps count from 1 again.
+
+        InvalidName (a ValueError) for names that cannot be directories and for a run in the recycle bin;
+        StorageNotWritable (an OSError) if the run cannot be created: then training could record nothing at all.
+        """
+        directories = make_run_directory(project, storage, run_id, name)
+        self._set_up(directories, with_events=_with_events(), is_begun=False)
+        try:
+            self._recording.begin()
+        except StorageNotWritable:
+            discard_run_directory(directories)
+            raise
+        exit_hooks.begun(str(self.run_dir), self)
+        if capture_env:
+            capture_environment(self.run_dir / ENVIRONMENT_FILE, self._recording.is_present)
+
+    def _set_up(self, directories: RunDirectories, *, with_events: bool, is_begun: bool) -> None:
+        self.id = directories.run_id
+        self.project = directories.project
+        self.name = directories.name
+        self.storage_root: Path = directories.storage_root
+        self.project_dir = directories.project_dir
+        self.experiment_dir = directories.experiment_dir
+        self.runs_dir = directories.runs_dir
+        self.run_dir = directories.run_dir
+        self.media_dir = directories.media_dir
+        self.storage_backend: Any = None
+        self.artifact_storage: Any = None
+        self.monitor = MetricMonitor()
+        self.anomaly_detector = AnomalyDetector()
+        self._recording = Recording(directories, with_events=with_events, is_begun=is_begun)
+        self._events = self._recording.events
+        self._warnings = self._recording.warnings
+        self._lock = threading.RLock()  # taken again by a signal handler that logs
+        self._step = 0
+        self._best: BestMetric | None = None
+        self._best_is_unsaved = False
+        self._best_is_planned = False
+        self._best_saved_at = -_SAVE_BEST_S
+        self._owner = os.getpid()
+        self._is_finished = False
+        _runs.add(self)
+
+    def log(self, /, data: Mapping[str, Any] | None = None, *, step: Any = None, stage: Any = None, **kw: Any) -> None:
+        """Record metrics: the items of `data` and the keywords, as one event, even if there are none.
+
+        `step` sets the run's step counter, else that counts on by one. `stage` names a phase of the training. Values
+        are numbers, text, booleans, None, lists and dicts of these, and scalars of NumPy, torch and the like; others
+        are dropped, with one warning per key. The keys `step` and `global_step` in `data` are ignored.
+        """
+        if self._events.is_removed:
+            return
+        try:
+            self._log(data, step, stage, kw)
+        except Exception as error:
+            self._warnings.note("log", f"metrics could not be recorded: {shown(repr(error))}")
+        self._warnings.say()
+
+    def log_text(self, text: str) -> None:
+        """Add an entry to the run's log, with the local time of day."""
+        try:
+            self._recording.append_text(f"{time.strftime('%H:%M:%S')} | {text}\n".encode("utf-8", "replace"))
+        except Exception as error:  # whatever str() of a foreign object raises
+            self._warnings.note("log_text", f"text could not be recorded: {shown(repr(error))}")
+            self._warnings.say()
+
+    def log_image(
+        self,
+        key: str,
+        image: object,
+        step: int | None = None,
+        caption: str | None = None,
+        format: str = "png",
+        quality: int = 90,
+    ) -> str:
+        """Store an image file with the run; its path, relative to the run directory.
+
+        `image` is a PIL image, an array, bytes of an image file, or the path of one (see `images.image_bytes`, also
+        for the errors). While nothing can be written, the image is dropped with a warning.
+        """
+        content, suffix = image_bytes(image, str(format), quality)
+        name = media_name(str(key), suffix)
+        path = f"{MEDIA_DIRECTORY}/{name}"
+        if self._recording.store_media(name, content):
+            logged = ImageLogged(
+                key=str(key),
+                path=path,
+                step=None if step is None else plain_step(step),
+                caption=None if caption is None else str(caption),
+            )
+            self._events.append(encode_event(time.time(), logged.event_type, logged))
+        self._warnings.say()
+        return path
+
+    def summary(self, update: Mapping[str, Any] | None) -> None:
+        """Set keys of the run's summary; others stay. Values as in `log`; None changes nothing."""
+        try:
+            values = {} if update is None else plain_items(update, self._drop)
+            if values:
+                self._recording.merge_summary(values)
+        except Exception as error:
+            self._warnings.note("summary", f"the summary could not be recorded: {shown(repr(error))}")
+        self._warnings.say()
+
+    def set_primary_metric(self, metric_name: str, mode: Literal["max", "min"] = "max") -> None:
+        """Keep the best value of this metric in the summary, from the next one on. ValueError for another mode."""
+        best = BestMetric(metric_name, mode)
+        self._save_best()
+        with self._lock:
+            self._best = best
+
+    def finish(self, status: str = "finished") -> None:
+        """Record the end of the run with any status. May be called again; later logging works nevertheless."""
+        self._finish(str(status), None)
+
+    def end(self, status: str, exit_reason: str) -> None:
+        """Record an end that the training did not announce itself."""
+        self._finish(status, exit_reason)
+
+    def save(self, *, is_last: bool = False) -> None:
+        """Write whatever waits in memory; `is_last`: and warn about what is lost now."""
+        self._save_best()
+        self._recording.flush()
+        if is_last:
+            self._recording.warn_about_loss()
+
+    def release(self) -> None:
+        """Close the run's descriptors until it records again."""
+        self._recording.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Finish the run, unless that was done explicitly, or this is a forked child of the process that made it."""
+        if self._is_finished or os.getpid() != self._owner:
+            return
+        if error is None or (isinstance(error, SystemExit) and error.code in (None, 0)):
+            self.finish(FINISHED)
+        elif isinstance(error, GeneratorExit):
+            self.finish(INTERRUPTED)
+        else:
+            self.end(*exit_hooks.end_of(error))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rejoin, (self._recording.directories, self._recording.with_events, self._step)
+
+    def __repr__(self) -> str:
+        return f"Run({self.project}/{self.name}/{self.id})"
+
+    def _log(self, data: object, step: object, stage: object, values: dict[str, Any]) -> None:
+        if type(data) is dict:
+            values = {**data, **values}
+        elif data is not None:
+            values = {**plain_items(data, self._drop), **values}
+        values.pop("step", None)
+        values.pop("global_step", None)
+        own_stage = values.pop("stage", None)
+        stage = self._plain_stage(own_stage if stage is None else stage)
+        if not (PLAIN_TYPES.issuperset(map(type, values.values())) and _STR.issuperset(map(type, values))):
+            values = plain_items(values, self._drop)
+        with self._lock:
+            number = self._next_step(step)
+            ts = time.time()
+            try:
+                line = _metrics_line(ts, number, stage, values)
+            except Exception:  # an integer that is too long for anybody to read: it alone is dropped
+                values = plain_items(values, self._drop)
+                line = _metrics_line(ts, number, stage, values)
+            self._events.append(line)
+            best = self._best
+            if best is not None and best.name in values and best.offer(values[best.name], number):
+                self._best_is_unsaved = True
+                self._plan_saving_best()
+        for alert in self.monitor.check_metrics(values):
+            self.log_text(alert)
+
+    def _next_step(self, step: object) -> int:
+        number = None
+        if step is not None:
+            number = plain_step(step)
+            if number is None:
+                self._warnings.note("step", f"a step is not a whole number: {type(step).__name__}; counting on instead")
+        if number is None:
+            number = self._step + 1
+        self._step = number
+        return number
+
+    def _plain_stage(self, stage: object) -> object:
+        if stage is None or type(stage) is str:
+            return stage
+        try:
+            return plain(stage)
+        except Exception:
+            self._drop("stage", type(stage).__name__)
+            return None
+
+    def _drop(self, key: str, why: str) -> None:
+        what = f"the value of {shown(key)!r} is" if key else "the data is"
+        self._warnings.note(f"value {key}", f"{what} not recorded: {shown(why)}")
+
+    def _plan_saving_best(self) -> None:
+        if not self._best_is_planned:
+            self._best_is_planned = True
+            call_later(max(0.0, self._best_saved_at + _SAVE_BEST_S - time.monotonic()), self._save_best)
+
+    def _save_best(self) -> None:
+        with self._lock:
+            self._best_is_planned = False
+            if self._best is None or not self._best_is_unsaved:
+                return
+            self._best_is_unsaved = False
+            self._best_saved_at = time.monotonic()
+            update = self._best.summary()
+        self._recording.merge_summary(update)
+
+    def _finish(self, status: str, exit_reason: str | None) -> None:
+        self._is_finished = True
+        exit_hooks.finished(str(self.run_dir))
+        self._save_best()
+        self._recording.finish(status, exit_reason)
+        self._warnings.say()
+
+    def _after_fork(self) -> None:
+        self._lock = threading.RLock()
+        self._best_is_unsaved = self._best_is_planned = False
+        self._recording.after_fork()
+
+
+def _metrics_line(ts: float, step: int, stage: object, values: dict[str, Any]) -> bytes:
+    record = {**values, "global_step": step, "time": ts}
+    if stage is not None:
+        record["stage"] = stage
+    return encode_event(ts, METRICS, record)
+
+
+def _with_events() -> bool:
+    """Whether events that 0.4.0 does not know are recorded, too."""
+    return os.environ.get("RUNICORN_DISABLE_MODERN_STORAGE", "").strip().lower() not in ("1", "true", "yes")
+
+
+def _rejoin(directories: RunDirectories, with_events: bool, step: int) -> Run:
+    """What a pickled run becomes: the run itself in its own process, elsewhere another one that records into it."""
+    for run in list(_runs):
+        if run.run_dir == directories.run_dir:
+            return run
+    run = Run.__new__(Run)
+    run._set_up(directories, with_events=with_events, is_begun=True)  # pyright: ignore[reportPrivateUsage]
+    run._owner = -1  # pyright: ignore[reportPrivateUsage]
+    run._step = step  # pyright: ignore[reportPrivateUsage]
+    exit_hooks.joined(run)
+    return run
+
+
+_runs: weakref.WeakSet[Run] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for run in list(_runs):
+        run._after_fork()  # pyright: ignore[reportPrivateUsage]
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
