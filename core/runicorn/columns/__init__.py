@@ -9,10 +9,11 @@ raise `DamagedFrame`. Nothing here knows where the bytes are stored, and nothing
 """
 
 from runicorn.columns.chunks import CHUNK_ROWS, Fold, Piece, plan_fold
-from runicorn.columns.codec import DamagedFrame, SplitFrame, decode_frame, encode_frame, join_frame, split_frame
+from runicorn.columns.codec import SplitFrame, decode_frame, encode_frame, join_frame, split_frame
 from runicorn.columns.column import BIG, BOOL, FLOAT, INT, MISSING, MIXED, NULL, TEXT, Column
 from runicorn.columns.frame import Frame, build_frame, concat, step_of
 from runicorn.columns.lines import build_frame_from_lines
+from runicorn.columns.packing import DamagedFrame
 from runicorn.columns.rows import Table, rows_by_step, rows_by_time
 from runicorn.columns.table_json import encode_table
 

@@ -77,6 +77,8 @@ def build_frame_from_lines(ts: Sequence[float], data: Sequence[bytes | msgspec.R
 def _learn(objects: Sequence[dict[str, Any]]) -> None:
     """Prepare for more events like these: with a Struct if they are many, or begin as an earlier piece did."""
     first = tuple(objects[0])
+    if len(first) > _MAX_KEYS:
+        return
     if first not in _shapes and len(objects) < _LONG:
         if len(_shapes) >= _REMEMBERED:
             _shapes.clear()

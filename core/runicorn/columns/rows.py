@@ -68,9 +68,9 @@ def round_to_microseconds(seconds: Float64Array) -> Float64Array:
     units = np.rint(scaled)
     out = units / _SCALE
     # The product is off by half a unit in its last place at most: only next to a tie can that turn the rounding. From
-    # 2^52 on every double is an integer, and the quotient need not be the nearest double.
+    # 2^52 on, where the quotient need not be the nearest double either, everything is next to a tie.
     with np.errstate(invalid="ignore"):
-        doubtful = (np.abs(np.abs(scaled - units) - 0.5) <= np.spacing(scaled)) | (scaled >= 2.0**52)
+        doubtful = (np.abs(np.abs(scaled - units) - 0.5) <= np.spacing(scaled)) | np.isinf(scaled)
     for i in np.flatnonzero(doubtful).tolist():
         out[i] = round(float(seconds[i]), _DECIMALS)
     return out + 0.0  # -0.0 becomes 0.0

@@ -84,6 +84,13 @@ def test_a_frame_of_an_unknown_version_is_refused() -> None:
         decode_frame(b"\x02" + encode_frame(build_frame([1.0], [{"x": 1}]))[1:])
 
 
+def test_values_that_belong_to_no_column_are_refused() -> None:
+    sound = encode_frame(build_frame([1.0, 2.0], [{"x": 1.5}, {"x": 2.5}]))
+    raw = zstandard.ZstdDecompressor().decompress(sound[1:])
+    with pytest.raises(DamagedFrame, match="no column"):
+        decode_frame(sound[:1] + zstandard.ZstdCompressor().compress(raw + bytes(8)))
+
+
 def test_a_blob_that_claims_to_be_huge_is_refused_before_memory_is_taken() -> None:
     parameters = zstandard.ZstdCompressionParameters.from_level(1, write_content_size=True)
     compressor = zstandard.ZstdCompressor(compression_params=parameters).compressobj(size=1 << 40)

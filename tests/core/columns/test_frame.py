@@ -32,7 +32,9 @@ def test_a_step_is_coerced_as_the_contract_says(value: object, step: int | None)
 
 
 def test_a_step_that_nobody_can_convert_is_none() -> None:
-    assert steps({"step": 10**4300}, {"step": 1}) == [None, 1]
+    frame = build_frame([0.0, 0.0], [{"step": 10**4300}, {"step": 1}])
+    assert frame.step.rows is not None
+    assert frame.step.rows.tolist() == [1]
 
 
 def test_global_step_hides_step_even_when_it_is_null() -> None:
@@ -82,6 +84,15 @@ def test_one_line_that_is_no_json_does_not_hide_its_neighbours() -> None:
     assert list(map(str, frame.columns["x"].values(0, frame.rows))) == ["1", "nan", "2", "5"]
 
 
+def test_a_line_with_two_objects_is_no_event() -> None:
+    lines = [b'{"x":%d.5}' % i for i in range(1000)]
+    for _ in range(2):  # the second time with what was learnt about these keys
+        build_frame_from_lines([0.0] * 1000, lines)
+    lines[500] = b'{"x":1} {"x":2}'
+    assert build_frame_from_lines([0.0] * 1000, lines).columns["x"].values(499, 501) == [499.5, 501.5]
+    assert build_frame_from_lines([0.0] * 2, [b'{"new":1} {"new":2}', b'{"new":3}']).columns["new"].values(0, 1) == [3]
+
+
 def test_keys_may_change_at_any_line_of_a_long_run() -> None:
     lines = [b'{"loss":%d.5,"global_step":%d}' % (i, i) for i in range(2000)]
     for _ in range(3):
@@ -111,5 +122,8 @@ def test_concatenated_frames_keep_columns_that_only_some_have() -> None:
     }
     assert both.step.values(0, 4) == [1, 10**30, None, 1]
     assert both.time.values(0, 4) == [1.0, 2.0, None, 1.0]
+    assert concat([two, one, two.slice(0, 1), build_frame([1.0], [{"step": 10**31}])]).step.values(0, 5) == [
+        10**30, None, 1, 10**30, 10**31,
+    ]  # fmt: skip
     assert both.columns["stage"].objects == ["train", "val"]
     assert concat([]).rows == 0
