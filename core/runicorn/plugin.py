@@ -21,8 +21,9 @@ from runicorn.events.envelope import Event, Payload, decode_data, decode_payload
 from runicorn.events.log import Stream, StreamKind
 from runicorn.events.run import METRICS, RUN_EVENTS, ImageLogged, RunCreated, RunFinished, RunSummarized
 from runicorn.events.source import Source
-from runicorn.files import LockTimeout, dump_json, file_lock, parse_json, read_json_object, write_json
+from runicorn.files import LockTimeout, dump_json, file_lock, open_to_read, parse_json, read_json_object, write_json
 from runicorn.hookspecs import hookimpl
+from runicorn.process_identity import boot_id, host_name, pid_namespace, start_ticks
 from runicorn.projection.base import Batch, Projection, Tables
 from runicorn.projection.folded import Claim, FoldedProjection, Part, Parts, claim, latest
 from runicorn.projection.reactions import CommittedEvent
@@ -72,6 +73,7 @@ __all__ = [
     "Tables",
     "TooLarge",
     "Unavailable",
+    "boot_id",
     "change_json",
     "claim",
     "client_of",
@@ -84,15 +86,19 @@ __all__ = [
     "expand_root",
     "file_lock",
     "hookimpl",
+    "host_name",
     "is_run_key",
     "latest",
     "limited_client",
     "limits_requests",
+    "open_to_read",
     "parse_json",
+    "pid_namespace",
     "prepare_root",
     "read_json_object",
     "set_user_root",
     "shown",
+    "start_ticks",
     "strong_etag",
     "weak_etag",
     "write_json",

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import socket
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
@@ -20,7 +18,18 @@ import apsw
 import msgspec
 import psutil
 
-from runicorn.plugin import LockTimeout, Store, Unavailable, file_lock, read_json_object, write_json
+from runicorn.plugin import (
+    LockTimeout,
+    Store,
+    Unavailable,
+    boot_id,
+    file_lock,
+    host_name,
+    pid_namespace,
+    read_json_object,
+    start_ticks,
+    write_json,
+)
 from runicorn_runs.events import RunLost
 from runicorn_runs.facts import RUNNING, STATUS_FILE, Meta
 
@@ -43,15 +52,7 @@ class Machine(msgspec.Struct, frozen=True):
     @classmethod
     def this(cls) -> Machine:
         """Read from the operating system; unknown parts are None."""
-        try:
-            boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        except OSError:
-            boot_id = None
-        try:
-            pid_ns = os.stat("/proc/self/ns/pid").st_ino
-        except OSError:
-            pid_ns = None
-        return cls(socket.gethostname(), boot_id, pid_ns)
+        return cls(host_name(), boot_id(), pid_namespace())
 
 
 def is_gone(meta: Meta, machine: Machine) -> bool:
@@ -77,23 +78,13 @@ def is_gone(meta: Meta, machine: Machine) -> bool:
 
 def _is_another(process: psutil.Process, meta: Meta) -> bool:
     """Whether the process id was given to a later process."""
-    ticks = _start_ticks(process.pid)
+    ticks = start_ticks(process.pid)
     if meta.pid_start_ticks is not None and ticks is not None:
         return ticks != meta.pid_start_ticks
     started = process.create_time()
     if meta.pid_started_at is not None:
         return abs(started - meta.pid_started_at) > _CLOCK_MARGIN_S
     return meta.created_at is not None and started > meta.created_at + _CLOCK_MARGIN_S
-
-
-def _start_ticks(pid: int) -> int | None:
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_bytes()
-    except OSError:
-        return None
-    # Field 22 of proc(5); the second field is the command in parentheses and may contain anything.
-    fields = stat.rpartition(b")")[2].split()
-    return int(fields[19]) if len(fields) > 19 else None
 
 
 class Liveness:
