@@ -1,9 +1,13 @@
 """Which runs there are, and what lists show of them.
 
-| table      | kind   | content                                                                        |
-|------------|--------|--------------------------------------------------------------------------------|
-| `run`      | merged | one row per run key; `listed` = exists and not in the recycle bin              |
-| `activity` | owned  | per run stream: time of the last event, number of events                       |
+| table       | kind   | content                                                                       |
+|-------------|--------|-------------------------------------------------------------------------------|
+| `run`       | merged | one row per run key; `listed` = exists and not in the recycle bin             |
+| `run_count` | merged | how many rows of `run` there are by (listed, project, status)                 |
+| `activity`  | owned  | per run stream: time of the last event, number of events                      |
+
+Other plugins query these tables: `*_fold` is the case-folded text that orders and searches use; a run without project is
+counted under the empty one, which no run can have.
 
 Counters: `runs` moves when what `GET /api/runs` shows of any run changes, `runs_removed` when a row disappears.
 """
@@ -115,25 +119,33 @@ class RunList(FoldedProjection[RunPart]):
     """See the module's docstring."""
 
     name = "run_list"
-    version = 1
+    version = 2
     streams = frozenset[StreamKind]({"run", "store"})
     part_type = RunPart
     tables_schema: ClassVar[str] = """
         CREATE TABLE run(
-            key TEXT PRIMARY KEY, run_id TEXT NOT NULL, project TEXT, name TEXT,
-            project_fold TEXT, name_fold TEXT, is_legacy INTEGER NOT NULL,
+            key TEXT NOT NULL UNIQUE, run_id TEXT NOT NULL, project TEXT, name TEXT,
+            project_fold TEXT, name_fold TEXT, run_id_fold TEXT NOT NULL, is_legacy INTEGER NOT NULL,
             created REAL, status TEXT NOT NULL, started REAL, ended REAL, exit_reason TEXT, pid INTEGER,
             best_value REAL, best_name TEXT, best_step INTEGER, best_mode TEXT,
             artifacts_created INTEGER NOT NULL, artifacts_used INTEGER NOT NULL,
-            hostname TEXT, meta BLOB NOT NULL, summary BLOB NOT NULL,
             deleted_at REAL, delete_reason TEXT, original_status TEXT,
-            listed INTEGER NOT NULL, changed INTEGER NOT NULL) WITHOUT ROWID;
-        CREATE INDEX run_order ON run(is_legacy, project_fold, name_fold, created DESC, run_id DESC) WHERE listed;
+            listed INTEGER NOT NULL, changed INTEGER NOT NULL, hostname TEXT,
+            meta BLOB NOT NULL, summary BLOB NOT NULL);  -- the wide ones last: they may overflow the page
+        CREATE INDEX run_order ON run(  -- holds all that searches look at
+            is_legacy, project_fold, name_fold, created DESC, run_id DESC, run_id_fold, key, listed) WHERE listed;
         CREATE INDEX run_by_id ON run(run_id);
-        CREATE INDEX run_running ON run(created DESC) WHERE listed AND status = 'running';
+        CREATE INDEX run_newest ON run(created DESC, run_id_fold DESC) WHERE listed;
+        CREATE INDEX run_newest_of_project ON run(project, created DESC, run_id_fold DESC) WHERE listed;
+        CREATE INDEX run_newest_of_status ON run(status, created DESC, run_id_fold DESC) WHERE listed;
+        CREATE INDEX run_newest_of_both ON run(project, status, created DESC, run_id_fold DESC) WHERE listed;
         CREATE INDEX run_changed ON run(changed);
+        CREATE TABLE run_count(
+            listed INTEGER NOT NULL, project TEXT NOT NULL, status TEXT NOT NULL, runs INTEGER NOT NULL,
+            PRIMARY KEY(listed, project, status)) WITHOUT ROWID;
         CREATE TABLE activity(
             stream_id INTEGER PRIMARY KEY, key TEXT NOT NULL, last_ts REAL, events INTEGER NOT NULL);
+        CREATE INDEX activity_of_run ON activity(key);
     """
 
     def fold(self, parts: Parts[RunPart], batch: Batch) -> None:
@@ -164,17 +176,25 @@ class RunList(FoldedProjection[RunPart]):
         """Write the run's row if what it shows has changed."""
         facts = merged(parts)
         if not facts.exists:
-            if tables.execute("DELETE FROM run WHERE key = ? RETURNING 1", (entity,)).fetchall():
+            gone = tables.execute(f"DELETE FROM run WHERE key = ? RETURNING {_COLUMNS}", (entity,)).fetchall()
+            if gone:
+                _count(tables, gone[0], None)
                 tables.touch("runs")
                 tables.touch("runs_removed")
             return
         row = _row(entity, facts)
         before = tables.execute(f"SELECT {_COLUMNS} FROM run WHERE key = ?", (entity,)).fetchall()
-        if not before or before[0] != row:
+        if not before:
+            _count(tables, None, row)
             marks = ", ".join("?" * (len(row) + 1))
-            tables.execute(
-                f"INSERT OR REPLACE INTO run({_COLUMNS}, changed) VALUES ({marks})", (*row, tables.touch("runs"))
-            )
+            tables.execute(f"INSERT INTO run({_COLUMNS}, changed) VALUES ({marks})", (*row, tables.touch("runs")))
+        elif before[0] != row:
+            _count(tables, before[0], row)
+            # Only what differs: an index is written if one of its columns is set, even to the same value.
+            changes = {name: new for name, old, new in zip(_NAMES, before[0], row, strict=True) if old != new}
+            changes["changed"] = tables.touch("runs")
+            values = ", ".join(f"{name} = ?" for name in changes)
+            tables.execute(f"UPDATE run SET {values} WHERE key = ?", (*changes.values(), entity))
 
     def active_streams(self, tables: Tables) -> Iterable[str]:
         """The streams of running runs, the newest first."""
@@ -183,14 +203,28 @@ class RunList(FoldedProjection[RunPart]):
 
 
 _COLUMNS = (
-    "key, run_id, project, name, project_fold, name_fold, is_legacy, created, status, started, ended, exit_reason, pid,"
-    " best_value, best_name, best_step, best_mode, artifacts_created, artifacts_used, hostname, meta, summary,"
+    "key, run_id, project, name, project_fold, name_fold, run_id_fold, is_legacy, created, status, started, ended, exit_reason,"
+    " pid, best_value, best_name, best_step, best_mode, artifacts_created, artifacts_used, hostname, meta, summary,"
     " deleted_at, delete_reason, original_status, listed"
 )
+_NAMES = _COLUMNS.replace(" ", "").split(",")
+_LISTED, _PROJECT, _STATUS = (_NAMES.index(name) for name in ("listed", "project", "status"))
+
+
+def _count(tables: Tables, before: Sequence[Any] | None, after: Sequence[Any] | None) -> None:
+    """Move a run from one line of `run_count` to another."""
+    old, new = (None if row is None else (row[_LISTED], row[_PROJECT] or "", row[_STATUS]) for row in (before, after))
+    if old == new:
+        return
+    if old is not None:
+        tables.execute("UPDATE run_count SET runs = runs - 1 WHERE (listed, project, status) = (?, ?, ?)", old)
+        tables.execute("DELETE FROM run_count WHERE (listed, project, status) = (?, ?, ?) AND runs = 0", old)
+    if new is not None:
+        tables.execute("INSERT INTO run_count VALUES (?, ?, ?, 1) ON CONFLICT DO UPDATE SET runs = runs + 1", new)
 
 
 def _fold_own(parts: Parts[RunPart], batch: Batch) -> None:
-    if batch.start == 0 and batch.events:
+    if batch.start == 0:  # whatever the first line says, and however the stream is cut into batches
         parts[batch.stream.name].is_own_stream = True
     for event, payload in batch.payloads(RunCreated, RunFinished, RunSummarized):
         part = parts[batch.stream.name]
@@ -198,10 +232,10 @@ def _fold_own(parts: Parts[RunPart], batch: Batch) -> None:
             case RunCreated():
                 meta = Meta.read(msgspec.to_builtins(payload))
                 part.meta = claim(event.ts, meta, part.meta)
-                part.status = claim(event.ts, RunStatus(RUNNING, started_at=payload.created_at), part.status)
+                part.status = claim(event.ts, RunStatus(RUNNING, started_at=number(payload.created_at)), part.status)
             case RunFinished():
                 started = None if part.status is None else part.status.value.started_at
-                ended = RunStatus(payload.status, started, payload.ended_at, payload.exit_reason)
+                ended = RunStatus(payload.status, started, number(payload.ended_at), payload.exit_reason)
                 part.status = claim(event.ts, ended, part.status)
             case RunSummarized():
                 before = {} if part.summary is None else parse_json(part.summary.value)
@@ -220,7 +254,7 @@ def _fold_store(parts: Parts[RunPart], batch: Batch) -> None:
                 part.present = claim(event.ts, False, part.present)
             case RunLost():
                 started = None if part.status is None else part.status.value.started_at
-                ended = RunStatus(payload.status, started, payload.ended_at, payload.exit_reason)
+                ended = RunStatus(payload.status, started, number(payload.ended_at), payload.exit_reason)
                 part.status = claim(event.ts, ended, part.status)
 
 
@@ -266,6 +300,7 @@ def _row(key: str, facts: RunFacts) -> tuple[Any, ...]:
         name,
         (project or "").casefold(),
         (name or "").casefold(),
+        path[-1].casefold(),
         int(is_legacy),
         meta.created_at if meta.created_at is not None else directory,
         status.status,
