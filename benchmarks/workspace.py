@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from benchmarks.replaying import Replay, replay
+from benchmarks.replaying import Replay, first_build, replay
 from benchmarks.sizes import EVENTS_PER_SHORT_RUN, Size
 from benchmarks.store import Shape, StoredRun, write_store
 
@@ -64,14 +64,21 @@ class Workspace:
 
     @cached_property
     def short_replay(self) -> Replay:
-        """The cold replay of `short`; its state stays in `short_state`."""
+        """The cold replay of `short`."""
         return self._replay(self.short, "short")
 
     @cached_property
+    def short_first_build(self) -> Replay:
+        """The first start of a projector on `short`; its state stays in `short_state`."""
+        root = self.short.root
+        progress("the projector's first start")
+        return first_build(root, self.directory / "state-short-first")
+
+    @cached_property
     def short_state(self) -> Path:
-        """A state directory that is level with `short`."""
-        assert self.short_replay
-        return self.directory / "state-short"
+        """A state directory that is level with `short`, as a server leaves it."""
+        assert self.short_first_build
+        return self.directory / "state-short-first"
 
     @cached_property
     def listed_state(self) -> Path:

@@ -30,8 +30,8 @@ _BUSY_TRAINERS = 2
 def run_level_reads(space: Workspace) -> Iterator[Row]:
     """Rows for polling `metrics_step` as fast as it answers: alone, and beside two trainings that use both processors.
 
-    A step is visible when the first answer that holds it has arrived. A new run every thousand steps keeps the answers,
-    and with them what the client itself costs, small.
+    A step is visible when the first answer that holds it has arrived, so its age has in it the rest of the read that just
+    missed it. New runs, again and again, keep the answers small: what is measured is freshness, not encoding.
     """
     size = space.size
     root = space.fresh("fresh-reads")
@@ -39,6 +39,7 @@ def run_level_reads(space: Workspace) -> Iterator[Row]:
     files: list[Path] = []
     with serving(root, space.directory / "state-fresh-reads") as server:
         client = Client(server.url)
+        server.wait_until_live(client)
         for label, busy in (("", 0), (f", beside {_BUSY_TRAINERS} busy trainers", _BUSY_TRAINERS)):
             seen_after: list[float] = []
             read_times: list[float] = []
@@ -56,8 +57,7 @@ def run_level_reads(space: Workspace) -> Iterator[Row]:
             what=f"`log()` → visible in `metrics_step` over HTTP, {STEPS_PER_SECOND} steps/s{label}",
             budget="p50 ≤ 2 ms, p99 ≤ 15 ms",
             measured=f"{ages} of {amount(len(ages))} steps (a read: {reads})",
-            baseline=f"{duration(theirs)} for a read of {amount(size.fresh_steps)} steps",
-            ratio=theirs / ages.p50,
+            baseline=f"parsing the file for each read, without HTTP: {duration(theirs)}",
             met=(ages.p50 <= 0.002 and ages.p99 <= 0.015) if size.name == "full" else None,
             values={"p50": ages.p50, "p99": ages.p99, "read_p50": reads.p50, "read_p99": reads.p99},
         )
@@ -112,6 +112,7 @@ def lists(space: Workspace) -> Iterator[Row]:
         running("benchmarks.trainer", *arguments) as trainer,
     ):
         client = Client(server.url)
+        server.wait_until_live(client)
         for _ in range(count):
             tell(trainer)
             about = json.loads(hear(trainer))
