@@ -14,7 +14,10 @@ INTERNAL = ".runicorn"
 
 def user_config_dir() -> Path:
     """The user's configuration directory; it need not exist."""
-    home = Path.home()
+    try:
+        home = Path.home()
+    except RuntimeError:  # a container's user without a name: nothing can be stored, and nothing is
+        home = Path(os.sep)
     if sys.platform == "darwin":
         return home / "Library" / "Application Support" / "Runicorn"
     if os.name == "nt":

@@ -8,10 +8,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import time
 from collections.abc import Generator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, BinaryIO, cast
 
 try:
     import fcntl
@@ -19,6 +20,7 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 _MAX_INT_DIGITS = 4300  # CPython's limit for int(str); longer literals become null
+_MAX_DEPTH = 200  # far below the interpreter's recursion limit, wherever on the stack a value is read or written
 
 
 def replace_file(path: Path | str, data: bytes, *, fsync: bool = False, mode: int = 0o644) -> None:
@@ -60,35 +62,83 @@ def sync_directory(path: Path | str) -> None:
 def write_json(path: Path | str, value: object, *, fsync: bool = False, mode: int = 0o644) -> None:
     """Replace `path` by `value` as 0.4.0 writes JSON: 2-space indent, unescaped non-ASCII, bare NaN."""
     text = json.dumps(value, ensure_ascii=False, indent=2)
-    replace_file(path, text.encode("utf-8", "replace"), fsync=fsync, mode=mode)
+    replace_file(path, _without_surrogates(text).encode(), fsync=fsync, mode=mode)
 
 
 def dump_json(value: object) -> bytes:
-    """Compact JSON that `parse_json` reads back: bare NaN, integers of any size, lone surrogates as U+FFFD."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace").encode()
+    """Compact JSON that `parse_json` reads back: bare NaN, integers of any size, lone surrogates as U+FFFD.
+
+    TypeError or ValueError for what JSON cannot express; a value that contains itself, or nests too deeply, is a ValueError.
+    """
+    try:
+        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    return _without_surrogates(text).encode()
 
 
 def parse_json(data: bytes) -> Any:
     """Parse JSON as the contract reads stored files: BOM, invalid UTF-8, bare NaN and huge integers are accepted.
 
-    Integers longer than 4300 digits become None. ValueError if it is not JSON; RecursionError never.
+    Integers longer than 4300 digits become None, lone surrogates U+FFFD. ValueError if it is not JSON, or nests deeper
+    than 200 levels.
     """
     text = data.decode("utf-8", "ignore").lstrip("\ufeff")
     try:
-        return json.loads(text, parse_int=_parse_int)
+        value = json.loads(text, parse_int=_parse_int)
     except RecursionError:
         raise ValueError("nested too deeply") from None
+    if may_nest_too_deeply(data) and _depth_exceeds(value, _MAX_DEPTH):
+        raise ValueError("nested too deeply")
+    if _SURROGATE_ESCAPE.search(text) is not None:  # only an escape can bring one in
+        value = json.loads(_without_surrogates(json.dumps(value, ensure_ascii=False)))
+    return value
+
+
+def may_nest_too_deeply(data: bytes) -> bool:
+    """Whether JSON text has brackets enough to nest deeper than `parse_json` accepts; a cheap first look."""
+    return data.count(b"[") + data.count(b"{") > _MAX_DEPTH
+
+
+_SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
+
+
+def _depth_exceeds(value: object, limit: int) -> bool:
+    level: list[object] = [value]
+    for _ in range(limit + 1):
+        deeper: list[object] = []
+        for item in level:
+            if isinstance(item, dict):
+                deeper += cast(dict[str, object], item).values()
+            elif isinstance(item, list):
+                deeper += cast(list[object], item)
+        if not deeper:
+            return False
+        level = deeper
+    return True
+
+
+def _without_surrogates(text: str) -> str:
+    return text if text.isascii() else text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 def _parse_int(digits: str) -> int | None:
     return int(digits) if len(digits) < _MAX_INT_DIGITS else None
 
 
+def open_to_read(path: Path | str) -> BinaryIO:
+    """Open a file for reading, without waiting for a writer where a pipe lies in its place. OSError as it comes."""
+    return open(path, "rb", opener=_open_without_waiting)
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
 def read_json_object(path: Path | str) -> dict[str, Any] | None:
     """The JSON object in a file; None if the file is missing, unreadable, empty, not JSON or not an object."""
     try:
-        with open(path, "rb") as file:
+        with open_to_read(path) as file:
             value = parse_json(file.read())
     except (OSError, ValueError):
         return None

@@ -17,7 +17,7 @@ from typing import Any, ClassVar, TypeVar, cast
 
 import msgspec
 
-from runicorn.files import dump_json, parse_json
+from runicorn.files import dump_json, may_nest_too_deeply, parse_json
 
 
 class Event(msgspec.Struct, gc=False):
@@ -75,11 +75,20 @@ class Lines:
             self.events = _decode_lines(data)
         except _NOT_STRICT:
             self.events = []
-        # The decoder separates values, not lines: only where each line begins an object do the two agree.
+        # The decoder separates values, not lines. Where every line begins with `{` and ends with `}` the two agree: behind
+        # a `}` inside of a value no `{` may follow.
         lines = data.count(b"\n")
         begun = data.count(b"\n{") + data.startswith(b"{")
-        if not len(self.events) == begun == lines or not all(map(_is_plain, self.events)):
+        if not len(self.events) == begun == data.count(b"}\n") == lines or not all(map(_is_plain, self.events)):
             self._decode_line_by_line()
+
+    @classmethod
+    def too_long(cls, start: int, end: int) -> Lines:
+        """One line from `start` to `end` that was not read: it would not fit into memory."""
+        lines = cls(b"", start)
+        lines.end = end
+        lines.bad.append(BadLine(start, "too long"))
+        return lines
 
     @property
     def head(self) -> bytes:
@@ -122,8 +131,8 @@ def decode_event(line: bytes) -> Event | None:
         pass
     try:
         value = parse_json(stripped)
-    except ValueError:
-        raise ValueError("not JSON") from None
+    except ValueError as error:
+        raise ValueError("nested too deeply" if "nested" in str(error) else "not JSON") from None
     if not isinstance(value, dict):
         raise ValueError("not a JSON object")
     fields = cast(dict[str, Any], value)
@@ -145,12 +154,14 @@ def encode_event(ts: float, type: str, data: object) -> bytes:
 
     TypeError or ValueError if `data` holds something that JSON cannot express.
     """
-    if has_non_finite(data):
-        return b'{"ts":%s,"type":%s,"data":%s}\n' % (_encode(ts), _encode(type), _dump(data))
     try:
-        return _encode(Event(ts, type, msgspec.Raw(_encode(data)))) + b"\n"
+        if not has_non_finite(data):
+            return _encode(Event(ts, type, msgspec.Raw(_encode(data)))) + b"\n"
     except (UnicodeEncodeError, OverflowError):  # lone surrogates; integers beyond 64 bits
-        return b'{"ts":%s,"type":%s,"data":%s}\n' % (_encode(ts), _encode(type), _dump(data))
+        pass
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    return b'{"ts":%s,"type":%s,"data":%s}\n' % (_encode(ts), dump_json(type), _dump(data))
 
 
 def decode_payload(event: Event, payload: type[P]) -> P:
@@ -159,21 +170,27 @@ def decode_payload(event: Event, payload: type[P]) -> P:
     if decoder is None:
         decoder = _payload_decoders[payload] = msgspec.json.Decoder(payload)
     try:
-        return cast(P, decoder.decode(event.data))
+        if not may_nest_too_deeply(bytes(event.data)):
+            return cast(P, decoder.decode(event.data))
     except _NOT_STRICT:
         pass
     try:
-        return msgspec.convert(decode_data(event), payload)
-    except (msgspec.ValidationError, ValueError) as error:
+        return msgspec.convert(parse_json(bytes(event.data)), payload)
+    except ValueError as error:
         raise InvalidPayload(f"{event.type}: {error}") from None
 
 
 def decode_data(event: Event) -> Any:
-    """`event.data` as plain Python objects, tolerant of NaN and huge integers."""
+    """`event.data` as plain Python objects, tolerant of NaN and huge integers; None if it nests deeper than 200 levels."""
     try:
-        return _decode_any(event.data)
+        if not may_nest_too_deeply(bytes(event.data)):
+            return _decode_any(event.data)
     except _NOT_STRICT:
+        pass
+    try:
         return parse_json(bytes(event.data))
+    except ValueError:
+        return None
 
 
 def has_non_finite(value: object) -> bool:
@@ -197,8 +214,7 @@ def _is_plain(event: Event) -> bool:
 
 
 def _dump(value: object) -> bytes:
-    plain = msgspec.to_builtins(value) if isinstance(value, msgspec.Struct) else value
-    return dump_json(plain)
+    return dump_json(msgspec.to_builtins(value))  # the same values as for msgspec, so that both ways write the same
 
 
 _encode = msgspec.json.Encoder().encode

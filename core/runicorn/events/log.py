@@ -15,8 +15,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
+from stat import S_ISREG
 from typing import Literal
 
 import msgspec
@@ -31,6 +33,10 @@ READ_BYTES = 1 << 20
 """Default size of one read: large enough to decode at full speed, small enough for constant memory."""
 
 _SCAN_BYTES = 64 << 10
+_MAX_LINE_BYTES = (
+    64 << 20
+)  # a longer line is skipped unread, so that a reader's memory is bounded whatever a file holds
+_SEGMENT = re.compile(r"[0-9]+\.jsonl")
 _ROOT_LOG = f"{INTERNAL}/log/"
 _STATE_LOG = "@state/log/"
 
@@ -55,6 +61,8 @@ class Position(msgspec.Struct, frozen=True):
     size: int
     """Bytes, a torn tail included."""
     inode: int
+    modified_ns: int
+    """Time of the last change: a file made anew may get the inode, and even the size, of the one that was removed."""
 
 
 class StreamReplaced(Exception):
@@ -72,12 +80,16 @@ class FileLog:
     def streams(self) -> Iterator[Stream]:
         """Every stream that exists now; the store stream first, so that deletions are known before runs."""
         yield from self.store_streams()
-        for key in find_artifacts(self.root):
-            if os.path.exists(self.root / key / EVENTS_FILE):
-                yield Stream("artifact", key)
+        yield from self.artifact_streams()
         for run in find_runs(self.root):
             if os.path.exists(self.root / run.key / EVENTS_FILE):
                 yield Stream("run", run.key)
+
+    def artifact_streams(self) -> Iterator[Stream]:
+        """The streams of all artifacts."""
+        for key in find_artifacts(self.root):
+            if os.path.exists(self.root / key / EVENTS_FILE):
+                yield Stream("artifact", key)
 
     def store_streams(self) -> Iterator[Stream]:
         """The segments of the store stream, oldest first."""
@@ -98,12 +110,21 @@ class FileLog:
         return f"{self._root}/{stream.name}.jsonl"
 
     def position(self, stream: Stream) -> Position | None:
-        """How far the stream reaches, by one `stat`; None if it does not exist (or is not a file)."""
+        """How far the stream reaches, by one `stat`; None if it does not exist, is not a file, or cannot be reached."""
         try:
             stat = os.stat(self.path(stream))
         except OSError:
             return None
-        return Position(stat.st_size, stat.st_ino)
+        return Position(stat.st_size, stat.st_ino, stat.st_mtime_ns) if S_ISREG(stat.st_mode) else None
+
+    def is_gone(self, stream: Stream) -> bool:
+        """Whether the stream certainly does not exist. False also where that cannot be known: no permission, an I/O error."""
+        try:
+            return not S_ISREG(os.stat(self.path(stream)).st_mode)
+        except (FileNotFoundError, NotADirectoryError):
+            return True
+        except OSError:
+            return False
 
     def complete_end(self, stream: Stream) -> int:
         """The offset behind the last complete line: where the next event will begin. 0 if there is none."""
@@ -133,32 +154,62 @@ class FileLog:
         The result is empty (`end == after`) when nothing complete follows. `head` is what the reader saw at the start of
         the stream: StreamReplaced if the stream is shorter than `after` or begins otherwise; OSError if it cannot be read.
         """
-        with open(self.path(stream), "rb", buffering=0) as file:
-            size = os.fstat(file.fileno()).st_size
-            if size < after:
+        return self.read_level(stream, after=after, head=head, limit=limit)[0]
+
+    def read_level(
+        self, stream: Stream, *, after: int = 0, head: bytes = b"", limit: int = READ_BYTES
+    ) -> tuple[Lines, Position | None]:
+        """Like `read`, with the position of the very file that was read, if nothing complete is left in it; else None."""
+        # Without O_NONBLOCK, opening a named pipe that lies in a stream's place would wait for a writer.
+        descriptor = os.open(self.path(stream), os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            stat = os.fstat(descriptor)
+            position = Position(stat.st_size, stat.st_ino, stat.st_mtime_ns)
+            if stat.st_size < after:
                 raise StreamReplaced(stream.name)
             if after:
-                if head and file.read(len(head)) != head:
+                if head and os.pread(descriptor, len(head), 0) != head:
                     raise StreamReplaced(stream.name)
-                file.seek(after - 1)
-                if file.read(1) != b"\n":
+                if os.pread(descriptor, 1, after - 1) != b"\n":
                     raise StreamReplaced(stream.name)
-            data = _read_up_to(file.fileno(), min(limit, size - after))
-            while (cut := data.rfind(b"\n") + 1) == 0 and len(data) < size - after:
-                more = _read_up_to(file.fileno(), min(max(limit, len(data)), size - after - len(data)))
+                os.lseek(descriptor, after, os.SEEK_SET)
+            left = stat.st_size - after
+            data = _read_up_to(descriptor, min(limit, left))
+            while (cut := data.rfind(b"\n") + 1) == 0 and len(data) < left:
+                if len(data) >= _MAX_LINE_BYTES:
+                    end = _end_of_line(descriptor, stat.st_size)
+                    return (Lines(b"", after), position) if end is None else (Lines.too_long(after, end), None)
+                more = _read_up_to(descriptor, min(max(limit, len(data)), left - len(data)))
                 if not more:
                     break
                 data += more
-            return Lines(data[:cut] if cut < len(data) else data, after)
+            lines = Lines(data[:cut] if cut < len(data) else data, after)
+            return lines, position if len(data) == left else None
+        finally:
+            os.close(descriptor)
 
 
 def segments(directory: Path) -> list[Path]:
     """The segment files of a store stream, oldest first; empty if there are none."""
     try:
-        names = [name for name in os.listdir(directory) if name.endswith(".jsonl") and name[:-6].isdigit()]
+        names = [name for name in os.listdir(directory) if _SEGMENT.fullmatch(name)]
     except OSError:
         return []
     return [directory / name for name in sorted(names)]
+
+
+def _end_of_line(descriptor: int, size: int) -> int | None:
+    """The offset behind the next newline, from where the file was read to; None if there is none before `size`."""
+    position = os.lseek(descriptor, 0, os.SEEK_CUR)
+    while position < size:
+        data = _read_up_to(descriptor, min(READ_BYTES, size - position))
+        newline = data.find(b"\n")
+        if newline >= 0:
+            return position + newline + 1
+        if not data:
+            return None
+        position += len(data)
+    return None
 
 
 def _read_up_to(descriptor: int, length: int) -> bytes:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from runicorn.config import INTERNAL
 from runicorn.errors import StorageUnavailable
-from runicorn.events.append import StreamWriter
+from runicorn.events.append import StreamRemoved, StreamWriter
 from runicorn.events.envelope import Payload, decode_event, encode_event
 from runicorn.events.log import FileLog, Stream, segments
 from runicorn.files import file_lock, sync_directory
@@ -27,10 +27,12 @@ _TAIL_BYTES = 1 << 16
 class StoreStream:
     """Appends to the store stream of a root.
 
-    Times never go back within the stream, whatever the clock does: a later command always has the greater `ts`.
+    Times never go back within the stream, whatever the clock does: a later command always has the greater `ts`. Nothing
+    is recorded as of a later time than its append, either: a file that claims the year 2100 outlives no command.
     """
 
-    def __init__(self, log: FileLog) -> None:
+    def __init__(self, log: FileLog, *, segment_bytes: int = _SEGMENT_BYTES) -> None:
+        self._segment_bytes = segment_bytes
         writable = _can_be_written(log.root)
         self._directory = log.root / INTERNAL / "log" if writable else log.state_dir / "log"
         self._prefix = f"{INTERNAL}/log/" if writable else "@state/log/"
@@ -49,49 +51,69 @@ class StoreStream:
         """Like `append`, with a time for each event; None is the time of the append."""
         try:
             with self._mutex:
-                self._directory.mkdir(parents=True, exist_ok=True)
-                with file_lock(self._directory / "lock"):
-                    path, writer, created = self._open_segment()
-                    now = max(time.time(), self._last_time(path) + _TICK)
-                    lines = b"".join(
-                        encode_event(now if ts is None else ts, payload.event_type, payload) for ts, payload in events
-                    )
-                    start = writer.append(lines)
-                    writer.sync()
-                    self._last = (path, start + len(lines), max(now, *(ts or 0.0 for ts, _ in events)))
-                    if created:
-                        sync_directory(self._directory)
+                try:
+                    return self._append(events)
+                except StreamRemoved:  # somebody removed the log of a running server: a new one begins
+                    return self._append(events)
         except OSError as error:
             raise StorageUnavailable from error
-        return Stream("store", self._prefix + path.stem), start + len(lines)
 
-    def _open_segment(self) -> tuple[Path, StreamWriter, bool]:
-        existing = segments(self._directory)
-        path = existing[-1] if existing else self._directory / "00000001.jsonl"
-        if existing and path.stat().st_size >= _SEGMENT_BYTES:
-            path = self._directory / f"{int(path.stem) + 1:08d}.jsonl"
+    def _append(self, events: Sequence[tuple[float | None, Payload]]) -> tuple[Stream, int]:
+        is_new = not self._directory.exists()
+        self._directory.mkdir(parents=True, exist_ok=True)
+        with file_lock(self._directory / "lock"):
+            existing = segments(self._directory)
+            path = self._segment(existing)
+            now = max(time.time(), self._last_time(existing) + _TICK)
+            lines = b"".join(
+                encode_event(now if ts is None or not ts <= now else ts, payload.event_type, payload)
+                for ts, payload in events
+            )
+            writer = self._open(path)
+            end = writer.append(lines) + len(lines)
+            writer.sync()
+            self._last = (path, end, now)
+            if path not in existing:
+                sync_directory(self._directory)
+            if is_new:
+                for directory in (self._directory.parent, self._directory.parent.parent):
+                    sync_directory(directory)
+        return Stream("store", self._prefix + path.stem), end
+
+    def _segment(self, existing: Sequence[Path]) -> Path:
+        if not existing:
+            return self._directory / "00000001.jsonl"
+        newest = existing[-1]
+        if newest.stat().st_size < self._segment_bytes:
+            return newest
+        return self._directory / f"{int(newest.stem) + 1:08d}.jsonl"
+
+    def _open(self, path: Path) -> StreamWriter:
         if self._writer is None or self._writer[0] != path:
             if self._writer is not None:
                 self._writer[1].close()
             self._writer = (path, StreamWriter(path))
-        return path, self._writer[1], not path.exists()
+        return self._writer[1]
 
-    def _last_time(self, path: Path) -> float:
-        if self._last is not None and self._last[0] == path and path.stat().st_size == self._last[1]:
-            return self._last[2]
-        return _last_time(path)
-
-
-def _last_time(path: Path) -> float:
-    """The greatest time near the end of a segment; 0 if it is new. Observed events may carry older times than commands."""
-    try:
-        with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - _TAIL_BYTES))
-            lines = file.read().split(b"\n")
-    except FileNotFoundError:
+    def _last_time(self, existing: Sequence[Path]) -> float:
+        """The time of the last append, by whomever; 0 if there was none."""
+        for path in reversed(existing):
+            stat = path.stat()
+            if self._last is not None and self._last[:2] == (path, stat.st_size):
+                return self._last[2]
+            if stat.st_size:
+                # Observed events may carry much older times than the append: the file's own time knows better.
+                return max(stat.st_mtime, _latest_time(path))
         return 0.0
+
+
+def _latest_time(path: Path) -> float:
+    """The greatest time near the end of a segment."""
+    with path.open("rb") as file:
+        file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL_BYTES))
+        lines = file.read().split(b"\n")
     latest = 0.0
-    for line in lines[1:] if len(lines) > 2 else lines:
+    for line in lines:
         try:
             event = decode_event(line)
         except ValueError:

@@ -16,7 +16,10 @@ import signal
 import stat
 import sys
 from collections import deque
+from collections.abc import Sequence
 from pathlib import Path
+
+import msgspec
 
 from runicorn.errors import RunicornError
 from runicorn.events.log import FileLog, Stream
@@ -24,17 +27,29 @@ from runicorn.events.source import Source
 from runicorn.events.store import StoreStream
 from runicorn.files import LockTimeout, lock_descriptor
 from runicorn.host import PluginHost, Selection
+from runicorn.projection.base import Projection
 from runicorn.projection.endpoint import Endpoint, Peer
-from runicorn.projection.model import ReadModel
+from runicorn.projection.generations import fingerprint, newest, set_aside
+from runicorn.projection.model import DAMAGE, STORAGE_ERRORS, ModelDamaged, ReadModel
 from runicorn.projection.observing import Observer
 from runicorn.projection.projector import Projector
 from runicorn.projection.reactions import Reactions
 from runicorn.projection.watching import Watcher, needs_polling
-from runicorn.projection.wire import Reply, Request
+from runicorn.projection.wire import PROJECTOR_LOCK, Committed, Reply, Request
 
 EXIT_LOCKED = os.EX_TEMPFAIL
+EXIT_AGAIN = 1
 
 logger = logging.getLogger("runicorn.projection")
+
+
+class Task(msgspec.Struct):
+    """A request that a worker waits for. `size` is what the stream held when it came."""
+
+    peer: Peer
+    request: Request
+    size: int = 0
+    is_begun: bool = False
 
 
 class ProjectorProcess:
@@ -42,30 +57,46 @@ class ProjectorProcess:
 
     def __init__(self, root: Path, state_dir: Path, host: PluginHost) -> None:
         self.log = FileLog(root, state_dir)
-        models = {
-            plugin.name: ReadModel.open_newest(state_dir, plugin.name, projections)
-            for plugin, projections in host.collect("projections")
-        }
-        sources: list[tuple[ReadModel, Source]] = [
-            (models[plugin.name], source)
-            for plugin, source in host.unique("sources", lambda source: source.name, "source", root=root)
-            if plugin.name in models
-        ]
+        self._projections: dict[str, Sequence[Projection]] = {}
+        failed: dict[str, str] = {}
+        models = self._open_models(host, failed)
+        sources: list[tuple[ReadModel, Source]] = []
+        for plugin, source in host.unique("sources", lambda source: source.name, "source", root=root):
+            if plugin.name in models:
+                sources.append((models[plugin.name], source))
+            else:
+                logger.error("source %s of the plugin %s is not used: it has no read model", source.name, plugin.name)
         observer = Observer(root, state_dir, StoreStream(self.log), sources)
         self.projector = Projector(self.log, list(models.values()), observer)
-        self.reactions = Reactions(state_dir, self.log, host)
+        self.projector.models.failed.update(failed)
+        self.reactions = Reactions(state_dir, self.log, host, self.projector.models.committed_end)
         self.selector = selectors.DefaultSelector()
         self.endpoint = Endpoint(state_dir, self.selector)
         self._wake_receive, self._wake_send = os.pipe()
         os.set_blocking(self._wake_receive, False)
         os.set_blocking(self._wake_send, False)
         self._looks: deque[frozenset[str] | None] = deque()
-        self._requests: deque[tuple[Peer, Request]] = deque()
+        self._tasks: deque[Task] = deque()
         self._stopping = False
         self.watcher = Watcher(self._look, force_polling=needs_polling(root))
         self.selector.register(self._wake_receive, selectors.EVENT_READ, "wake")
-        if stat.S_ISFIFO(os.fstat(0).st_mode):
-            self.selector.register(0, selectors.EVENT_READ, "parent")
+        with contextlib.suppress(OSError):  # no standard input: nobody's child
+            if stat.S_ISFIFO(os.fstat(0).st_mode):
+                self.selector.register(0, selectors.EVENT_READ, "parent")
+
+    def _open_models(self, host: PluginHost, failed: dict[str, str]) -> dict[str, ReadModel]:
+        models: dict[str, ReadModel] = {}
+        for plugin, projections in host.collect("projections"):
+            try:
+                models[plugin.name] = ReadModel.open_newest(self.log.state_dir, plugin.name, projections)
+            except (*STORAGE_ERRORS, *DAMAGE):
+                raise
+            except Exception as error:  # a stranger's schema: whatever is wrong with it concerns this plugin alone
+                host.fail(plugin, f"projections: {type(error).__name__}: {error}", error)
+                failed[plugin.name] = plugin.error or "projections"
+            else:
+                self._projections[plugin.name] = projections
+        return models
 
     def run(self) -> None:
         """Work until SIGTERM, SIGINT or the end of the parent."""
@@ -78,14 +109,18 @@ class ProjectorProcess:
         self.reactions.start()
         gc.collect()
         gc.freeze()
+        gc.disable()  # until the first build is complete: it makes no cycles, and the collector takes a tenth of its time
         pause = 0.0
         while not self._stopping:
             self._receive(pause)
-            while self._requests:
-                self._answer(*self._requests.popleft())
+            if not gc.isenabled() and not self.projector.models.is_building:
+                gc.enable()
+            self._work_on_tasks()
             while self._looks:
                 self.projector.changed(self._looks.popleft())
             pause = self.projector.work()
+            if self._tasks:
+                pause = 0.0
             self._send()
         self.close()
 
@@ -99,7 +134,7 @@ class ProjectorProcess:
     def _receive(self, pause: float) -> None:
         for key, mask in self.selector.select(pause):
             if key.data is self.endpoint:
-                self.endpoint.accept()
+                self.endpoint.accept(Committed(self.projector.models.commit, moved=True))
             elif key.data == "wake":
                 os.read(self._wake_receive, 4096)
             elif key.data == "parent":
@@ -110,23 +145,60 @@ class ProjectorProcess:
                 if mask & selectors.EVENT_WRITE:
                     self.endpoint.flush(peer)
                 if mask & selectors.EVENT_READ:
-                    self._requests.extend((peer, request) for request in self.endpoint.receive(peer))
+                    self._tasks.extend(Task(peer, request) for request in self.endpoint.receive(peer))
 
-    def _answer(self, peer: Peer, request: Request) -> None:
-        if request.op == "apply":
-            self.projector.apply_now(Stream.named(request.stream))
-        elif request.op == "discover":
-            self.projector.discover()
-            self.projector.settle()
-        status = self.projector.status(self.watcher.mode) if request.op == "status" else None
-        self._send()
-        self.endpoint.send(peer, Reply(request.id, status=status))
+    def _work_on_tasks(self) -> None:
+        """One slice for each task, so that a long stream does not keep the others waiting."""
+        for _ in range(len(self._tasks)):
+            task = self._tasks.popleft()
+            reply = self._attempt(task)
+            if reply is None:
+                self._tasks.append(task)
+            else:
+                self._send()  # a worker hears what was committed before the reply
+                self.endpoint.send(task.peer, reply)
+
+    def _attempt(self, task: Task) -> Reply | None:
+        """The reply; None if the task needs more time."""
+        request, is_begun = task.request, task.is_begun
+        task.is_begun = True
+        match request.op:
+            case "apply":
+                stream = Stream.named(request.stream)
+                if not is_begun:
+                    position = self.log.position(stream)
+                    task.size = 0 if position is None else position.size
+                return Reply(request.id) if self.projector.apply_slice(stream, task.size) else None
+            case "discover":
+                self.projector.discover()
+                self.projector.settle()
+                return Reply(request.id)
+            case "status":
+                return Reply(request.id, status=self.projector.status(self.watcher.mode))
+            case "reopen":
+                if not is_begun:
+                    return self._reopen(request)
+                return None if self.projector.models.is_handing_over else Reply(request.id)
+
+    def _reopen(self, request: Request) -> Reply | None:
+        """Begin to move to the newest files of the read models; None if there is something to move to."""
+        if self.projector.models.is_building:
+            return Reply(request.id, ok=False, error="The read models are being built for the first time.")
+        successors: list[ReadModel] = []
+        for plugin, path in self.projector.models.files().items():
+            latest = newest(self.log.state_dir, plugin, fingerprint(self._projections[plugin]))
+            if latest is not None and latest != path:
+                successors.append(ReadModel(latest, plugin, self._projections[plugin]))
+        if not successors:
+            return Reply(request.id)
+        self.projector.succeed(successors)
+        return None
 
     def _send(self) -> None:
         for notice in self.projector.take_notices():
             self.endpoint.broadcast(notice)
             self.reactions.notify(notice)
-        self.watcher.watch(self.projector.directories_to_watch())
+        self.watcher.watch(self.projector.directories_to_watch(), self.projector.replaced_directories)
 
     def _look(self, paths: frozenset[str] | None) -> None:
         self._looks.append(paths)
@@ -155,7 +227,7 @@ def main() -> int:
     state_dir: Path = arguments.state_dir
     try:
         state_dir.mkdir(parents=True, exist_ok=True)
-        lock = os.open(state_dir / "projector.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        lock = os.open(state_dir / PROJECTOR_LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         lock_descriptor(lock, timeout_s=0)
     except LockTimeout:
         return EXIT_LOCKED
@@ -167,6 +239,13 @@ def main() -> int:
         ProjectorProcess(arguments.root, state_dir, host).run()
     except RunicornError as error:
         logger.error("%s", error)
+        return 1
+    except ModelDamaged as damage:
+        logger.error("%s and will be built again", damage)
+        set_aside(damage.path)
+        return EXIT_AGAIN
+    except (*STORAGE_ERRORS, OSError) as error:
+        logger.error("the state directory cannot be used: %s", error)
         return 1
     return 0
 

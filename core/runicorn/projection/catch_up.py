@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 
 import msgspec
 
 from runicorn.events.log import READ_BYTES, FileLog, Position, Stream, StreamReplaced
-from runicorn.projection.model import ReadModel
+from runicorn.projection.model import DAMAGE, STORAGE_ERRORS, ModelDamaged, ReadModel
 
 logger = logging.getLogger("runicorn.projection")
 
@@ -22,14 +23,17 @@ class ModelFailed(Exception):
 
 
 class Applied(msgspec.Struct, frozen=True):
-    """What one call did: the bytes from `start` to `end` were applied; `more` is left to apply."""
+    """What one call did: the bytes from `start` to `end` were applied."""
 
-    start: int
-    end: int
-    more: bool
-
-
-_NOTHING = Applied(0, 0, more=False)
+    start: int = 0
+    end: int = 0
+    events: int = 0
+    more: bool = False
+    """Whether something is left to apply."""
+    forgot: bool = False
+    """Whether an earlier contribution of the stream was undone."""
+    problem: str | None = None
+    """Why the stream cannot be read now; what was applied of it stays."""
 
 
 def catch_up(log: FileLog, models: Sequence[ReadModel], stream: Stream, *, limit: int = READ_BYTES) -> Applied:
@@ -37,51 +41,70 @@ def catch_up(log: FileLog, models: Sequence[ReadModel], stream: Stream, *, limit
 
     A stream that is gone, truncated or replaced is forgotten, and what is there now is applied from 0. Committed when
     this returns, unless the caller holds transactions of the models open. ModelFailed if a projection raises: then
-    nothing was changed.
+    nothing was changed. ModelDamaged if a file is; an `apsw.Error` where storage does not work.
     """
     position = log.position(stream)
     if position is None:
-        for model in models:
-            model.forget(stream)
-        return _NOTHING
+        if not log.is_gone(stream):
+            return Applied(problem="cannot be reached")
+        return Applied(forgot=_forget(models, stream))
     behind = [model for model in models if not _is_at(model, stream, position)]
     if not behind:
-        return _NOTHING
-    for model in behind:
-        known = model.checkpoint(stream)
-        if known is not None and known.offset and (known.inode != position.inode or known.offset > position.size):
-            _start_over(model, stream)
+        return Applied()
+    forgot = _forget([model for model in behind if _is_replaced(model, stream, position)], stream)
     # Usually all stand at the same offset, and one read serves all; a model that is new lags behind.
     start = min(_offset(model, stream) for model in behind)
     same = [model for model in behind if _offset(model, stream) == start]
     known = same[0].checkpoint(stream)
     try:
-        lines = log.read(stream, after=start, head=known.head if known else b"", limit=limit)
+        lines, level = log.read_level(stream, after=start, head=known.head if known else b"", limit=limit)
     except StreamReplaced:
-        for model in same:
-            _start_over(model, stream)
-        return Applied(0, 0, more=True)
+        return Applied(more=True, forgot=_forget(same, stream))
     except FileNotFoundError:
-        return Applied(start, start, more=True)
+        return Applied(start, start, more=True, forgot=forgot)
     except OSError as error:
-        logger.warning("stream %s cannot be read: %s", stream.name, error.strerror)
-        return _NOTHING
+        return Applied(forgot=forgot, problem=error.strerror)
+    if level is not None and level.inode != position.inode:
+        return Applied(start, start, more=True, forgot=forgot)  # replaced in this very moment: look again
     if lines.bad:
         logger.warning("stream %s: %d lines are not events; see `runicorn events verify`", stream.name, len(lines.bad))
-    more = start < lines.end < position.size or len(same) < len(behind)
-    if more:
-        position = Position(lines.end, position.inode)  # this is not yet the stream's position
+    reached = Position(lines.end, position.inode, 0) if level is None else level
     for model in same:
-        try:
-            model.apply(stream, lines, position, lines.head if start == 0 else b"")
-        except Exception as error:  # a stranger's projection may raise anything
-            raise ModelFailed(model, error) from error
-    return Applied(start, lines.end, more)
+        with _attributed(model):
+            model.apply(stream, lines, reached, lines.head if start == 0 else b"")
+    more = level is None or len(same) < len(behind)
+    return Applied(start, lines.end, len(lines.events), more=more, forgot=forgot)
 
 
-def _start_over(model: ReadModel, stream: Stream) -> None:
-    logger.info("stream %s was truncated or replaced: applying it again from its start", stream.name)
-    model.forget(stream)
+def _forget(models: Sequence[ReadModel], stream: Stream) -> bool:
+    known = [model for model in models if model.checkpoint(stream) is not None]
+    for model in known:
+        with _attributed(model):
+            model.forget(stream)
+    return bool(known)
+
+
+@contextlib.contextmanager
+def _attributed(model: ReadModel) -> Generator[None]:
+    """Tell which model an exception concerns, and whether the disk, the file or the projection is to blame."""
+    try:
+        yield
+    except (*STORAGE_ERRORS, ModelDamaged):
+        raise
+    except DAMAGE as error:
+        raise ModelDamaged(model.path) from error
+    except Exception as error:  # a stranger's projection may raise anything
+        raise ModelFailed(model, error) from error
+
+
+def _is_replaced(model: ReadModel, stream: Stream, position: Position) -> bool:
+    known = model.checkpoint(stream)
+    if known is None or not known.offset:
+        return False
+    is_replaced = known.inode != position.inode or known.offset > position.size
+    if is_replaced:
+        logger.info("stream %s was truncated or replaced: applying it again from its start", stream.name)
+    return is_replaced
 
 
 def _is_at(model: ReadModel, stream: Stream, position: Position) -> bool:

@@ -2,15 +2,47 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from runicorn.config import INTERNAL
 from runicorn.events.discovery import RunDirectory, find_run_parents, run_at, runs_in, subdirectories
 
+logger = logging.getLogger("runicorn.projection")
+
 _SETTLED_NS = 1_000_000_000  # a directory can change twice within one tick of the file system's clock
+
+
+class RootPresence:
+    """Tells whether a root can be believed: one that was unmounted looks empty, and that is not the end of all its runs."""
+
+    def __init__(self, root: Path, known_streams: Collection[str]) -> None:
+        self._root = root
+        self._has_runs = bool(known_streams)
+        self._has_internal = any(name.startswith(f"{INTERNAL}/") for name in known_streams)
+        self._warned = False
+
+    def is_there(self) -> bool:
+        """False while the root is gone, or lacks what was known to be in it: our own folder, or anything at all."""
+        internal = os.path.isdir(self._root / INTERNAL)
+        self._has_internal = self._has_internal or internal
+        there = internal or (not self._has_internal and self._looks_right())
+        if not there and not self._warned:
+            logger.warning("the storage root is gone or empty: what is known of it stays until it is back")
+        self._warned = not there
+        return there
+
+    def _looks_right(self) -> bool:
+        try:
+            with os.scandir(self._root) as entries:
+                is_empty = next(entries, None) is None
+        except OSError:
+            return False
+        self._has_runs = self._has_runs or not is_empty
+        return not (is_empty and self._has_runs)
 
 
 class RunDirectories:
@@ -18,7 +50,10 @@ class RunDirectories:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.replaced = 0
+        """How many directories were removed and made again under the same name, as far as `refresh` noticed."""
         self._stamps: dict[str, int] = {}
+        self._inodes: dict[str, int] = {}
         self._listed: dict[str, list[str]] = {}
         self._runs: dict[str, frozenset[str]] = {}
 
@@ -29,9 +64,10 @@ class RunDirectories:
                 yield f"{parent}/{run_id}"
 
     def parents(self) -> list[str]:
-        """Absolute paths of the directories in which new projects, names or runs will appear."""
+        """Absolute paths of the directories, among those that exist, in which new projects, names or runs will appear."""
         root = os.fspath(self.root)
-        return [root, *(f"{root}/{path}" for path in self._listed if path), *(f"{root}/{path}" for path in self._runs)]
+        found = [*(path for path in self._listed if path), *self._runs]
+        return [root, *(f"{root}/{path}" for path in found if self._inodes.get(path))]
 
     def refresh(self) -> tuple[list[RunDirectory], list[RunDirectory]]:
         """Look again: the runs that appeared and the ones that vanished since the last call.
@@ -63,9 +99,13 @@ class RunDirectories:
     def _is_settled(self, path: str) -> bool:
         """Whether the directory is as it was when it was listed, judged by its modification time."""
         try:
-            stamp = os.stat(self.root / path).st_mtime_ns
+            stat = os.stat(self.root / path)
+            stamp, inode = stat.st_mtime_ns, stat.st_ino
         except OSError:
-            stamp = 0
+            stamp = inode = 0
+        if self._inodes.get(path, inode) != inode:
+            self.replaced += 1
+        self._inodes[path] = inode
         same = self._stamps.get(path) == stamp
         self._stamps[path] = stamp if time.time_ns() - stamp > _SETTLED_NS else -1
         return same

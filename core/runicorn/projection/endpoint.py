@@ -38,6 +38,7 @@ class Endpoint:
         self._selector = selector
         self._peers: set[Peer] = set()
         self._path = socket_path(state_dir)
+        self._state_dir = state_dir
         self._path.unlink(missing_ok=True)
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         previous = os.umask(0o077)
@@ -50,14 +51,15 @@ class Endpoint:
         selector.register(self._listener, selectors.EVENT_READ, self)
         publish_address(state_dir, self._path)
 
-    def accept(self) -> None:
-        """Take in a worker that knocks."""
+    def accept(self, greeting: Message) -> None:
+        """Take in a worker that knocks, and send it `greeting`."""
         with contextlib.suppress(BlockingIOError):
             connection, _ = self._listener.accept()
             connection.setblocking(False)
             peer = Peer(connection)
             self._peers.add(peer)
             self._selector.register(connection, selectors.EVENT_READ, peer)
+            self.send(peer, greeting)
 
     def receive(self, peer: Peer) -> list[Request]:
         """The complete requests that a worker has sent; disconnects it if it is gone or talks nonsense."""
@@ -123,3 +125,6 @@ class Endpoint:
         self._selector.unregister(self._listener)
         self._listener.close()
         self._path.unlink(missing_ok=True)
+        if self._path.parent != self._state_dir:
+            with contextlib.suppress(OSError):
+                self._path.parent.rmdir()

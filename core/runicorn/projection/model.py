@@ -1,17 +1,14 @@
 """One read model file: the SQLite database of one plugin, its projections, and a checkpoint per stream.
 
 The checkpoint is committed with the rows that it covers: every event is applied exactly once, whatever is killed when.
-Files are named `<plugin>-<fingerprint>-<generation>.db`. The fingerprint stands for the names, versions and schemas of the
-projections; a new generation is built beside the one that serves and takes over once it is *ready*.
+See `generations` for how the files are named, and which one serves.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import logging
 import os
-import re
 from collections.abc import Generator, Sequence
 from pathlib import Path
 
@@ -21,23 +18,34 @@ import msgspec
 from runicorn.events.envelope import Lines
 from runicorn.events.log import Position, Stream
 from runicorn.projection.base import Batch, KnowsActiveStreams, Projection, Tables
+from runicorn.projection.generations import FRAMEWORK_SCHEMA, fingerprint, newest, next_path, set_aside
 
 logger = logging.getLogger("runicorn.projection")
 
-_FORMAT = 1  # of the framework's own tables
-_NAME = re.compile(r"(?P<plugin>[a-z0-9_]+)-(?P<fingerprint>[0-9a-f]{12})-(?P<generation>[0-9]{6})\.db")
+_BUSY_TIMEOUT_MS = 5000
 
-_SCHEMA = """
-CREATE TABLE meta(key TEXT PRIMARY KEY, value) WITHOUT ROWID;
-CREATE TABLE counter(name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE stream(
-    id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE,
-    offset INTEGER NOT NULL DEFAULT 0,   -- the checkpoint: applied up to here
-    size INTEGER NOT NULL DEFAULT 0,     -- the stream's size when it was last looked at (a torn tail is beyond offset)
-    inode INTEGER NOT NULL DEFAULT 0,
-    head BLOB NOT NULL DEFAULT x'',      -- the first bytes, to notice a replaced stream
-    bad INTEGER NOT NULL DEFAULT 0);     -- lines that were not events
-"""
+STORAGE_ERRORS = (
+    apsw.FullError,
+    apsw.IOError,
+    apsw.BusyError,
+    apsw.LockedError,
+    apsw.CantOpenError,
+    apsw.ReadOnlyError,
+    apsw.PermissionsError,
+    apsw.NoMemError,
+    MemoryError,
+)
+"""The disk or the machine is to blame, not the projection: trying again later helps."""
+
+DAMAGE = (apsw.CorruptError, apsw.NotADBError)
+
+
+class ModelDamaged(Exception):
+    """SQLite found the file damaged: it is to be set aside and built again."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"the read model {path.name} is damaged")
+        self.path = path
 
 
 class Checkpoint(msgspec.Struct, frozen=True):
@@ -47,43 +55,21 @@ class Checkpoint(msgspec.Struct, frozen=True):
     offset: int
     size: int
     inode: int
+    modified_ns: int
     head: bytes
 
     def is_at(self, position: Position) -> bool:
         """Whether nothing happened to the stream since: never judged by `<`, a replaced stream may be longer."""
-        return self.size == position.size and self.inode == position.inode
-
-
-class ModelFile(msgspec.Struct, frozen=True):
-    """The name of a read model file, taken apart."""
-
-    path: Path
-    plugin: str
-    fingerprint: str
-    generation: int
-
-
-def fingerprint(projections: Sequence[Projection]) -> str:
-    """12 hex digits for the names, versions and schemas of `projections` and for the framework's own tables."""
-    text = "\0".join(f"{p.name}\0{p.version}\0{p.schema}" for p in sorted(projections, key=lambda p: p.name))
-    return hashlib.sha256(f"{_FORMAT}\0{_SCHEMA}\0{text}".encode()).hexdigest()[:12]
-
-
-def model_files(state_dir: Path, plugin: str) -> list[ModelFile]:
-    """The files of a plugin in the state directory, newest generation first."""
-    found: list[ModelFile] = []
-    with contextlib.suppress(FileNotFoundError):
-        for name in os.listdir(state_dir):
-            match = _NAME.fullmatch(name)
-            if match is not None and match["plugin"] == plugin:
-                found.append(ModelFile(state_dir / name, plugin, match["fingerprint"], int(match["generation"])))
-    return sorted(found, key=lambda file: file.generation, reverse=True)
+        return self.size == position.size and self.modified_ns == position.modified_ns and self.inode == position.inode
 
 
 class ReadModel:
-    """The writing side of one file. Only the projector, or a rebuild, has one."""
+    """The writing side of one file. Only the projector, or a rebuild, has one.
 
-    def __init__(self, path: Path, plugin: str, projections: Sequence[Projection]) -> None:
+    `is_scratch` is for a file that is thrown away if the process or the machine dies: faster, and without a journal.
+    """
+
+    def __init__(self, path: Path, plugin: str, projections: Sequence[Projection], *, is_scratch: bool = False) -> None:
         self.path = path
         self.plugin = plugin
         self.projections = projections
@@ -92,9 +78,15 @@ class ReadModel:
         self._in_transaction = False
         self._checkpoints: dict[str, Checkpoint] = {}
         self._moved: dict[str, int] = {}
-        self._set_pragmas()
-        self.ready = self._create_or_check()
-        self._load_checkpoints()
+        try:
+            self._set_pragmas(is_scratch)
+            self.ready = self._create_or_check()
+            self._load_checkpoints()
+        except BaseException as error:
+            self._connection.close()
+            if isinstance(error, DAMAGE):
+                raise ModelDamaged(path) from error
+            raise
 
     @classmethod
     def open_newest(cls, state_dir: Path, plugin: str, projections: Sequence[Projection]) -> ReadModel:
@@ -105,29 +97,28 @@ class ReadModel:
         path = newest(state_dir, plugin, fingerprint(projections)) or next_path(state_dir, plugin, projections)
         try:
             return cls(path, plugin, projections)
-        except apsw.Error:
-            logger.exception("the read model %s is damaged and will be built again", path.name)
-            for suffix in ("-wal", "-shm"):
-                path.with_name(path.name + suffix).unlink(missing_ok=True)
-            path.replace(path.with_suffix(".damaged"))
+        except ModelDamaged as damage:
+            logger.error("%s and will be built again", damage)
+            set_aside(path)
             return cls(next_path(state_dir, plugin, projections), plugin, projections)
 
     @contextlib.contextmanager
     def transaction(self) -> Generator[None]:
-        """One commit for everything inside; an inner transaction joins the outer one."""
+        """One commit for everything inside; an inner transaction joins the outer one. ModelDamaged if it cannot be had."""
         if self._in_transaction:
             yield
             return
-        self._connection.execute("BEGIN IMMEDIATE")
+        self._execute_guarded("BEGIN IMMEDIATE")
         self._in_transaction = True
         try:
             yield
-            self._connection.execute("COMMIT")
+            self._execute_guarded("COMMIT")
             self._moved.update(self._tables.end_transaction())
         except BaseException:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
-            self._load_checkpoints()
+            with contextlib.suppress(apsw.Error):  # what went wrong first is what to tell
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                self._load_checkpoints()
             self._tables.end_transaction()
             raise
         finally:
@@ -149,7 +140,8 @@ class ReadModel:
     def apply(self, stream: Stream, lines: Lines, position: Position, head: bytes) -> None:
         """Apply what follows the checkpoint of `stream`, and move the checkpoint, in one transaction.
 
-        `position` is what the stream looked like before `lines` were read. ValueError if `lines` begin elsewhere.
+        `position` is what the stream looked like when `lines` were read from it; nothing complete is left in it, or its
+        `modified_ns` is 0. ValueError if `lines` begin elsewhere.
         """
         with self.transaction():
             before = self._checkpoints.get(stream.name) or self._add(stream)
@@ -162,11 +154,12 @@ class ReadModel:
                 for projection in self.projections:
                     if stream.kind in projection.streams:
                         projection.apply(batch, self._tables)
-            size = max(position.size, lines.end)
-            after = Checkpoint(before.stream_id, lines.end, size, position.inode, before.head or head)
+            after = Checkpoint(
+                before.stream_id, lines.end, position.size, position.inode, position.modified_ns, before.head or head
+            )
             self._connection.execute(
-                "UPDATE stream SET offset = ?, size = ?, inode = ?, head = ?, bad = bad + ? WHERE id = ?",
-                (after.offset, after.size, after.inode, after.head, len(lines.bad), after.stream_id),
+                "UPDATE stream SET offset = ?, size = ?, inode = ?, modified = ?, head = ?, bad = bad + ? WHERE id = ?",
+                (lines.end, after.size, after.inode, after.modified_ns, after.head, len(lines.bad), after.stream_id),
             )
             self._checkpoints[stream.name] = after
 
@@ -205,8 +198,12 @@ class ReadModel:
 
     def truncate_wal(self) -> None:
         """Write the WAL back into the database file; without this it only grows while readers are busy."""
-        with contextlib.suppress(apsw.BusyError):
-            self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+        self._connection.set_busy_timeout(50)  # a reader with a long query is not worth waiting for
+        try:
+            with contextlib.suppress(apsw.BusyError):
+                self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+        finally:
+            self._connection.set_busy_timeout(_BUSY_TIMEOUT_MS)
 
     def close(self) -> None:
         """Close the file; nothing is lost without it."""
@@ -214,16 +211,22 @@ class ReadModel:
 
     def _add(self, stream: Stream) -> Checkpoint:
         self._connection.execute("INSERT INTO stream(name) VALUES (?)", (stream.name,))
-        return Checkpoint(self._connection.last_insert_rowid(), 0, 0, 0, b"")
+        return Checkpoint(self._connection.last_insert_rowid(), 0, 0, 0, 0, b"")
 
-    def _set_pragmas(self) -> None:
-        self._connection.set_busy_timeout(5000)
+    def _execute_guarded(self, sql: str) -> None:
+        try:
+            self._connection.execute(sql)
+        except DAMAGE as error:
+            raise ModelDamaged(self.path) from error
+
+    def _set_pragmas(self, is_scratch: bool) -> None:
+        self._connection.set_busy_timeout(_BUSY_TIMEOUT_MS)
         # A machine crash may take the last commits, never their consistency, and the log has every event:
         # `normal` is enough. (A process that is killed loses nothing either way.)
         for pragma in (
             "page_size=8192",
-            "journal_mode=wal",
-            "synchronous=normal",
+            f"journal_mode={'memory' if is_scratch else 'wal'}",
+            f"synchronous={'off' if is_scratch else 'normal'}",
             "cache_size=-16000",
             "temp_store=memory",
         ):
@@ -231,47 +234,24 @@ class ReadModel:
 
     def _create_or_check(self) -> bool:
         with self.transaction():
-            if self._connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'meta'").fetchall():
-                return bool(self._connection.execute("SELECT value FROM meta WHERE key = 'ready'").fetchall()[0][0])
-            for script in (_SCHEMA, *(projection.schema for projection in self.projections)):
+            if self._connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchall():
+                return self._check()
+            for script in (FRAMEWORK_SCHEMA, *(projection.schema for projection in self.projections)):
                 self._connection.execute(script).fetchall()
             # Counters start again in every file: thanks to this token an ETag of an older file never matches.
             self._connection.execute("INSERT INTO meta VALUES ('build', ?), ('ready', 0)", (os.urandom(6).hex(),))
             return False
 
+    def _check(self) -> bool:
+        """Whether the file is ready. ModelDamaged if it is not a read model."""
+        try:
+            rows = self._connection.execute("SELECT value FROM meta WHERE key = 'ready'").fetchall()
+        except apsw.SQLError as error:
+            raise ModelDamaged(self.path) from error
+        if not rows:
+            raise ModelDamaged(self.path)
+        return bool(rows[0][0])
+
     def _load_checkpoints(self) -> None:
-        rows = self._connection.execute("SELECT name, id, offset, size, inode, head FROM stream")
+        rows = self._connection.execute("SELECT name, id, offset, size, inode, modified, head FROM stream")
         self._checkpoints = {str(row[0]): Checkpoint(*row[1:]) for row in rows}  # type: ignore[arg-type]
-
-
-def newest(state_dir: Path, plugin: str, own: str) -> Path | None:
-    """The newest ready file with the fingerprint `own`, else the newest unfinished one, else None."""
-    files = [file.path for file in model_files(state_dir, plugin) if file.fingerprint == own]
-    return next((path for path in files if is_ready(path)), files[0] if files else None)
-
-
-def next_path(state_dir: Path, plugin: str, projections: Sequence[Projection]) -> Path:
-    """The path of a new generation."""
-    generation = max((file.generation for file in model_files(state_dir, plugin)), default=0) + 1
-    return state_dir / f"{plugin}-{fingerprint(projections)}-{generation:06d}.db"
-
-
-def is_ready(path: Path) -> bool:
-    """Whether a file holds a complete build; False for one that is unfinished or not readable."""
-    try:
-        connection = apsw.Connection(os.fspath(path), flags=apsw.SQLITE_OPEN_READONLY)
-    except apsw.Error:
-        return False
-    try:
-        rows = connection.execute("SELECT value FROM meta WHERE key = 'ready'").fetchall()
-        return bool(rows and rows[0][0])
-    except apsw.Error:
-        return False
-    finally:
-        connection.close()
-
-
-def remove_file(path: Path) -> None:
-    """Remove a read model file with its WAL."""
-    for suffix in ("", "-wal", "-shm"):
-        path.with_name(path.name + suffix).unlink(missing_ok=True)

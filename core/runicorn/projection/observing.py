@@ -9,8 +9,9 @@ from __future__ import annotations
 import logging
 import os
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import cast
 
 import apsw
 
@@ -20,6 +21,7 @@ from runicorn.events.envelope import Payload
 from runicorn.events.log import Stream
 from runicorn.events.source import Source
 from runicorn.events.store import StoreStream
+from runicorn.projection.generations import remove_file
 from runicorn.projection.model import ReadModel
 
 logger = logging.getLogger("runicorn.projection")
@@ -36,10 +38,8 @@ class Observer:
         self._sources = list(sources)
         self.files: frozenset[str] = frozenset().union(*(source.files for _, source in sources))
         """Names of the files in a run directory that any source reads."""
-        self._signatures: dict[str, int] = {}
-        self._db = _open(state_dir / "observed.db")
-        for key, value in self._db.execute("SELECT key, value FROM signature"):
-            self._signatures[str(key)] = int(value)  # type: ignore[arg-type]
+        self._is_complete = True
+        self._db, self._signatures = _open(state_dir / "observed.db")
 
     def known(self) -> Iterable[str]:
         """Keys of the runs that were observed before, also in an earlier process."""
@@ -64,6 +64,7 @@ class Observer:
                 except Exception:  # a stranger's code: whatever it raises concerns this source alone
                     logger.exception("source %s is disabled: it failed on the run %s", source.name, run.key)
                     self._sources.remove((model, source))
+                    self._is_complete = False
         if events:
             try:
                 stream, _ = self._store.append_at(events)
@@ -74,11 +75,21 @@ class Observer:
         self._remember(signatures)
         return len(events)
 
-    def _remember(self, signatures: dict[str, int | None]) -> None:
+    def forget(self, keys: Iterable[str]) -> None:
+        """Observe these runs again, whether or not their files change."""
+        self._remember(dict.fromkeys(keys))
+
+    def replace_model(self, old: ReadModel, new: ReadModel) -> None:
+        """Compare with the read model `new` from now on, where `old` was used."""
+        self._sources = [(new if model is old else model, source) for model, source in self._sources]
+
+    def _remember(self, signatures: Mapping[str, int | None]) -> None:
         kept = {key: value for key, value in signatures.items() if value is not None}
         gone = [key for key, value in signatures.items() if value is None]
         with self._db:
-            self._db.executemany("INSERT OR REPLACE INTO signature(key, value) VALUES (?, ?)", kept.items())
+            # After a source failed, it shall be asked about these runs by the next process.
+            if self._is_complete:
+                self._db.executemany("INSERT OR REPLACE INTO signature(key, value) VALUES (?, ?)", kept.items())
             self._db.executemany("DELETE FROM signature WHERE key = ?", ((key,) for key in gone))
         self._signatures.update(kept)
         for key in gone:
@@ -91,8 +102,7 @@ class Observer:
             with os.scandir(f"{self._root}/{key}") as entries:
                 for entry in entries:
                     if entry.name in self.files:
-                        stat = entry.stat()
-                        text.append(f"{entry.name}/{stat.st_mtime_ns}/{stat.st_size}/{stat.st_ino}")
+                        text.append(f"{entry.name}/{_stamp(entry)}")
         except FileNotFoundError:
             if not os.path.isdir(f"{self._root}/{key}"):
                 return None
@@ -101,20 +111,33 @@ class Observer:
         return zlib.crc32("\n".join(sorted(text)).encode())
 
 
-def _open(path: Path) -> apsw.Connection:
+def _stamp(entry: os.DirEntry[str]) -> str:
+    try:
+        stat = entry.stat()
+    except OSError:  # a dangling link, or removed in this moment
+        return "unreadable"
+    return f"{stat.st_mtime_ns}/{stat.st_size}/{stat.st_ino}"
+
+
+def _open(path: Path) -> tuple[apsw.Connection, dict[str, int]]:
     try:
         return _create(path)
-    except apsw.Error:
+    except (apsw.CorruptError, apsw.NotADBError, apsw.SQLError):
         logger.warning("%s is damaged and is made again", path.name)
-        path.unlink(missing_ok=True)
+        remove_file(path)
         return _create(path)
 
 
-def _create(path: Path) -> apsw.Connection:
+def _create(path: Path) -> tuple[apsw.Connection, dict[str, int]]:
     connection = apsw.Connection(os.fspath(path))
-    connection.execute("PRAGMA journal_mode=wal").fetchall()
-    connection.execute("PRAGMA synchronous=normal").fetchall()
-    connection.execute(
-        "CREATE TABLE IF NOT EXISTS signature(key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID"
-    ).fetchall()
-    return connection
+    try:
+        connection.execute("PRAGMA journal_mode=wal").fetchall()
+        connection.execute("PRAGMA synchronous=normal").fetchall()
+        connection.execute(
+            "CREATE TABLE IF NOT EXISTS signature(key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID"
+        ).fetchall()
+        rows = connection.execute("SELECT key, value FROM signature").fetchall()
+    except apsw.Error:
+        connection.close()
+        raise
+    return connection, dict(cast(list[tuple[str, int]], rows))

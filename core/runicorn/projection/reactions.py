@@ -9,7 +9,9 @@ from __future__ import annotations
 import logging
 import os
 import threading
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import cast
 
 import apsw
 import msgspec
@@ -35,104 +37,158 @@ class CommittedEvent(msgspec.Struct, frozen=True):
     event: Event
 
 
-class Reactions:
-    """The threads of all plugins that implement `runicorn_on_events`."""
+class Cursor(msgspec.Struct, frozen=True):
+    """Up to where a plugin has been told of a stream, and how the stream began then."""
 
-    def __init__(self, state_dir: Path, log: FileLog, host: PluginHost) -> None:
-        self._threads = [_Reaction(state_dir, log, host, plugin) for plugin in host if "on_events" in plugin.hooks]
+    offset: int = 0
+    head: bytes = b""
+
+
+class Reactions:
+    """The threads of all plugins that implement `runicorn_on_events`.
+
+    `committed_end` tells up to which offset a stream is in the read models: no event is delivered before it is.
+    """
+
+    def __init__(
+        self,
+        state_dir: Path,
+        log: FileLog,
+        host: PluginHost,
+        committed_end: Callable[[Stream], int],
+        *,
+        first_retry_s: float = _FIRST_RETRY_S,
+    ) -> None:
+        self._threads = [
+            _Reaction(state_dir, log, host, plugin, committed_end, first_retry_s)
+            for plugin in host
+            if "on_events" in plugin.hooks
+        ]
 
     def start(self) -> None:
-        """Start the threads. Call it before the first event is applied that they shall see."""
+        """Start the threads. Construct this before the first event is applied that they shall see."""
         for thread in self._threads:
             thread.start()
 
     def notify(self, notice: Committed) -> None:
         """Something was committed."""
         for thread in self._threads:
-            thread.notify(notice)
+            thread.notify((name, end) for name, _, end in notice.streams)
 
     def stop(self) -> None:
         """End the threads after the call that they are in, waiting at most a second."""
         for thread in self._threads:
-            thread.stop()
+            thread.end()
         for thread in self._threads:
             thread.join(timeout=1.0)
 
 
 class _Reaction(threading.Thread):
-    def __init__(self, state_dir: Path, log: FileLog, host: PluginHost, plugin: Plugin) -> None:
+    def __init__(
+        self,
+        state_dir: Path,
+        log: FileLog,
+        host: PluginHost,
+        plugin: Plugin,
+        committed_end: Callable[[Stream], int],
+        first_retry_s: float,
+    ) -> None:
         super().__init__(name=f"reaction-{plugin.name}", daemon=True)
-        self._path = state_dir / f"{plugin.name}-cursors.db"
         self._log = log
         self._host = host
         self._plugin = plugin
+        self._first_retry_s = first_retry_s
         self._mutex = threading.Lock()
-        self._pending: dict[str, int] = {}
+        self._pending: dict[str, None] = {}
+        self._committed: dict[str, int] = {}
         self._wake = threading.Event()
-        self._stop = threading.Event()
-        # A plugin that is new here starts with what is appended from now on.
-        self._is_new = not self._path.exists()
-        self._existing = [(s.name, p.size) for s in log.streams() if (p := log.position(s))] if self._is_new else []
+        self._ending = threading.Event()
+        self._db = apsw.Connection(os.fspath(state_dir / f"{plugin.name}-cursors.db"))
+        self._db.execute("PRAGMA journal_mode=wal").fetchall()
+        with self._db:
+            if self._db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'cursor'").fetchall():
+                # what was committed while this plugin was not listening
+                self.notify((stream.name, committed_end(stream)) for stream in log.streams())
+            else:
+                self._begin_now()
+        rows = self._db.execute("SELECT stream, offset, head FROM cursor").fetchall()
+        self._cursors = {name: Cursor(offset, head) for name, offset, head in cast(list[tuple[str, int, bytes]], rows)}
 
-    def notify(self, notice: Committed) -> None:
+    def _begin_now(self) -> None:
+        """A plugin that is new here starts with what is appended from now on."""
+        self._db.execute(
+            "CREATE TABLE cursor(stream TEXT PRIMARY KEY, offset INTEGER NOT NULL, head BLOB NOT NULL) WITHOUT ROWID"
+        ).fetchall()
+        ends = ((stream.name, self._log.complete_end(stream)) for stream in self._log.streams())
+        self._db.executemany("INSERT INTO cursor(stream, offset, head) VALUES (?, ?, x'')", ends)
+
+    def notify(self, ends: Iterable[tuple[str, int]]) -> None:
         with self._mutex:
-            for name, _, end in notice.streams:
-                self._pending[name] = end
+            for name, end in ends:
+                self._committed[name] = end
+                self._pending[name] = None
         self._wake.set()
 
-    def stop(self) -> None:
-        self._stop.set()
+    def end(self) -> None:
+        self._ending.set()
         self._wake.set()
 
     def run(self) -> None:
-        db = apsw.Connection(os.fspath(self._path))
-        db.execute("CREATE TABLE IF NOT EXISTS cursor(stream TEXT PRIMARY KEY, offset INTEGER NOT NULL)").fetchall()
-        with db:
-            db.executemany("INSERT INTO cursor(stream, offset) VALUES (?, ?)", self._existing)
-        cursors = {str(name): int(offset) for name, offset in db.execute("SELECT stream, offset FROM cursor")}  # type: ignore[arg-type]
-        if not self._is_new:
-            with self._mutex:  # what was committed while this plugin was not listening
-                for stream in self._log.streams():
-                    self._pending.setdefault(stream.name, 0)
-        retry = _FIRST_RETRY_S
-        while not self._stop.is_set():
+        retry = self._first_retry_s
+        while not self._ending.is_set():
             with self._mutex:
                 name = next(iter(self._pending), None)
-                if name is not None:
+                if name is None:
+                    self._wake.clear()
+                else:
                     del self._pending[name]
             if name is None:
-                self._wake.clear()
-                if not self._pending:
-                    self._wake.wait()
+                self._wake.wait()
                 continue
             try:
-                self._react(db, Stream.named(name), cursors)
-                retry = _FIRST_RETRY_S
+                self._react(Stream.named(name))
+                retry = self._first_retry_s
             except Exception as error:  # a stranger's code: whatever it raises is retried
                 logger.warning("plugin %s: on_events failed, again in %.0f s: %s", self._plugin.name, retry, error)
-                self._stop.wait(retry)
+                self._ending.wait(retry)
                 retry = min(retry * 2, _LAST_RETRY_S)
-                with self._mutex:
-                    self._pending.setdefault(name, 0)
-        db.close()
+                self.notify([(name, self._committed[name])])
+        self._db.close()
 
-    def _react(self, db: apsw.Connection, stream: Stream, cursors: dict[str, int]) -> None:
-        while not self._stop.is_set():
-            after = cursors.get(stream.name, 0)
+    def _react(self, stream: Stream) -> None:
+        while not self._ending.is_set():
+            cursor = self._cursors.get(stream.name, Cursor())
+            committed = self._committed[stream.name]
+            if committed == cursor.offset:
+                return
             try:
-                lines = self._log.read(stream, after=after, limit=_READ_BYTES)
+                lines = self._log.read(stream, after=cursor.offset, head=cursor.head, limit=_READ_BYTES)
             except StreamReplaced:
-                cursors[stream.name] = 0
+                self._cursors[stream.name] = Cursor()
                 continue
             except FileNotFoundError:
+                self._move(stream, None)
                 return
-            if lines.end == after:
+            end = min(lines.end, committed)  # commits end between lines
+            if end <= cursor.offset:
                 return
             events = [
-                CommittedEvent(stream, offset, event) for offset, event in zip(lines.offsets, lines.events, strict=True)
+                CommittedEvent(stream, offset, event)
+                for offset, event in zip(lines.offsets, lines.events, strict=True)
+                if offset < end
             ]
             for start in range(0, len(events), _AT_ONCE):
                 self._host.call(self._plugin, "on_events", events=events[start : start + _AT_ONCE])
-            cursors[stream.name] = lines.end
-            with db:
-                db.execute("INSERT OR REPLACE INTO cursor(stream, offset) VALUES (?, ?)", (stream.name, lines.end))
+            self._move(stream, Cursor(end, cursor.head or (lines.head if lines.start == 0 else b"")))
+
+    def _move(self, stream: Stream, cursor: Cursor | None) -> None:
+        with self._db:
+            if cursor is None:
+                self._cursors.pop(stream.name, None)
+                self._db.execute("DELETE FROM cursor WHERE stream = ?", (stream.name,))
+            else:
+                self._cursors[stream.name] = cursor
+                self._db.execute(
+                    "INSERT OR REPLACE INTO cursor(stream, offset, head) VALUES (?, ?, ?)",
+                    (stream.name, cursor.offset, cursor.head),
+                )

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
@@ -15,12 +15,16 @@ import apsw
 from runicorn.errors import StorageUnavailable
 from runicorn.events.log import Position, Stream
 from runicorn.projection.base import Projection
-from runicorn.projection.model import Checkpoint, fingerprint, newest
+from runicorn.projection.generations import fingerprint, newest
+from runicorn.projection.model import DAMAGE, STORAGE_ERRORS, Checkpoint
 
 A = ParamSpec("A")
 R = TypeVar("R")
 
 _THREADS = 4
+
+# What a file that was superseded, set aside or damaged raises. A mistake in a query's SQL is none of these.
+_UNREADABLE = (*STORAGE_ERRORS, *DAMAGE, apsw.ProtocolError, apsw.SchemaChangeError)
 
 
 class ModelReader:
@@ -35,9 +39,10 @@ class ModelReader:
         self._plugin = plugin
         self._fingerprint = fingerprint(projections)
         self._connection: apsw.Connection | None = None
-        self._path: Path | None = None
         self._build = ""
-        self._idle: list[tuple[Path, apsw.Connection]] = []
+        self._epoch = 0
+        self._idle: list[apsw.Connection] = []
+        """Connections to the file of this epoch, for threads."""
         self._mutex = threading.Lock()
         self._slots = asyncio.Semaphore(_THREADS)
 
@@ -45,7 +50,11 @@ class ModelReader:
         """`function(connection, …)` now, on this thread. StorageUnavailable if there is no read model yet."""
         try:
             return function(self._main(), *args, **kwargs)
-        except apsw.Error as error:
+        except _UNREADABLE:
+            self.reopen()  # a newer file may have taken over in this very moment
+        try:
+            return function(self._main(), *args, **kwargs)
+        except _UNREADABLE as error:
             self.reopen()
             raise StorageUnavailable from error
 
@@ -69,19 +78,20 @@ class ModelReader:
         return (known is None) if position is None else (known is not None and known.is_at(position))
 
     def reopen(self) -> None:
-        """Forget all connections: the next query opens the newest file."""
+        """Forget all connections: the next query opens the newest file. On the thread of `query` only."""
         with self._mutex:
-            connections = [connection for _, connection in self._idle]
-            self._idle.clear()
+            connections = self._idle
+            self._idle = []
+            self._epoch += 1
         if self._connection is not None:
             connections.append(self._connection)
-        self._connection = self._path = None
+        self._connection = None
         for connection in connections:
             connection.close()
 
     def _main(self) -> apsw.Connection:
         if self._connection is None:
-            self._path, self._connection = self._open()
+            self._connection = self._open()
             row = self._connection.execute("SELECT value FROM meta WHERE key = 'build'").fetchall()
             self._build = str(row[0][0]) if row else ""
         return self._connection
@@ -89,22 +99,36 @@ class ModelReader:
     def _run_with_own(
         self, function: Callable[Concatenate[apsw.Connection, A], R], *args: A.args, **kwargs: A.kwargs
     ) -> R:
-        with self._mutex:
-            path, connection = self._idle.pop() if self._idle else (None, None)
         try:
-            if path is None or connection is None:
-                path, connection = self._open()
-            result = function(connection, *args, **kwargs)
-        except apsw.Error as error:
+            with self._own() as connection:
+                return function(connection, *args, **kwargs)
+        except _UNREADABLE:
+            pass
+        try:
+            with self._own(is_fresh=True) as connection:
+                return function(connection, *args, **kwargs)
+        except _UNREADABLE as error:
             raise StorageUnavailable from error
-        with self._mutex:
-            if path == self._path or self._path is None:
-                self._idle.append((path, connection))
-                return result
-        connection.close()
-        return result
 
-    def _open(self) -> tuple[Path, apsw.Connection]:
+    @contextlib.contextmanager
+    def _own(self, *, is_fresh: bool = False) -> Generator[apsw.Connection]:
+        with self._mutex:
+            epoch = self._epoch
+            connection = self._idle.pop() if self._idle and not is_fresh else None
+        if connection is None:
+            connection = self._open()
+        is_kept = False
+        try:
+            yield connection
+            with self._mutex:
+                is_kept = epoch == self._epoch
+                if is_kept:
+                    self._idle.append(connection)
+        finally:
+            if not is_kept:
+                connection.close()
+
+    def _open(self) -> apsw.Connection:
         path = newest(self._state_dir, self._plugin, self._fingerprint)
         if path is None:
             raise StorageUnavailable("The read models are being built. Try again in a moment.")
@@ -113,7 +137,7 @@ class ModelReader:
         for pragma in ("cache_size=-8000", "mmap_size=0", "query_only=on"):
             with contextlib.suppress(apsw.Error):
                 connection.execute(f"PRAGMA {pragma}").fetchall()
-        return path, connection
+        return connection
 
 
 def _counter(db: apsw.Connection, name: str) -> int:
@@ -122,5 +146,5 @@ def _counter(db: apsw.Connection, name: str) -> int:
 
 
 def _checkpoint(db: apsw.Connection, name: str) -> Checkpoint | None:
-    rows = db.execute("SELECT id, offset, size, inode, head FROM stream WHERE name = ?", (name,)).fetchall()
+    rows = db.execute("SELECT id, offset, size, inode, modified, head FROM stream WHERE name = ?", (name,)).fetchall()
     return Checkpoint(*rows[0]) if rows else None  # type: ignore[arg-type]

@@ -1,6 +1,7 @@
 """What projector and API workers say to each other over a Unix stream socket: one JSON object per line.
 
-A worker sends `Request`s and gets one `Reply` for each; after every commit all workers get a `Committed` notice.
+A worker sends `Request`s and gets one `Reply` for each; after every commit all workers get a `Committed` notice. The first
+one comes at once: it tells a worker that connects where things stand, and to open the newest files.
 """
 
 from __future__ import annotations
@@ -14,15 +15,22 @@ import msgspec
 
 from runicorn.files import read_json_object, replace_file
 
+PROJECTOR_LOCK = "projector.lock"
+"""File in the state directory; whoever holds its lock is the only one that writes read models."""
+
 _ADDRESS = "projector.json"
 _MAX_SOCKET_PATH = 100  # sun_path holds 108 bytes on Linux, 104 on macOS
 
 
 class Request(msgspec.Struct, frozen=True, tag="request"):
-    """Ask the projector to bring one stream level (`apply`), look for new runs (`discover`), or tell its `status`."""
+    """Ask the projector to do something.
+
+    `apply`: bring one stream level. `discover`: look for new runs. `status`: tell how it is doing. `reopen`: move to the
+    newest files of the read models; the reply comes when readers have been told to.
+    """
 
     id: int
-    op: Literal["apply", "discover", "status"]
+    op: Literal["apply", "discover", "status", "reopen"]
     stream: str = ""
 
 

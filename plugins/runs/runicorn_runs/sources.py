@@ -15,7 +15,7 @@ from typing import Any
 
 import apsw
 
-from runicorn.plugin import Claim, Payload, RunDirectory, dump_json, parse_json
+from runicorn.plugin import Claim, Payload, RunDirectory, dump_json, open_to_read, parse_json
 from runicorn_runs.events import RunObserved, RunVanished
 from runicorn_runs.facts import (
     CREATED_FILE,
@@ -50,10 +50,12 @@ class RunFiles:
         known = facts_of(model, run.key)
         try:
             directory_mtime = os.stat(root / run.key).st_mtime
-        except OSError:
+        except (FileNotFoundError, NotADirectoryError):
             if known is None or not _could_be_listed(known):
                 return []
             return [(now, RunVanished(run=run.key, run_id=run.run_id, observed_at=now))]
+        except OSError:  # it is there, but must not be read now
+            return []
         observed: list[tuple[float, Payload]] = []
 
         def say(file: str, content: dict[str, Any] | None, ts: float) -> None:
@@ -98,7 +100,7 @@ def _lacks_time(known: RunFacts, observed: list[tuple[float, Payload]]) -> bool:
 def _read(path: Path) -> tuple[dict[str, Any], float] | None:
     """The object in a file and its modification time; `{}` if it holds anything else, None if it does not exist."""
     try:
-        with open(path, "rb") as file:
+        with open_to_read(path) as file:
             stat = os.fstat(file.fileno())
             data = file.read(_MAX_BYTES + 1)
     except FileNotFoundError:

@@ -1,0 +1,209 @@
+"""All read models of a state directory, kept level with the log together."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from runicorn.events.log import FileLog, Stream
+from runicorn.projection.backlog import Backlog
+from runicorn.projection.catch_up import ModelFailed, catch_up
+from runicorn.projection.generations import remove_superseded
+from runicorn.projection.model import ReadModel
+from runicorn.projection.wire import Committed
+
+logger = logging.getLogger("runicorn.projection")
+
+_STREAMS_AT_ONCE = 2000
+_BYTES_PER_STREAM = 512  # what looking at a stream costs, besides its bytes
+_MAX_WAL_BYTES = 64 << 20
+
+
+class ReadModels:
+    """Knows which streams changed, applies them in small transactions, and tells what was committed.
+
+    A successor is a newer file of a plugin's read model. It is kept current beside the file that it replaces, until every
+    stream has been applied to it; then readers are told to move.
+    """
+
+    def __init__(self, log: FileLog, models: Sequence[ReadModel]) -> None:
+        self.log = log
+        self.failed: dict[str, str] = {}
+        """Plugins whose read model stopped, with the reason."""
+        self.dirty: Backlog[Stream] = Backlog()
+        self.last_commit = 0.0
+        """When the last transaction ended, on the monotonic clock."""
+        self.commit = 0
+        """Number of the last commit that was told."""
+        self._models = list(models)
+        self._successors: dict[str, ReadModel] = {}
+        self._unreadable: set[Stream] = set()
+        self._notices: deque[Committed] = deque()
+
+    @property
+    def is_building(self) -> bool:
+        """Whether some read model has not seen everything once."""
+        return any(not model.ready for model in self._models)
+
+    @property
+    def is_handing_over(self) -> bool:
+        """Whether a successor is not yet in use."""
+        return bool(self._successors)
+
+    def streams(self) -> set[str]:
+        """Names of all streams with a checkpoint."""
+        return {name for model in self._models for name in model.streams()}
+
+    def active_streams(self) -> list[str]:
+        """Names of the streams that projections expect to grow."""
+        return [name for model in self._models for name in model.active_streams()]
+
+    def mark(self, stream: Stream) -> None:
+        """Queue the stream if some model is not level with it; costs one `stat`."""
+        position = self.log.position(stream)
+        for model in self._all():
+            known = model.checkpoint(stream)
+            if (known is not None) if position is None else (known is None or not known.is_at(position)):
+                self.dirty.add(stream)
+                return
+
+    def apply_some(self, limit: int) -> list[Stream]:
+        """Apply about `limit` bytes of what is queued; the streams that were forgotten on the way."""
+        return self.apply(self.dirty.first(_STREAMS_AT_ONCE), limit)[1]
+
+    def apply(self, streams: Sequence[Stream], limit: int) -> tuple[int, list[Stream]]:
+        """Apply about `limit` bytes of these streams, one after the other, in one transaction.
+
+        The offset reached in the last of them, and those whose earlier contribution was undone.
+        """
+        while True:
+            try:
+                return self._apply(streams, limit)
+            except ModelFailed as failure:
+                self._stop(failure)
+
+    def _apply(self, streams: Sequence[Stream], limit: int) -> tuple[int, list[Stream]]:
+        models = self._all()
+        applied: list[tuple[str, int, int]] = []
+        done: list[Stream] = []
+        more: list[Stream] = []
+        forgotten: list[Stream] = []
+        end = 0
+        with ExitStack() as transactions:
+            for model in models:
+                transactions.enter_context(model.transaction())
+            for stream in streams:
+                result = catch_up(self.log, models, stream, limit=limit)
+                end = result.end
+                (more if result.more else done).append(stream)
+                if result.end > result.start:
+                    applied.append((stream.name, result.start, result.end))
+                if result.forgot:
+                    forgotten.append(stream)
+                if result.problem is not None:
+                    self._report_unreadable(stream, result.problem)
+                limit -= max(result.end - result.start, _BYTES_PER_STREAM)
+                if limit <= 0:
+                    break
+        self.last_commit = time.monotonic()
+        self.dirty.done(done)
+        for stream in more:
+            self.dirty.again(stream)
+        self._publish(applied)
+        return end, forgotten
+
+    def _report_unreadable(self, stream: Stream, problem: str) -> None:
+        if stream not in self._unreadable:
+            self._unreadable.add(stream)
+            logger.warning("stream %s cannot be read: %s", stream.name, problem)
+
+    def _stop(self, failure: ModelFailed) -> None:
+        model = failure.model
+        logger.error("plugin %s: its read model stopped: %s", model.plugin, failure, exc_info=failure.__cause__)
+        if self._successors.get(model.plugin) is model:
+            del self._successors[model.plugin]
+        else:
+            self.failed[model.plugin] = str(failure)
+            self._models.remove(model)
+        model.close()
+
+    # ── telling readers ─────────────────────────────────────────────────────
+
+    def take_notices(self) -> list[Committed]:
+        """What was committed since the last call."""
+        notices = list(self._notices)
+        self._notices.clear()
+        return notices
+
+    def _publish(self, streams: list[tuple[str, int, int]], *, moved: bool = False) -> None:
+        counters = {model.plugin: values for model in self._models if (values := model.take_counters())}
+        if streams or counters or moved:
+            self.commit += 1
+            self._notices.append(Committed(self.commit, streams, counters, moved))
+
+    # ── which files serve ───────────────────────────────────────────────────
+
+    def become_ready(self) -> None:
+        """Everything that existed has been applied once: readers may use these files."""
+        for model in self._models:
+            model.mark_ready()
+        logger.info("read models are level with the log")
+        self._publish([], moved=True)
+        self.remove_superseded()
+
+    def succeed(self, successors: Sequence[ReadModel]) -> None:
+        """Move to newer files of the same projections, once they are level."""
+        for model in successors:
+            self._successors[model.plugin] = model
+        for name in self.streams().union(*(model.streams() for model in successors)):
+            self.mark(Stream.named(name))
+        self.dirty.begin()
+
+    def hand_over(self, replaced: Callable[[ReadModel, ReadModel], None]) -> None:
+        """Put the successors in place; `replaced(old, new)` is called for each."""
+        for position, model in enumerate(self._models):
+            successor = self._successors.pop(model.plugin, None)
+            if successor is not None:
+                self._models[position] = successor
+                replaced(model, successor)
+                model.close()
+        for unwanted in self._successors.values():
+            unwanted.close()
+        self._successors.clear()
+        self._publish([], moved=True)
+        self.remove_superseded()
+
+    def files(self) -> dict[str, Path]:
+        """The file in use, by plugin."""
+        return {model.plugin: model.path for model in self._models}
+
+    def committed_end(self, stream: Stream) -> int:
+        """Up to which offset all models have applied a stream. For any thread."""
+        checkpoints = [model.checkpoint(stream) for model in list(self._models)]
+        return min((0 if known is None else known.offset for known in checkpoints), default=0)
+
+    def remove_superseded(self) -> None:
+        """Remove older files, where the one in use is ready."""
+        for model in self._models:
+            if model.ready:
+                for path in remove_superseded(self.log.state_dir, model.path):
+                    logger.info("removed %s, which %s supersedes", path.name, model.path.name)
+
+    def truncate_large_wals(self) -> None:
+        """Write large WALs back; while readers are busy, SQLite only lets them grow."""
+        for model in self._models:
+            wal = model.path.with_name(model.path.name + "-wal")
+            if wal.exists() and wal.stat().st_size > _MAX_WAL_BYTES:
+                model.truncate_wal()
+
+    def close(self) -> None:
+        """Close all files."""
+        for model in self._all():
+            model.close()
+
+    def _all(self) -> list[ReadModel]:
+        return [*self._models, *self._successors.values()]

@@ -1,0 +1,198 @@
+"""Building read models again from the log, beside the files that serve.
+
+A rebuild writes `*.building`: nobody reads it, and it is worthless after a crash, so it needs no journal on disk. Once it
+holds the whole log it is made durable and renamed to the next generation. A projector that runs is then asked to move
+over: it keeps both files current until the new one is level, and tells its readers. Without a projector the new file
+simply is the newest.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import socket
+from collections.abc import Callable, Collection, Generator, Iterable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import msgspec
+
+from runicorn.errors import RunicornError, StorageUnavailable, Unavailable
+from runicorn.events.log import FileLog, Stream
+from runicorn.files import LockTimeout, file_lock, sync_directory
+from runicorn.host import PluginHost
+from runicorn.projection.base import Projection
+from runicorn.projection.catch_up import ModelFailed, catch_up
+from runicorn.projection.generations import next_path, remove_superseded
+from runicorn.projection.model import ReadModel
+from runicorn.projection.wire import PROJECTOR_LOCK, Reply, Request, decode_message, encode_message, published_address
+
+_TRANSACTION_BYTES = 8 << 20
+_BYTES_PER_STREAM = 512
+_HAND_OVER_S = 600.0
+
+
+class ReplayFailed(RunicornError):
+    """The log cannot be applied, or the projector does not take the result; what served before goes on serving."""
+
+
+class Rebuilt(msgspec.Struct, frozen=True):
+    """What a rebuild did."""
+
+    events: int
+    plugins: list[str]
+    """Whose read models are new."""
+
+
+def rebuild(
+    root: Path,
+    state_dir: Path,
+    host: PluginHost,
+    plugins: Collection[str] | None = None,
+    progress: Callable[[int], None] = lambda count: None,
+) -> Rebuilt:
+    """Build the read models of these plugins (None: of all) again. Constant memory; one rebuild at a time.
+
+    `progress` is called with the number of bytes that were applied since the last call. Unavailable if another rebuild
+    is running, ReplayFailed if a projection raises; then the files that serve are as they were.
+    """
+    log = FileLog(root, state_dir)
+    chosen = {
+        plugin.name: projections
+        for plugin, projections in host.collect("projections")
+        if plugins is None or plugin.name in plugins
+    }
+    try:
+        state_dir.mkdir(parents=True, exist_ok=True)
+        with _alone(state_dir), _collection_off():
+            for leftover in state_dir.glob("*.building*"):
+                leftover.unlink(missing_ok=True)
+            building = {name: state_dir / f"{name}.building" for name in chosen}
+            try:
+                events = _build(log, building, chosen, progress)
+                _publish(state_dir, building, chosen)
+            finally:
+                for path in building.values():
+                    path.unlink(missing_ok=True)
+    except OSError as error:
+        raise StorageUnavailable from error
+    return Rebuilt(events, sorted(chosen))
+
+
+def _build(
+    log: FileLog,
+    building: dict[str, Path],
+    chosen: dict[str, Sequence[Projection]],
+    progress: Callable[[int], None],
+) -> int:
+    models = [ReadModel(building[name], name, projections, is_scratch=True) for name, projections in chosen.items()]
+    events = 0
+    try:
+        for group in _groups(log, log.streams()):
+            with ExitStack() as transactions:
+                for model in models:
+                    transactions.enter_context(model.transaction())
+                for stream in group:
+                    while (applied := catch_up(log, models, stream)).more:
+                        progress(applied.end - applied.start)
+                        events += applied.events
+                    progress(applied.end - applied.start)
+                    events += applied.events
+        for model in models:
+            model.mark_ready()
+    except ModelFailed as failure:
+        raise ReplayFailed(f"The plugin {failure.model.plugin} cannot apply the log: {failure}") from failure
+    finally:
+        for model in models:
+            model.close()
+    return events
+
+
+def _groups(log: FileLog, streams: Iterable[Stream]) -> Generator[list[Stream]]:
+    """The streams, in groups that make a transaction of about 8 MiB. A longer stream is a group of its own."""
+    group: list[Stream] = []
+    size = 0
+    for stream in streams:
+        position = log.position(stream)
+        length = _BYTES_PER_STREAM if position is None else max(position.size, _BYTES_PER_STREAM)
+        if group and size + length > _TRANSACTION_BYTES:
+            yield group
+            group, size = [], 0
+        group.append(stream)
+        size += length
+    if group:
+        yield group
+
+
+def _publish(state_dir: Path, building: dict[str, Path], chosen: dict[str, Sequence[Projection]]) -> None:
+    """Make the finished files the newest, and have them used."""
+    for path in building.values():
+        _sync(path)
+    published: list[Path] = []
+    for name, path in building.items():
+        published.append(next_path(state_dir, name, chosen[name]))
+        path.rename(published[-1])
+    sync_directory(state_dir)
+    try:
+        with file_lock(state_dir / PROJECTOR_LOCK, timeout_s=0):
+            for path in published:
+                remove_superseded(state_dir, path)
+    except LockTimeout:
+        _hand_over(state_dir)
+
+
+def _hand_over(state_dir: Path) -> None:
+    """Ask the projector that runs to use the newest files, and wait until it does. One that starts finds them itself."""
+    address = published_address(state_dir)
+    if address is None:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(_HAND_OVER_S)
+        try:
+            connection.connect(address)
+        except OSError:
+            return  # it ended just now: whoever starts next opens the newest file
+        try:
+            connection.sendall(encode_message(Request(1, "reopen")) + b"\n")
+            with connection.makefile("rb") as lines:
+                replies = (message for line in lines if isinstance(message := decode_message(line), Reply))
+                reply = next(replies, None)
+        except (TimeoutError, msgspec.DecodeError):
+            raise ReplayFailed(
+                "The projector does not answer. It will use the new read models when it restarts."
+            ) from None
+        except OSError:
+            return
+    if reply is not None and not reply.ok:
+        raise ReplayFailed(reply.error or "The projector could not move to the new read models.")
+
+
+@contextlib.contextmanager
+def _alone(state_dir: Path) -> Generator[None]:
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(file_lock(state_dir / "rebuild.lock", timeout_s=0))
+        except LockTimeout:
+            raise Unavailable("The read models of this store are being rebuilt already.") from None
+        yield
+
+
+@contextlib.contextmanager
+def _collection_off() -> Generator[None]:
+    """Nothing in a replay makes cycles; the collector only costs time."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
