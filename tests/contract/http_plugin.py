@@ -73,6 +73,19 @@ async def slow() -> dict[str, bool]:
     return {"done": True}
 
 
+@get("/api/probe/stuck")
+async def stuck() -> dict[str, bool]:
+    await asyncio.to_thread(time.sleep, 600)
+    return {"done": True}
+
+
+@websocket("/api/probe/deaf")
+async def deaf(socket: WebSocket[Any, Any, Any]) -> None:
+    await socket.accept()
+    await socket.send_text("x")
+    await asyncio.sleep(600)
+
+
 @get("/api/probe/cached")
 async def cached(request: Request[Any, Any, Any]) -> Response[dict[str, int]]:
     return await conditional(request, weak_etag("build", 7), lambda: {"answer": 42}, counted=True)
@@ -93,7 +106,7 @@ async def talk(socket: WebSocket[Any, Any, Any]) -> None:
 
 @hookimpl
 def runicorn_routes() -> list[Any]:
-    return [item, typed, needs, body, ignores, bug, odd, slow, cached, secret, talk]
+    return [item, typed, needs, body, ignores, bug, odd, slow, cached, secret, stuck, talk, deaf]
 
 
 @hookimpl

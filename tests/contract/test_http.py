@@ -227,7 +227,7 @@ def test_a_bug_is_a_500_without_its_text_but_with_the_headers(server):
 
 texts = st.text(st.characters(codec="utf-8"), max_size=30)
 values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | texts,
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | texts,
     lambda children: st.lists(children, max_size=3) | st.dictionaries(texts, children, max_size=3),
     max_leaves=8,
 )
@@ -326,6 +326,16 @@ def test_documentation_pages_need_nothing_from_elsewhere(server, page):
 # ── who may call ────────────────────────────────────────────────────────────
 
 FOREIGN = ["http://evil.example", "null", "https://localhost:5173", "http://localhost:5174", "http://127.0.0.1"]
+
+
+@pytest.mark.parametrize("path", ["//api/health", "/api//health", "///api/probe/odd", "/api/health/"])
+def test_another_spelling_of_a_path_does_not_escape_the_rules(server, path):
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as raw:
+        raw.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nOrigin: http://evil.example\r\n\r\n".encode())
+        answer = raw.recv(4096)
+
+    assert answer.startswith(b"HTTP/1.1 403")
+    assert b"x-ratelimit-limit" in answer
 
 
 @pytest.mark.parametrize("origin", FOREIGN)
@@ -612,6 +622,22 @@ def test_sigterm_closes_websockets_with_1001_and_ends_with_status_0(serve, plugi
                 client.recv(timeout=5)
             assert closed.value.rcvd is not None
             assert closed.value.rcvd.code == 1001
+
+
+def test_sigterm_ends_a_server_with_work_that_does_not_end(serve, plugins):
+    server = serve(environment=plugins.environment)
+
+    def ask() -> None:
+        with contextlib.suppress(httpx.HTTPError):
+            httpx.get(f"{server.url}/api/probe/stuck", timeout=30)
+
+    requests = threading.Thread(target=ask)
+    requests.start()
+    with connect(f"ws://127.0.0.1:{server.port}/api/probe/deaf") as client:
+        client.recv(timeout=10)
+
+        assert server.stop(signal.SIGTERM, timeout_s=10) == 0
+    requests.join()
 
 
 def test_sigint_ends_with_status_0(serve):

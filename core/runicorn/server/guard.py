@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
+from litestar.utils import normalize_path
 
 from runicorn.errors import BadInput, NotFound, RunicornError, Unavailable
 from runicorn.server.access_log import AccessLog
@@ -86,7 +87,7 @@ class Guard:
         started = time.perf_counter()
         exchange = _Exchange(send)
         path: str = scope["path"]
-        is_api = path.startswith("/api/") or path == "/api"
+        is_api = _is_api(path)
         client = self._client(scope)
         where = path
         try:
@@ -233,6 +234,12 @@ class _Exchange:
         """Send a whole answer."""
         await self.send({"type": "http.response.start", "status": status, "headers": []})  # type: ignore[typeddict-item]
         await self._send({"type": "http.response.body", "body": content, "more_body": False})
+
+
+def _is_api(path: str) -> bool:
+    # As the application's router sees it: `//api/runs` is a route below /api, and must not escape the rules for it.
+    path = normalize_path(path)
+    return path == "/api" or path.startswith("/api/")
 
 
 def _unacceptable(scope: Any, route: Route | None, headers: dict[bytes, bytes]) -> RunicornError | None:

@@ -12,6 +12,7 @@ import gc
 import os
 import socket
 import sys
+import threading
 from collections.abc import Callable, Generator
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from runicorn.server.serving import RootUnusable
 from runicorn.server.settings import ServeSettings
 
 _PING_S = 20.0
+_THREADS_S = 0.5  # after everything else is closed
 _FINISH_S = 1  # how long requests may run on after the signal to stop
 
 
@@ -83,6 +85,7 @@ class Server(uvicorn.Server):
         await self._application.sockets.close_all()
         await super().shutdown(sockets)
         self._application.access_log.flush()
+        _leave_threads_behind()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None]:
@@ -90,6 +93,13 @@ class Server(uvicorn.Server):
         with super().capture_signals():
             yield
             self._captured_signals.clear()
+
+
+def _leave_threads_behind() -> None:
+    """End the process soon, even if a thread is still in a call that nothing can interrupt (a dead SSH host, …)."""
+    timer = threading.Timer(_THREADS_S, os._exit, (0,))
+    timer.daemon = True
+    timer.start()
 
 
 def run_server(application: Application, listener: socket.socket, on_ready: Callable[[Server], None]) -> int:

@@ -229,6 +229,35 @@ def test_a_second_server_reads_only_and_takes_over_when_the_first_ends(serve, tm
     wait_until(is_live(second), "its projector")
 
 
+def test_lifespans_are_entered_before_requests_and_left_before_the_end(serve, tmp_path):
+    plugins = PluginDirectory(tmp_path / "plugins")
+    plugins.add(
+        "living",
+        """
+        from contextlib import asynccontextmanager
+        from runicorn.plugin import Health, hookimpl
+
+        @hookimpl
+        @asynccontextmanager
+        async def runicorn_lifespan(store):
+            (store.state_dir / "entered").write_text("")
+            yield
+            (store.state_dir / "left").write_text("")
+
+        @hookimpl
+        def runicorn_health(store):
+            return Health("degraded", "half alive")
+        """,
+    )
+    server = serve(tmp_path / "root", "--state-dir", str(tmp_path / "state"), environment=plugins.environment)
+    assert (tmp_path / "state" / "entered").exists()
+    assert server.http.get("/api/health").json()["plugins"]["living"] == {"status": "degraded", "detail": "half alive"}
+    assert server.http.get("/api/health").json()["status"] == "degraded"
+    server.stop()
+
+    assert (tmp_path / "state" / "left").exists()
+
+
 # ── several workers ─────────────────────────────────────────────────────────
 
 
