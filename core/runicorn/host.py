@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import logging
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal, TypeVar, cast
 
@@ -46,7 +48,7 @@ class Plugin(msgspec.Struct):
     @property
     def hooks(self) -> list[str]:
         """Names of the hooks that it implements, without the prefix."""
-        return [name.removeprefix("runicorn_") for name in HOOKS if callable(getattr(self.module, name, None))]
+        return [name.removeprefix("runicorn_") for name in HOOKS if _is_marked(getattr(self.module, name, None))]
 
 
 class Selection(msgspec.Struct, frozen=True):
@@ -91,10 +93,18 @@ class PluginHost:
     def load(cls, selection: Selection | None = None) -> PluginHost:
         """Discover and import the plugins of this environment.
 
-        PluginFailed if a name is selected that does not exist, or a built-in plugin that was selected by name fails.
+        PluginFailed if a name is selected that does not exist, or a built-in plugin that was selected by name fails;
+        PluginCollision if two distributions bring a plugin of the same name.
         """
         selection = selection or Selection()
-        entries = {entry.name: entry for entry in importlib.metadata.entry_points(group=GROUP)}
+        entries: dict[str, importlib.metadata.EntryPoint] = {}
+        for entry in importlib.metadata.entry_points(group=GROUP):
+            other = entries.setdefault(entry.name, entry)
+            if other.value != entry.value and entry.name not in selection.without:
+                raise PluginCollision(
+                    f"The distributions {_distribution(other)} and {_distribution(entry)} both have a plugin"
+                    f" {entry.name}. Uninstall one of them, or leave the plugin out: --without {entry.name}"
+                )
         unknown = sorted(((selection.only or frozenset()) | selection.without) - set(entries))
         if unknown:
             raise PluginFailed(f"No such plugin: {', '.join(unknown)}. `runicorn plugins` lists what is installed.")
@@ -115,7 +125,7 @@ class PluginHost:
         """Call one hook of one plugin; None if it does not implement it. Exceptions as they come."""
         caller = self._manager.subset_hook_caller(
             f"runicorn_{hook}",
-            [other.module for other in self.plugins if other is not plugin and other.module is not None],
+            [other.module for other in self.plugins if other.module is not None and other.module is not plugin.module],
         )
         results = cast(list[Any], caller(**arguments))
         return results[0] if results else None
@@ -128,7 +138,7 @@ class PluginHost:
                 result = self.call(plugin, hook, **arguments)
                 if result is not None:
                     collected.append((plugin, list(result) if hook in _LISTS else result))
-            except Exception as error:  # a stranger's code: whatever it raises concerns this plugin alone
+            except (Exception, SystemExit) as error:  # a stranger's code: this concerns the plugin alone
                 self.fail(plugin, f"{hook}: {_describe(error)}", error)
         return collected
 
@@ -149,11 +159,16 @@ class PluginHost:
         logger.debug("plugin %s", plugin.name, exc_info=error)
 
     def _register(self, plugin: Plugin) -> None:
+        unmarked = [name for name in HOOKS if callable(f := getattr(plugin.module, name, None)) and not _is_marked(f)]
+        if unmarked:
+            self.fail(plugin, f"{unmarked[0]} is not marked with @hookimpl")
+            return
         try:
             self._manager.register(plugin.module, plugin.name)
             self._manager.check_pending()
         except (pluggy.PluginValidationError, ValueError) as error:
-            self._manager.unregister(plugin.module)
+            with contextlib.suppress(AssertionError, ValueError):  # it may be registered in part, or not at all
+                self._manager.unregister(plugin.module)
             self.fail(plugin, _describe(error), error)
 
 
@@ -169,14 +184,28 @@ def claim(owners: dict[str, str], key: str, plugin: str, what: str) -> None:
 _LISTS = frozenset({"event_types", "projections", "sources", "routes", "commands"})
 
 
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")  # it becomes part of file names, and of lists with commas
+
+
+def _is_marked(implementation: object) -> bool:
+    return hasattr(implementation, "runicorn_impl")  # what `hookimpl` leaves on a function
+
+
+def _distribution(entry: importlib.metadata.EntryPoint) -> str:
+    return entry.dist.name if entry.dist else "unknown"
+
+
 def _import(entry: importlib.metadata.EntryPoint, selection: Selection) -> Plugin:
     distribution = entry.dist
     plugin = Plugin(
         name=entry.name,
         version=distribution.version if distribution else "unknown",
-        distribution=distribution.name if distribution else "unknown",
+        distribution=_distribution(entry),
         state="enabled",
     )
+    if _NAME.fullmatch(entry.name) is None:
+        plugin.state, plugin.error = "failed", "its name is unfit: letters, digits, `_`, `-` and `.` only"
+        return plugin
     if (selection.only is not None and entry.name not in selection.only) or entry.name in selection.without:
         plugin.state, plugin.error = "disabled", "not selected"
         return plugin
