@@ -6,6 +6,7 @@ A command is: validate, `append`, and the answer's next read shows it. Routes ta
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Protocol, TypeVar, cast, runtime_checkable
@@ -23,6 +24,7 @@ T = TypeVar("T")
 
 _COMMAND_TIMEOUT_S = 5.0
 _READ_TIMEOUT_S = 0.25
+_FIRST_START_S = 3.0
 
 
 @runtime_checkable
@@ -54,6 +56,7 @@ class Store:
 
     async def __aenter__(self) -> Store:
         await self.client.start()
+        await self._wait_for_models()
         return self
 
     async def __aexit__(self, *exception: object) -> None:
@@ -110,6 +113,13 @@ class Store:
         """The projector's state; None if it does not answer."""
         reply = await self.client.status()
         return None if reply is None else reply.status
+
+    async def _wait_for_models(self) -> None:
+        """At the very first start, give the projector a moment to create the read models; they fill up afterwards."""
+        deadline = time.monotonic() + _FIRST_START_S
+        for reader in self._readers.values():
+            while not reader.is_readable() and time.monotonic() < deadline:  # noqa: ASYNC110 - a file of another process
+                await asyncio.sleep(0.01)
 
     def _move_readers(self, notice: Committed) -> None:
         if notice.moved:

@@ -71,11 +71,12 @@ def tail(
         raise click.ClickException(f"No events of {', '.join(runs)} in {log.root}")
     wanted = _filter(types)
     # With a filter, more than `count` events have to be looked at.
-    shown = [event for event in tailing.last_events(log, streams, count * 50 if types else count) if wanted(event)]
+    ends = tailing.ends_of(log, streams)
+    shown = [event for event in tailing.last_events(log, ends, count * 50 if types else count) if wanted(event)]
     _print(shown[-count:] if count else [], as_json)
     if follow:
         try:
-            _print((event for event in tailing.follow(log, choose) if wanted(event)), as_json)
+            _print((event for event in tailing.follow(log, ends, choose) if wanted(event)), as_json)
         except KeyboardInterrupt:
             return
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from heapq import merge
 
 import msgspec
@@ -24,41 +24,50 @@ class Located(msgspec.Struct, frozen=True):
     event: Event
 
 
-def last_events(log: FileLog, streams: Sequence[Stream], count: int) -> list[Located]:
-    """The last `count` events of the given streams, by time. Only the end of each stream is read.
+def ends_of(log: FileLog, streams: Iterable[Stream]) -> dict[Stream, int]:
+    """Where the next event of each stream will begin: `last_events` ends there, and `follow` begins there."""
+    return {stream: log.complete_end(stream) for stream in streams}
+
+
+def last_events(log: FileLog, ends: Mapping[Stream, int], count: int) -> list[Located]:
+    """The last `count` events before the given ends of streams, by time. Only the end of each stream is read.
 
     Within a stream the order is that of its lines: what was observed in files may carry times of long ago.
     """
-    ordered = merge(*(_timed(_end_of(log, stream, count)) for stream in streams), key=lambda pair: pair[0])
+    ordered = merge(
+        *(_timed(_before(log, stream, end, count)) for stream, end in ends.items()), key=lambda pair: pair[0]
+    )
     return [located for _, located in ordered][-count:] if count else []
 
 
 def follow(
-    log: FileLog, choose: Callable[[], Sequence[Stream]], *, stop: Callable[[], bool] = lambda: False
+    log: FileLog,
+    ends: Mapping[Stream, int],
+    choose: Callable[[], Iterable[Stream]],
+    *,
+    stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Located]:
-    """Every event appended from now on to the streams that `choose` gives (asked again each second), as it appears.
+    """Every event behind the given ends of streams, as it appears, and all of the streams that appear later.
 
-    A truncated or replaced stream is followed from its new start. Ends when `stop` says so; it is asked ten times a second.
+    `choose` gives the streams that exist; it is asked once per second, `stop` ten times. A truncated or replaced stream is
+    followed from its new start.
     """
-    positions: dict[Stream, Position | None] = {}
-    offsets: dict[Stream, int] = {}
+    offsets = dict(ends)
+    positions: dict[Stream, Position | None] = dict.fromkeys(ends)
     next_discovery = 0.0
-    is_first = True
     while not stop():
         now = time.monotonic()
         if now >= next_discovery:
             next_discovery = now + _DISCOVER_S
             for stream in choose():
                 if stream not in positions:
-                    position = log.position(stream) if is_first else None
-                    positions[stream] = position
-                    offsets[stream] = 0 if position is None else log.complete_end(stream)
-            is_first = False
+                    positions[stream], offsets[stream] = None, 0
         for stream, before in list(positions.items()):
             position = log.position(stream)
             if position == before or position is None:
                 continue
-            if before is not None and (position.inode != before.inode or position.size < offsets[stream]):
+            replaced = before is not None and position.inode != before.inode
+            if replaced or position.size < offsets[stream]:
                 offsets[stream] = 0
             positions[stream] = position
             yield from _appended(log, stream, offsets)
@@ -91,19 +100,16 @@ def _appended(log: FileLog, stream: Stream, offsets: dict[Stream, int]) -> Itera
             yield Located(stream, offset, event)
 
 
-def _end_of(log: FileLog, stream: Stream, count: int) -> Iterator[Located]:
-    position = log.position(stream)
-    if position is None:
-        return
+def _before(log: FileLog, stream: Stream, end: int, count: int) -> Iterator[Located]:
     window = _TAIL_BYTES
     while True:
-        start = log.line_start(stream, max(0, position.size - window))
         try:
-            lines = log.read(stream, after=start, limit=window * 2)
+            start = log.line_start(stream, max(0, end - window))
+            lines = log.read(stream, after=start, limit=max(end - start, 1))
         except (OSError, StreamReplaced):
             return
-        if len(lines.events) >= count or start == 0 or window > position.size:
+        if len(lines.events) >= count or start == 0:
             break
         window *= 4
-    pairs = list(zip(lines.offsets, lines.events, strict=True))[-count:]
-    yield from (Located(stream, offset, event) for offset, event in pairs)
+    pairs = [(offset, event) for offset, event in zip(lines.offsets, lines.events, strict=True) if offset < end]
+    yield from (Located(stream, offset, event) for offset, event in pairs[-count:])

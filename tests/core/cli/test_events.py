@@ -1,0 +1,192 @@
+"""`runicorn events`: tail, show, verify and replay, as processes on real stores."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.recorded import RUNS, recorded, wait_until_live
+from tests.serving import Server, serve
+from tests.stores import make_run, metrics_event, write
+
+from runicorn.events.append import StreamWriter
+
+__all__ = ["recorded", "serve"]
+
+RUN = "20261123_082208_9db135"
+STREAM = f"digits/sgd_logreg/runs/{RUN}"
+
+
+def runicorn(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "runicorn", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+
+def objects(done: subprocess.CompletedProcess[str]) -> list[dict]:
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def events(*arguments: str, root: Path) -> subprocess.CompletedProcess[str]:
+    command, *rest = arguments
+    return runicorn("events", command, "--storage", str(root), *rest)
+
+
+class TestShow:
+    def test_every_event_of_a_run_is_shown_with_stream_and_offset(self, recorded: Path) -> None:
+        shown = objects(events("show", RUN, "--json", root=recorded))
+
+        content = (recorded / STREAM / "events.jsonl").read_bytes()
+        assert len(shown) == content.count(b"\n")
+        for event in shown:
+            assert event["stream"] == STREAM
+            line = json.loads(content[event["offset"] :].split(b"\n", 1)[0])
+            assert {key: event[key] for key in ("ts", "type", "data")} == line
+
+    def test_limit_offset_and_type_choose(self, recorded: Path) -> None:
+        whole = objects(events("show", STREAM, "--json", root=recorded))
+        part = events("show", STREAM, "--json", "--offset", str(whole[1]["offset"] - 5), "-n", "2", root=recorded)
+        assert objects(part) == whole[1:3]
+        images = events("show", STREAM, "--json", "--type", "image", root=recorded)
+        assert objects(images) == [event for event in whole if event["type"] == "image"]
+
+    def test_an_unknown_stream_is_an_error_in_one_line(self, recorded: Path) -> None:
+        done = events("show", "nope", root=recorded)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert "No stream nope" in done.stderr
+        assert "Traceback" not in done.stderr
+
+    def test_an_ambiguous_id_names_the_streams(self, tmp_path: Path) -> None:
+        for project in "ab":
+            make_run(tmp_path, f"{project}/n/runs/same", events=metrics_event(global_step=1))
+        done = events("show", "same", root=tmp_path)
+        assert done.returncode == 1
+        assert "a/n/runs/same" in done.stderr
+        assert "b/n/runs/same" in done.stderr
+
+    def test_values_that_strict_json_lacks_are_shown(self, tmp_path: Path) -> None:
+        make_run(tmp_path, "p/n/runs/a", events='{"ts": 1, "type": "x", "data": {"v": NaN, "n": 1' + "0" * 30 + "}}\n")
+        assert '"data":{"v":NaN,"n":1' + "0" * 30 + "}" in events("show", "a", "--json", root=tmp_path).stdout
+
+
+class TestTail:
+    def test_the_last_events_of_all_streams_are_shown_by_time(self, tmp_path: Path) -> None:
+        for run in range(3):
+            lines = (metrics_event(ts=float(100 * step + run), global_step=step) for step in range(50))
+            make_run(tmp_path, f"p/n/runs/{run}", events="".join(lines))
+        shown = objects(events("tail", "--json", "-n", "5", root=tmp_path))
+        assert [event["ts"] for event in shown] == [4801.0, 4802.0, 4900.0, 4901.0, 4902.0]
+
+    def test_run_and_type_choose(self, recorded: Path) -> None:
+        shown = objects(events("tail", "--json", "--run", RUN, "--type", "image", root=recorded))
+        assert [(event["stream"], event["type"]) for event in shown] == [(STREAM, "image")]
+
+    def test_following_shows_new_events_and_new_runs_as_they_appear(self, tmp_path: Path) -> None:
+        root = tmp_path / "root"
+        first = make_run(root, "p/n/runs/a", events=metrics_event(global_step=0) + '{"torn": ')
+        command = [sys.executable, "-m", "runicorn", "events", "tail", "--storage", str(root), "--follow", "--json"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            killer = threading.Timer(30, process.kill)
+            killer.start()
+            assert process.stdout is not None
+            assert json.loads(process.stdout.readline())["data"] == {"global_step": 0}
+            writer = StreamWriter(first / "events.jsonl")
+            writer.append(metrics_event(global_step=1).encode())
+            assert json.loads(process.stdout.readline())["data"] == {"global_step": 1}
+            make_run(root, "p/n/runs/b", events=metrics_event(global_step=2))
+            found = json.loads(process.stdout.readline())
+            assert (found["stream"], found["data"]) == ("p/n/runs/b", {"global_step": 2})
+            write(first / "events.jsonl", metrics_event(global_step=3))  # replaced by something shorter
+            assert json.loads(process.stdout.readline())["data"] == {"global_step": 3}
+            process.kill()
+            killer.cancel()
+
+    def test_lines_for_people_name_type_and_place(self, recorded: Path) -> None:
+        line = events("tail", "-n", "1", "--run", RUN, root=recorded).stdout
+        assert f"{STREAM}@" in line
+        assert "image" in line
+
+
+class TestVerify:
+    def test_a_sound_store_has_no_problems(self, recorded: Path) -> None:
+        done = events("verify", root=recorded)
+        assert (done.returncode, done.stdout) == (0, "")
+        assert f"{RUNS} streams" in done.stderr
+
+    def test_everything_damaged_is_named_and_the_exit_status_is_1(self, tmp_path: Path) -> None:
+        good = metrics_event(global_step=1)
+        lines = [good, "nonsense\n", "[1]\n", good, '{"ts": "x", "type": "metrics", "data": {}}\n']
+        bad_payload = '{"ts": 1, "type": "run.finished", "data": {"status": 5}}\n'
+        make_run(tmp_path, "p/n/runs/a", events="".join([*lines, bad_payload, '{"torn']), meta="{broken", status="[]")
+        done = events("verify", "--json", root=tmp_path)
+
+        assert done.returncode == 1
+        starts = [0]
+        for line in [*lines, bad_payload]:
+            starts.append(starts[-1] + len(line))
+        found = [(problem["stream"], problem["offset"]) for problem in objects(done)]
+        assert sorted(found, key=str) == sorted(
+            [
+                ("p/n/runs/a", starts[1]),
+                ("p/n/runs/a", starts[2]),
+                ("p/n/runs/a", starts[4]),
+                ("p/n/runs/a", starts[5]),
+                ("p/n/runs/a", starts[6]),
+                ("p/n/runs/a/meta.json", None),
+                ("p/n/runs/a/status.json", None),
+            ],
+            key=str,
+        )
+
+
+class TestReplay:
+    def test_read_models_are_built_again_without_a_server(self, recorded: Path, serve: Callable[..., Server]) -> None:
+        done = events("replay", "--json", root=recorded)
+        assert done.returncode == 0, done.stderr
+        (report,) = objects(done)
+        assert report["events"] == 3983
+        assert "runs" in report["plugins"]
+        server = serve(recorded)
+        wait_until_live(server)
+        assert len(server.http.get("/api/runs").json()) == RUNS
+
+    def test_a_running_server_moves_over_and_answers_the_same(
+        self, recorded: Path, serve: Callable[..., Server]
+    ) -> None:
+        server = serve(recorded, "--rate-limit", "off")
+        wait_until_live(server)
+        before = server.http.get("/api/runs")
+        models = set((recorded / ".runicorn/state").glob("runs-*.db"))
+
+        done = events("replay", root=recorded)
+        assert done.returncode == 0, done.stderr
+
+        after = server.http.get("/api/runs")
+        assert after.content == before.content
+        assert set((recorded / ".runicorn/state").glob("runs-*.db")) != models
+
+    def test_an_unknown_plugin_is_an_error(self, recorded: Path) -> None:
+        done = events("replay", "--plugin", "nope", root=recorded)
+        assert (done.returncode, done.stderr.strip()) == (1, "Error: No such plugin: nope")
+
+
+def test_a_missing_root_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:
+    for command in ("tail", "verify", "replay"):
+        done = events(command, root=tmp_path / "nowhere")
+        assert done.returncode == 1
+        assert "--storage" in done.stderr
+
+
+def test_help_has_examples() -> None:
+    for command in ("tail", "show", "verify", "replay"):
+        assert "Examples:" in runicorn("events", command, "--help").stdout
+
+
+def test_output_to_a_closed_pipe_is_no_traceback(recorded: Path) -> None:
+    command = f"{sys.executable} -m runicorn events show {RUN} --storage {recorded} | head -1"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, env=os.environ)
+    assert "Traceback" not in done.stderr
