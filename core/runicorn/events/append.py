@@ -47,7 +47,8 @@ class StreamWriter:
             try:
                 return self._write(lines)
             finally:
-                unlock_descriptor(self._lock)
+                if self._lock >= 0:  # else it was closed, which releases the lock as well
+                    unlock_descriptor(self._lock)
 
     def sync(self) -> None:
         """Make everything appended so far survive a machine crash."""
