@@ -10,7 +10,7 @@ from runicorn.events.discovery import EVENTS_FILE
 from runicorn.events.run import RunSummarized
 from runicorn.files import replace_file
 from runicorn.sdk.appender import Appender
-from runicorn.sdk.directories import LOGS_FILE, STATUS_FILE, SUMMARY_FILE, RunDirectories
+from runicorn.sdk.directories import LOGS_FILE, STATUS_FILE, SUMMARY_FILE, RunDirectories, StorageNotWritable
 from runicorn.sdk.lifecycle import Lifecycle
 from runicorn.sdk.side_file import SideFile
 from runicorn.sdk.warn_once import Warnings
@@ -37,7 +37,11 @@ class Recording:
 
     def begin(self) -> None:
         """Say that this process runs the run from now on. StorageNotWritable if that cannot be written."""
-        self._lifecycle.begin()
+        try:
+            self._lifecycle.begin()
+        except StorageNotWritable:
+            self.events.is_removed = True  # what waits is for a run that will not be
+            raise
         self._is_begun = True
 
     def finish(self, status: str, exit_reason: str | None) -> None:
