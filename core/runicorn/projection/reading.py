@@ -22,6 +22,7 @@ A = ParamSpec("A")
 R = TypeVar("R")
 
 _THREADS = 4
+_BEING_BUILT = "The read models are being built. Try again in a moment."
 
 # What a file that was superseded, set aside or damaged raises. A mistake in a query's SQL is none of these.
 _UNREADABLE = (*STORAGE_ERRORS, *DAMAGE, apsw.ProtocolError, apsw.SchemaChangeError)
@@ -62,6 +63,14 @@ class ModelReader:
         """`function(connection, …)` in a thread; at most four at a time per read model."""
         async with self._slots:
             return await asyncio.to_thread(self._run_with_own, function, *args, **kwargs)
+
+    def is_readable(self) -> bool:
+        """Whether there is a read model to query; it may be still in the making."""
+        try:
+            self.query(lambda _: None)
+        except StorageUnavailable:
+            return False
+        return True
 
     def counter(self, name: str) -> tuple[str, int]:
         """`(build, value)`: together they change exactly when rows behind the counter change."""
@@ -131,13 +140,21 @@ class ModelReader:
     def _open(self) -> apsw.Connection:
         path = newest(self._state_dir, self._plugin, self._fingerprint)
         if path is None:
-            raise StorageUnavailable("The read models are being built. Try again in a moment.")
+            raise StorageUnavailable(_BEING_BUILT)
         connection = apsw.Connection(os.fspath(path), flags=apsw.SQLITE_OPEN_READONLY)
         connection.set_busy_timeout(1000)
         for pragma in ("cache_size=-8000", "mmap_size=0", "query_only=on"):
             with contextlib.suppress(apsw.Error):
                 connection.execute(f"PRAGMA {pragma}").fetchall()
+        if not _has_tables(connection):
+            connection.close()
+            raise StorageUnavailable(_BEING_BUILT)
         return connection
+
+
+def _has_tables(db: apsw.Connection) -> bool:
+    """False in the moment between the creation of a file and the commit of its schema."""
+    return bool(db.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchall())
 
 
 def _counter(db: apsw.Connection, name: str) -> int:
