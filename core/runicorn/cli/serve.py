@@ -11,7 +11,13 @@ from runicorn.cli.group import storage_option
 @storage_option
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=23300, show_default=True, type=click.IntRange(0, 65535), help="0: any free port.")
-@click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 64), help="API processes.")
+@click.option(
+    "--workers",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1, 64),
+    help="API processes; each counts requests by itself.",
+)
 @click.option("--state-dir", metavar="PATH", help="Where read models are kept (default: below the storage root).")
 @click.option("--rate-limit", type=click.Choice(["on", "off"]), help="Limit requests (default: on, see rate-limit).")
 @click.option("--plugins", metavar="A,B", help="Load these plugins only.")

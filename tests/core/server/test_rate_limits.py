@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runicorn.errors import BadInput
-from runicorn.server.rate_limit_table import Limit, LimitFile, LimitSettings, LimitTable, decode_limit_file
+from runicorn.host import PluginHost
+from runicorn.server.rate_limit_table import CORE_LIMITS, Limit, LimitFile, LimitSettings, LimitTable, decode_limit_file
 from runicorn.server.rate_limits import MAX_BUCKETS, RateLimiter, is_loopback
 
 
@@ -184,6 +185,30 @@ def test_the_documented_file_is_accepted():
 
     assert file.endpoints["/api/runs"].max_requests == 100
     assert file.settings.custom_headers.rate_limit_header == "X-Limit"
+
+
+PAGE = {  # requests per minute of one open run page
+    "/api/runs/{run_id}": 20,
+    "/api/runs/{run_id}/metrics_step": 20,
+    "/api/gpu/telemetry": 60,
+    "/api/health": 12,
+    "/api/remote/status": 12,
+}
+LIST_PAGE = {"/api/runs": 12, "/api/health": 12}
+
+
+@pytest.mark.parametrize("pages", [[PAGE], [PAGE, PAGE], [PAGE, PAGE, LIST_PAGE]])
+def test_open_pages_stay_below_the_limits_of_the_built_in_plugins(clock, pages):
+    limits = dict(CORE_LIMITS)
+    for _, contributed in PluginHost.load().collect("rate_limits"):
+        limits.update(contributed)
+    table = LimitTable(built_in=limits)
+    requests = RateLimiter(table, clock=clock)
+    for second in range(5 * 60):
+        clock.now = 1000.0 + second
+        for route, per_minute in itertools.chain.from_iterable(page.items() for page in pages):
+            if second % (60 // per_minute) == 0:
+                assert requests.hit("127.0.0.1", route, table.limit("GET", route)).allowed, route
 
 
 def test_loopback_is_recognised():
