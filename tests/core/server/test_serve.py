@@ -216,6 +216,7 @@ def test_the_projector_ends_with_the_server_even_if_that_is_killed(serve):
     wait_until(lambda: not projector.is_running() or projector.status() == psutil.STATUS_ZOMBIE, "its end")
 
 
+@pytest.mark.slow
 def test_a_second_server_reads_only_and_takes_over_when_the_first_ends(serve, tmp_path):
     first = serve(tmp_path / "root", "--rate-limit", "off")
     wait_until(is_live(first), "the projector")
@@ -293,6 +294,7 @@ def test_several_workers_share_the_port_and_one_leads(serve, plugins):
     wait_until(lambda: not any(psutil.pid_exists(pid) for pid in workers), "the end of all workers")
 
 
+@pytest.mark.slow
 def test_a_killed_worker_is_replaced(serve, plugins):
     server = serve(None, "--workers", "2", environment=plugins.environment)
     killed, other = workers_seen(server, 2)
@@ -304,6 +306,7 @@ def test_a_killed_worker_is_replaced(serve, plugins):
     wait_until(replaced, "its successor")
 
 
+@pytest.mark.slow
 def test_workers_end_with_a_killed_supervisor(serve, plugins):
     server = serve(None, "--workers", "2", environment=plugins.environment)
     workers = workers_seen(server, 2)
@@ -347,6 +350,7 @@ def test_a_switch_reaches_all_workers(serve, plugins, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_changed_sources_restart_the_server(serve, plugins, tmp_path):
     package = tmp_path / "copy"
     source = Path(__file__).parents[3] / "core" / "runicorn"
