@@ -89,8 +89,9 @@ class Appender:
 
     def sync(self) -> None:
         """Make what was written survive a machine crash, as far as the storage allows."""
-        with contextlib.suppress(OSError):
-            self._writer.sync()
+        with self._lock, contextlib.suppress(OSError):
+            if not self._is_busy:
+                self._writer.sync()
 
     def close(self) -> None:
         """Release the descriptors; a later append opens them again."""

@@ -110,7 +110,7 @@ def _at_exit() -> None:
 def _on_sigterm(signum: int, frame: FrameType | None) -> None:
     # The interrupted main thread may hold any lock, so another thread records the end, and then sends the signal again.
     global _sigterm_at
-    if _sigterm_is_recorded or not _open:
+    if _sigterm_is_recorded or not (_open or _sigterm_at):
         _die()
     elif _sigterm_at is None:
         _sigterm_at = time.monotonic()

@@ -85,7 +85,7 @@ class MetricMonitor:
         self._windows: dict[str, deque[float]] = {}
         self._quiet: dict[str, tuple[float, float, Callable[[float], None]]] = {}
         """By metric: lowest and highest value that no rule needs to look at, and how to remember one."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may log while its thread is in here
         for rule in default_rules():
             self.add_rule(rule)
 

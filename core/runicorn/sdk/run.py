@@ -92,7 +92,9 @@ class Run:
         self._recording = Recording(directories, with_events=with_events, is_begun=is_begun)
         self._events = self._recording.events
         self._warnings = self._recording.warnings
-        self._lock = threading.RLock()  # taken again by a signal handler that logs
+        # Both are taken again by a signal handler that logs, or finishes the run.
+        self._lock = threading.RLock()
+        self._ending = threading.RLock()
         self._step = 0
         self._best: BestMetric | None = None
         self._best_is_unsaved = False
@@ -172,11 +174,14 @@ class Run:
 
     def finish(self, status: str = "finished") -> None:
         """Record the end of the run with any status. May be called again; later logging works nevertheless."""
-        self._finish(str(status), None)
+        with self._ending:
+            self._finish(str(status), None)
 
     def end(self, status: str, exit_reason: str) -> None:
-        """Record an end that the training did not announce itself."""
-        self._finish(status, exit_reason)
+        """Record an end that the training did not announce itself, unless it has done so, or is about to."""
+        with self._ending:
+            if not self._is_finished:
+                self._finish(status, exit_reason)
 
     def save(self, *, is_last: bool = False) -> None:
         """Write whatever waits in memory; `is_last`: and warn about what is lost now."""
@@ -278,14 +283,15 @@ class Run:
         self._recording.merge_summary(update)
 
     def _finish(self, status: str, exit_reason: str | None) -> None:
-        self._is_finished = True
-        exit_hooks.finished(str(self.run_dir))
         self._save_best()
         self._recording.finish(status, exit_reason)
+        self._is_finished = True
+        exit_hooks.finished(str(self.run_dir))
         self._warnings.say()
 
     def _after_fork(self) -> None:
         self._lock = threading.RLock()
+        self._ending = threading.RLock()
         self._best_is_unsaved = self._best_is_planned = False
         self._recording.after_fork()
 

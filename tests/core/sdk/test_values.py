@@ -21,7 +21,7 @@ class Level(enum.IntEnum):
     LOW = 1
 
 
-class Color(str, enum.Enum):
+class Color(str, enum.Enum):  # noqa: UP042  # what much training code has
     RED = "red"
 
 
@@ -154,8 +154,15 @@ def test_pairs_are_a_mapping():
 
 @pytest.mark.parametrize(
     ("step", "expected"),
-    [(3, 3), (2.7, 2), ("5", 5), (True, 1), (np.int64(4), 4), (Tensor(9), None), (math.nan, None), (math.inf, None)]
-    + [("5.0", None), (b"x", None), ([], None), (Hostile(), None), (10**5000, None), (10**30, 10**30)],
+    [
+        (3, 3),
+        (2.7, 2),
+        ("5", 5),
+        (True, 1),
+        (np.int64(4), 4),
+        (10**30, 10**30),
+        *((odd, None) for odd in (math.nan, math.inf, "5.0", b"x", [], Tensor(9), Hostile(), 10**5000)),
+    ],
     ids=lambda value: type(value).__name__,
 )
 def test_steps_become_integers_where_int_can_make_one(step: object, expected: int | None):
