@@ -1,4 +1,7 @@
-"""The public API for plugins. What is exported here is documented and deprecated with notice; nothing else is public."""
+"""The public API for plugins, together with `runicorn.columns`: documented, and deprecated with notice.
+
+Nothing else is public. Built-in plugins import from here, too, and from their own package.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,7 @@ from runicorn.process_identity import boot_id, host_name, pid_namespace, start_t
 from runicorn.projection.base import Batch, Projection, Tables
 from runicorn.projection.folded import Claim, FoldedProjection, Part, Parts, claim, latest
 from runicorn.projection.reactions import CommittedEvent
-from runicorn.server.clients import client_of, limited_client, limits_requests
+from runicorn.server.clients import limited_client
 from runicorn.server.etag import CacheCounters, conditional, strong_etag, weak_etag
 from runicorn.server.health import Health
 from runicorn.server.serving import Serving
@@ -76,7 +79,6 @@ __all__ = [
     "boot_id",
     "change_json",
     "claim",
-    "client_of",
     "conditional",
     "config_file",
     "configured_root",
@@ -90,7 +92,6 @@ __all__ = [
     "is_run_key",
     "latest",
     "limited_client",
-    "limits_requests",
     "open_to_read",
     "parse_json",
     "pid_namespace",

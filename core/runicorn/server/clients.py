@@ -66,13 +66,8 @@ def client_of(connection: Any) -> str:
     return str(connection.scope.get(_CLIENT, "unknown"))
 
 
-def limits_requests(connection: Any) -> bool:
-    """Whether this server limits requests; routes with limits of their own (open WebSockets) should do as it does."""
-    return bool(connection.app.state.rate_limiting)
-
-
 def limited_client(connection: Any) -> str | None:
-    """The client under which a connection counts against limits; None while limiting is off."""
+    """The client under which a connection counts against a route's own limit; None while limiting is off."""
     return client_of(connection) if connection.app.state.rate_limiting else None
 
 
