@@ -59,7 +59,6 @@ class StoreStream:
             raise StorageUnavailable from error
 
     def _append(self, events: Sequence[tuple[float | None, Payload]]) -> tuple[Stream, int]:
-        is_new = not self._directory.exists()
         self._directory.mkdir(parents=True, exist_ok=True)
         with file_lock(self._directory / "lock"):
             existing = segments(self._directory)
@@ -75,7 +74,7 @@ class StoreStream:
             self._last = (path, end, now)
             if path not in existing:
                 sync_directory(self._directory)
-            if is_new:
+            if not existing:
                 for directory in (self._directory.parent, self._directory.parent.parent):
                     sync_directory(directory)
         return Stream("store", self._prefix + path.stem), end
