@@ -1,0 +1,81 @@
+"""`GET /api/runs/{run_id}/artifacts`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+from litestar import get
+from litestar.di import NamedDependency
+from litestar.params import FromPath
+
+from runicorn.plugin import RunNotFound, Store
+from runicorn_artifacts import queries
+from runicorn_artifacts.run_artifacts import CREATED, USED, Entry
+from runicorn_artifacts.version_files import Status, read_version
+
+
+class RunArtifact(msgspec.Struct, frozen=True):
+    """An artifact version, seen from a run. Where the version cannot be read, what the run noted about it."""
+
+    name: str
+    type: str
+    version: int
+    size_bytes: int
+    created_at: float
+    """Unix seconds; 0 if unknown."""
+    description: str | None
+    aliases: list[str]
+    lifecycle_stage: str | None
+    status: Status
+
+
+class RunArtifactLists(msgspec.Struct, frozen=True):
+    """The answer of `GET /api/runs/{run_id}/artifacts`, in the order in which the run noted them."""
+
+    created: list[RunArtifact]
+    used: list[RunArtifact]
+
+
+@get("/api/runs/{run_id:str}/artifacts", operation_id="list_run_artifacts")
+async def list_run_artifacts(run_id: FromPath[str], store: NamedDependency[Store]) -> RunArtifactLists:
+    """The artifact versions that a run has created and used."""
+    key = await _find_run(store, run_id)
+    model = store.model("artifacts")
+    created, used = (model.query(queries.run_artifacts, key, direction) for direction in (CREATED, USED))
+    return await asyncio.to_thread(
+        lambda: RunArtifactLists(_describe(store.root, created), _describe(store.root, used))
+    )
+
+
+async def _find_run(store: Store, run_id: str) -> str:
+    runs = store.model("runs")
+    try:
+        return runs.query(queries.run_key, run_id)
+    except RunNotFound:
+        await store.discover()
+        return runs.query(queries.run_key, run_id)
+
+
+def _describe(root: Path, entries: Sequence[Entry]) -> list[RunArtifact]:
+    described: list[RunArtifact] = []
+    for entry in entries:
+        facts = read_version(root, entry.type, entry.name, entry.version)
+        size = entry.size_bytes if facts.size_bytes is None else facts.size_bytes
+        created_at = entry.at if facts.created_at is None else facts.created_at
+        described.append(
+            RunArtifact(
+                name=entry.name,
+                type=entry.type,
+                version=entry.version,
+                size_bytes=size or 0,
+                created_at=created_at or 0.0,
+                description=facts.description,
+                aliases=facts.aliases,
+                lifecycle_stage=facts.lifecycle_stage,
+                status=facts.status,
+            )
+        )
+    return described

@@ -1,0 +1,130 @@
+"""Which artifacts a run has created, and which it has used.
+
+| table          | kind   | content                                                                                     |
+|----------------|--------|---------------------------------------------------------------------------------------------|
+| `run_artifact` | merged | one row per well-formed entry of a run's `artifacts_created.json` or `artifacts_used.json`  |
+
+The events are those in which the `runs` plugin tells what it observed in the files of a run; what is known of a run whose
+directory has vanished stays. The counter `run_artifacts` moves when a row changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, cast
+
+import msgspec
+
+from runicorn.plugin import (
+    Batch,
+    Claim,
+    FoldedProjection,
+    Part,
+    Parts,
+    Payload,
+    StreamKind,
+    Tables,
+    claim,
+    is_run_key,
+    latest,
+)
+from runicorn_artifacts.fields import integer, number, text
+
+CREATED = "created"
+USED = "used"
+
+_FILES = {"artifacts_created.json": CREATED, "artifacts_used.json": USED}
+_TIMES = {CREATED: "created_at", USED: "used_at"}
+
+
+class RunFileObserved(Payload, frozen=True, kw_only=True):
+    """The part of `run.observed` that counts here: `content` is what `file` says now, None if the file is gone."""
+
+    event_type: ClassVar[str] = "run.observed"
+    run: str
+    file: str
+    content: dict[str, Any] | None
+
+
+class Entry(msgspec.Struct, frozen=True, array_like=True):
+    """One artifact version in a run's file."""
+
+    type: str
+    name: str
+    version: int
+    size_bytes: int | None
+    at: float | None
+    """When it was created or first used, in Unix seconds."""
+
+    @classmethod
+    def read(cls, content: object, time_field: str) -> Entry | None:
+        """From an entry of the file; None if it is malformed."""
+        if not isinstance(content, dict):
+            return None
+        fields = cast(Mapping[str, object], content)
+        type, name, version = text(fields.get("type")), text(fields.get("name")), integer(fields.get("version"))
+        if type is None or name is None or version is None:
+            return None
+        return cls(type, name, version, integer(fields.get("size_bytes")), number(fields.get(time_field)))
+
+
+class RunArtifactsPart(Part, omit_defaults=True):
+    """What one stream says about the files of one run."""
+
+    created: Claim[list[Entry]] | None = None
+    used: Claim[list[Entry]] | None = None
+
+
+class RunArtifacts(FoldedProjection[RunArtifactsPart]):
+    """See the module's docstring."""
+
+    name = "run_artifacts"
+    version = 1
+    streams = frozenset[StreamKind]({"store"})
+    part_type = RunArtifactsPart
+    tables_schema: ClassVar[str] = """
+        CREATE TABLE run_artifact(
+            run TEXT NOT NULL, direction TEXT NOT NULL, position INTEGER NOT NULL,  -- in the order of the file
+            type TEXT NOT NULL, name TEXT NOT NULL, version INTEGER NOT NULL, size_bytes INTEGER, at REAL,
+            PRIMARY KEY(run, direction, position)) WITHOUT ROWID;
+        CREATE INDEX run_artifact_version ON run_artifact(type, name, version);
+    """
+
+    def fold(self, parts: Parts[RunArtifactsPart], batch: Batch) -> None:
+        """The last content of each file counts."""
+        for event, observed in batch.payloads(RunFileObserved):
+            direction = _FILES.get(observed.file)
+            if direction is None or not is_run_key(observed.run):
+                continue
+            part = parts[observed.run]
+            entries = read_entries(observed.content, direction)
+            if direction == CREATED:
+                part.created = claim(event.ts, entries, part.created)
+            else:
+                part.used = claim(event.ts, entries, part.used)
+
+    def merge(self, entity: str, parts: Sequence[tuple[str, RunArtifactsPart]], tables: Tables) -> None:
+        """Write the rows of a run."""
+        claims = {
+            CREATED: latest((stream, part.created) for stream, part in parts),
+            USED: latest((stream, part.used) for stream, part in parts),
+        }
+        rows = [
+            (entity, direction, position, entry.type, entry.name, entry.version, entry.size_bytes, entry.at)
+            for direction, said in claims.items()
+            for position, entry in enumerate([] if said is None else said.value)
+        ]
+        before = tables.execute("SELECT * FROM run_artifact WHERE run = ? ORDER BY direction, position", (entity,))
+        if before.fetchall() != rows:
+            tables.touch("run_artifacts")
+            tables.execute("DELETE FROM run_artifact WHERE run = ?", (entity,))
+            tables.executemany("INSERT INTO run_artifact VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+
+
+def read_entries(content: Mapping[str, object] | None, direction: str) -> list[Entry]:
+    """The well-formed entries of a run's file, in its order."""
+    listed = (content or {}).get("artifacts")
+    if not isinstance(listed, list):
+        return []
+    entries = (Entry.read(item, _TIMES[direction]) for item in cast(list[object], listed))
+    return [entry for entry in entries if entry is not None]
