@@ -5,7 +5,10 @@ How little says `python -m benchmarks.loopback`, which answers prepared bytes; t
 
 from __future__ import annotations
 
+import selectors
 import socket
+from time import perf_counter
+from typing import cast
 from urllib.parse import urlsplit
 
 import msgspec
@@ -21,6 +24,27 @@ class Answer(msgspec.Struct, frozen=True):
     body: bytes
 
 
+def requests_per_second(url: str, path: str, clients: int, seconds: float) -> float:
+    """The rate at which `clients` connections are answered, each of which asks again at once. All answers must be 200."""
+    connections = [Client(url) for _ in range(clients)]
+    waiting = selectors.DefaultSelector()
+    for client in connections:
+        waiting.register(client, selectors.EVENT_READ)
+        client.send(path)
+    answered = 0
+    start = perf_counter()
+    while (elapsed := perf_counter() - start) < seconds:
+        for key, _ in waiting.select():
+            client = cast(Client, key.fileobj)
+            if client.receive().status != 200:
+                raise ConnectionError(f"{path} is not answered")
+            answered += 1
+            client.send(path)
+    for client in connections:
+        client.close()
+    return answered / elapsed
+
+
 class Client:
     """Asks one server, one request at a time. Not safe for threads."""
 
@@ -33,11 +57,23 @@ class Client:
 
     def get(self, path: str, etag: bytes = b"") -> Answer:
         """One GET; with `etag` the server may answer 304. ConnectionError if it hangs up."""
+        self.send(path, etag)
+        return self.receive()
+
+    def fileno(self) -> int:
+        """The connection's descriptor, for waiting until an answer begins."""
+        return self._socket.fileno()
+
+    def send(self, path: str, etag: bytes = b"") -> None:
+        """Send a GET; `receive` must follow before the next one."""
         host, port = self._host
         condition = b"If-None-Match: %s\r\n" % etag if etag else b""
         self._socket.sendall(
             b"GET %s HTTP/1.1\r\nHost: %s:%d\r\n%s\r\n" % (path.encode(), host.encode(), port, condition)
         )
+
+    def receive(self) -> Answer:
+        """The answer to what was sent."""
         filled = self._receive(0)
         while (end := self._buffer.find(b"\r\n\r\n", 0, filled)) < 0:
             filled = self._receive(filled)

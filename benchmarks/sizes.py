@@ -26,6 +26,8 @@ class Size(msgspec.Struct, frozen=True, kw_only=True):
     """Runs that are begun, logged to once, and finished."""
     requests: int
     """Requests for one latency figure; large answers are asked for less often."""
+    load_s: float
+    """Seconds of requests by many clients at once."""
     rounds: int
     """Repetitions of what takes long, alternating between ours and the baseline."""
     fresh_rounds: int
@@ -50,6 +52,7 @@ SIZES = {
             log_calls=1_000,
             lifecycles=10,
             requests=50,
+            load_s=0.3,
             rounds=2,
             fresh_rounds=1,
             fresh_steps=100,
@@ -66,6 +69,7 @@ SIZES = {
             log_calls=20_000,
             lifecycles=100,
             requests=1_000,
+            load_s=2.0,
             rounds=5,
             fresh_rounds=3,
             fresh_steps=400,
@@ -82,6 +86,7 @@ SIZES = {
             log_calls=200_000,
             lifecycles=500,
             requests=3_000,
+            load_s=5.0,
             rounds=9,
             fresh_rounds=15,
             fresh_steps=400,

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from benchmarks.rows import footprint, freshness, ingest, metrics, replay, runs, training
+from benchmarks.rows import footprint, freshness, ingest, metrics, replay, runs, training, v2
 from benchmarks.table import Row
 from benchmarks.workspace import Workspace
 
 Benchmark = Callable[[Workspace], Iterator[Row]]
 
 BENCHMARKS: dict[str, Benchmark] = {
+    "v2-newest": v2.newest,
+    "v2-search": v2.search,
     "runs": runs.list_of_runs,
     "metrics-step": metrics.metrics_by_step,
     "replay-long": replay.long_runs,

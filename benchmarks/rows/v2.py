@@ -1,0 +1,91 @@
+"""V2: the newest 50 of many runs with the exact total, filtered and not, and the search in names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from benchmarks.baseline import Experiments
+from benchmarks.client import Client, requests_per_second
+from benchmarks.figures import Times, alternated, amount, duration, timed
+from benchmarks.served import Served, serving
+from benchmarks.table import Row
+from benchmarks.workspace import Workspace
+
+_PATH = "/api/v2/experiments"
+_CLIENTS = 8
+_PROJECT = "vision"
+_NEEDLE = "dIsTi"
+
+
+def newest(space: Workspace) -> Iterator[Row]:
+    """Rows for the first page of the list, at both numbers of runs."""
+    for store, state in ((space.listed, space.listed_state), (space.short, space.short_state)):
+        theirs = Experiments(store.root, space.directory / f"baseline-v2-{store.root.name}.db")
+        with serving(store.root, state) as server:
+            client = Client(server.url)
+            server.wait_until_level(client, store.shape.runs)
+            runs = f"V2 list of the newest 50 of {amount(store.shape.runs)} runs"
+            yield _newest(space, server, client, runs, _PATH, theirs.page)
+            yield _newest(
+                space,
+                server,
+                client,
+                f"{runs}, filtered by project and status",
+                f"{_PATH}?project={_PROJECT}&status=finished",
+                lambda theirs=theirs: theirs.page("project = ? AND status = ?", _PROJECT, "finished"),
+            )
+            client.close()
+
+
+def _newest(
+    space: Workspace, server: Served, client: Client, what: str, path: str, theirs: Callable[[], object]
+) -> Row:
+    def ask() -> None:
+        client.get(path)
+
+    _check(client, path)
+    ours, baseline = alternated(ask, theirs, rounds=max(10, space.size.requests // 20))
+    times = Times([timed(ask) for _ in range(space.size.requests)])
+    rate = requests_per_second(server.url, path, _CLIENTS, space.size.load_s)
+    return Row(
+        name="v2-newest",
+        what=what,
+        budget=f"p50 ≤ 0.6 ms, ≥ 3 000 requests/s with {_CLIENTS} clients",
+        measured=f"{times}; {amount(rate)} requests/s with {_CLIENTS} clients",
+        baseline=f"{duration(baseline.p50)}, without HTTP",
+        ratio=baseline.p50 / ours.p50,
+        met=(times.p50 <= 0.0006 and rate >= 3000) if space.size.name == "full" else None,
+        values={"p50": times.p50, "p99": times.p99, "requests_per_s": rate, "baseline": baseline.p50},
+    )
+
+
+def search(space: Workspace) -> Iterator[Row]:
+    """The row for the search in names, which every run must be compared with."""
+    store = space.short
+    path = f"{_PATH}?search={_NEEDLE}"
+    with serving(store.root, space.short_state) as server:
+        client = Client(server.url)
+        server.wait_until_level(client, store.shape.runs)
+        _check(client, path)
+        times = Times([timed(lambda: client.get(path)) for _ in range(max(10, space.size.requests // 20))])
+        client.close()
+    theirs = Experiments(store.root, space.directory / "baseline-v2-search.db")
+    pattern = f"%{_NEEDLE}%"
+    condition = ("project LIKE ? OR name LIKE ? OR id LIKE ?", pattern, pattern, pattern)
+    baseline = Times([timed(lambda: theirs.page(*condition)) for _ in range(space.size.rounds)])
+    yield Row(
+        name="v2-search",
+        what=f"V2 substring search in the names of {amount(store.shape.runs)} runs, page and exact total",
+        budget="≤ 20 ms",
+        measured=str(times),
+        baseline=f"{duration(baseline.p50)}, without HTTP",
+        ratio=baseline.p50 / times.p50,
+        met=times.p50 <= 0.020 if space.size.name == "full" else None,
+        values={"p50": times.p50, "p99": times.p99, "baseline": baseline.p50},
+    )
+
+
+def _check(client: Client, path: str) -> None:
+    answer = client.get(path)
+    if answer.status != 200 or b'"id":' not in answer.body:
+        raise RuntimeError(f"{path} is answered with {answer.status} and {len(answer.body)} bytes")
