@@ -143,18 +143,21 @@ def test_without_the_runs_plugin_the_answer_says_so(root: Path, serve: Serve) ->
 def test_a_recorded_store_has_all_its_artifacts(recorded: Path, serve: Serve) -> None:
     server = serve(recorded, "--rate-limit", "off")
     wait_until_live(server)
-    statuses: list[str] = []
-    for directory in run_directories(recorded):
-        for part, file in (("created", "artifacts_created.json"), ("used", "artifacts_used.json")):
-            path = directory / file
-            noted = json.loads(path.read_text())["artifacts"] if path.exists() else []
-            wait_until(
-                lambda: len(artifacts(server, directory.name)[part]) == len(noted), f"{file} of {directory.name}"
-            )  # noqa: B023
-            shown = artifacts(server, directory.name)[part]
-            assert [(item["name"], item["version"]) for item in shown] == [
-                (item["name"], item["version"]) for item in noted
-            ]
-            statuses += [item["status"] for item in shown]
-    assert len(run_directories(recorded)) == RUNS
-    assert set(statuses) == {"ready"}
+
+    def noted(directory: Path, part: str) -> list[tuple[str, int]]:
+        path = directory / f"artifacts_{part}.json"
+        return names(json.loads(path.read_text())["artifacts"]) if path.exists() else []
+
+    def shown(directory: Path) -> dict[str, list[tuple[str, int]]]:
+        return {part: names(items) for part, items in artifacts(server, directory.name).items()}
+
+    directories = run_directories(recorded)
+    assert len(directories) == RUNS
+    expected = {path.name: {part: noted(path, part) for part in ("created", "used")} for path in directories}
+    wait_until(lambda: {path.name: shown(path) for path in directories} == expected, "all artifacts", timeout_s=60)
+    items = [item for path in directories for part in artifacts(server, path.name).values() for item in part]
+    assert {item["status"] for item in items} == {"ready"}
+
+
+def names(items: list[dict[str, Any]]) -> list[tuple[str, int]]:
+    return [(item["name"], item["version"]) for item in items]
