@@ -157,11 +157,30 @@ def file_lock(path: Path | str, *, timeout_s: float | None = None) -> Generator[
     `timeout_s` seconds (None: wait for ever), OSError if the file cannot be opened.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    _held.add(descriptor)
     try:
         lock_descriptor(descriptor, timeout_s=timeout_s)
         yield
     finally:
-        os.close(descriptor)  # closing the only descriptor of this open file releases the lock
+        if descriptor in _held:  # not in a child forked meanwhile
+            _held.discard(descriptor)
+            os.close(descriptor)  # closing the only descriptor of this open file releases the lock
+
+
+_held: set[int] = set()
+"""Descriptors of the locks that this process holds or waits for."""
+
+
+def _close_held_after_fork() -> None:
+    # The child shares the open file, and with it the lock, of every thread that it does not have: a worker that lives
+    # for hours would keep the lock as long.
+    while _held:
+        with contextlib.suppress(OSError):
+            os.close(_held.pop())
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_close_held_after_fork)
 
 
 def lock_descriptor(descriptor: int, *, timeout_s: float | None = None) -> None:

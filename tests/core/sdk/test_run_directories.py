@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+from tests.core.sdk.conftest import MakeRun
+from tests.core.sdk.run_files import run_python, types_of
+
+from runicorn.errors import InvalidName, StorageUnavailable
+from runicorn.sdk import directories
+from runicorn.sdk.run import Run
+
+BAD = ["../x", "/abs", "a/b", "a\\b", ".x", "x" * 101, "a..b", "..", "a\nb", "a\x00", " ", "é" * 65, "\udc00", 5, b"x"]
+
+
+@pytest.mark.parametrize("bad", [*BAD, "runs", "webui", "artifacts"], ids=repr)
+def test_a_bad_project_is_refused_and_nothing_is_created(root: Path, bad):
+    with pytest.raises(ValueError, match=r"^Invalid project name: "):
+        Run(bad, root, capture_env=False)
+    assert not root.exists()
+
+
+@pytest.mark.parametrize("bad", BAD, ids=repr)
+def test_a_bad_name_is_refused_and_nothing_is_created(root: Path, bad):
+    with pytest.raises(ValueError, match=r"^Invalid experiment name: "):
+        Run("p", root, name=bad, capture_env=False)
+    assert not root.exists()
+
+
+@pytest.mark.parametrize("bad", [*BAD, ""], ids=repr)
+def test_a_bad_id_is_refused_and_nothing_is_created(root: Path, bad):
+    with pytest.raises(ValueError, match=r"^Invalid run_id: ") as error:
+        Run("p", root, bad, capture_env=False)
+    assert isinstance(error.value, InvalidName)
+    assert not root.exists()
+
+
+def test_the_text_names_what_is_wrong(root: Path):
+    with pytest.raises(ValueError, match=re.escape("Invalid project name: 'a/b'")):
+        Run("a/b", root)
+
+
+@pytest.mark.parametrize("empty", ["", None])
+def test_empty_names_mean_default(make_run: MakeRun, empty):
+    run = make_run(project=empty, name=empty)
+    assert (run.project, run.name) == ("default", "default")
+
+
+@pytest.mark.parametrize("name", ["with space", "日本語", "a.b", "runs", "x" * 100, "a'b\"c"])
+def test_anything_else_is_a_name(make_run: MakeRun, name: str):
+    run = make_run(name, project=None, name=name)
+    assert run.run_dir.is_dir()
+    assert (run.id, run.name) == (name, name)
+
+
+def test_an_id_in_the_recycle_bin_is_refused(make_run: MakeRun):
+    run = make_run("mine")
+    run.finish()
+    (run.run_dir / ".deleted").write_text("{}")
+    before = types_of(run.run_dir)
+    with pytest.raises(ValueError, match=r"^Invalid run_id: 'mine' is in the recycle bin$"):
+        make_run("mine")
+    assert types_of(run.run_dir) == before
+
+
+@pytest.mark.parametrize("link", ["p", "p/default", "p/default/runs", "p/default/runs/mine"])
+def test_nothing_is_written_through_a_link_that_leaves_the_root(root: Path, tmp_path: Path, link: str):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (root / link).parent.mkdir(parents=True)
+    (root / link).symlink_to(outside)
+    with pytest.raises(ValueError, match="outside of the storage root"):
+        Run("p", root, "mine", capture_env=False)
+    assert list(outside.iterdir()) == []
+
+
+def test_the_root_itself_may_be_a_link(tmp_path: Path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    run = Run("p", tmp_path / "link", capture_env=False)
+    run.finish()
+    assert (tmp_path / "real" / "p" / "default" / "runs" / run.id / "meta.json").is_file()
+
+
+def test_an_id_that_is_drawn_twice_is_drawn_again(make_run: MakeRun, monkeypatch):
+    ids = iter(["20240101_000000_aaaaaa", "20240101_000000_aaaaaa", "20240101_000000_bbbbbb"])
+    monkeypatch.setattr(directories, "new_run_id", lambda: next(ids))
+    assert [make_run().id[-6:] for _ in range(2)] == ["aaaaaa", "bbbbbb"]
+
+
+@pytest.mark.parametrize("obstacle", ["root", "root/p", "root/p/default/runs", "root/p/default/runs/mine"])
+def test_where_no_run_can_be_made_the_error_is_clear_and_an_oserror(tmp_path: Path, obstacle: str):
+    (tmp_path / obstacle).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / obstacle).write_text("a file")
+    with pytest.raises(OSError, match=r"^The run cannot be created: ") as error:
+        Run("p", tmp_path / "root", "mine", capture_env=False)
+    assert isinstance(error.value, StorageUnavailable)
+    assert str(tmp_path) not in str(error.value)
+    assert error.value.__cause__ is not None
+
+
+def test_a_disk_that_is_full_at_once_leaves_no_empty_run(root: Path):
+    code = """
+import resource, sys
+import runicorn as rn
+resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+try:
+    rn.init("p", sys.argv[1], capture_env=False)
+except OSError as error:
+    print(error)
+"""
+    done = run_python(code, root)
+    assert done.stdout == "The run cannot be created: File too large\n", done.stderr
+    assert list(root.glob("p/default/runs/*")) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs a user without rights, which only root can become")
+def test_a_read_only_root_is_a_clear_error(tmp_path: Path):
+    code = """
+import os, sys
+import runicorn as rn
+rn.init
+os.setuid(65534)
+try:
+    rn.init("p", sys.argv[1], capture_env=False)
+except OSError as error:
+    print(error)
+"""
+    (tmp_path / "root").mkdir(mode=0o555)
+    for parent in (tmp_path, *tmp_path.parents[:2]):
+        parent.chmod(0o755)
+    done = run_python(code, tmp_path / "root")
+    assert done.stdout == "The run cannot be created: Permission denied\n", done.stderr
