@@ -48,6 +48,9 @@ def demo(storage: Path, port: int, steps: int, speed: float, once: bool) -> None
       runicorn demo
       runicorn demo --steps 2000 --port 8080
     """
+    # The end of the terminal, or a polite kill, stops the server like Ctrl-C does: it would go on alone otherwise.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
     root = storage.absolute()
     root.mkdir(parents=True, exist_ok=True)
     command = [

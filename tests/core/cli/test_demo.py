@@ -11,6 +11,7 @@ import threading
 from pathlib import Path
 
 import httpx
+import pytest
 from tests.serving import wait_until
 
 COMMAND = [sys.executable, "-m", "runicorn", "demo", "--port", "0", "--steps", "60"]
@@ -23,10 +24,11 @@ def answers(http: httpx.Client) -> bool:
         return False
 
 
-def test_the_trainings_are_live_over_http_and_ctrl_c_ends_everything(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_the_trainings_are_live_over_http_and_a_signal_ends_everything(tmp_path: Path, number: signal.Signals) -> None:
     command = [*COMMAND, "--speed", "30", "--storage", str(tmp_path / "demo")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=tmp_path) as process:
-        killer = threading.Timer(60, process.kill)
+        killer = threading.Timer(60, process.terminate)
         killer.start()
         assert process.stdout is not None
         found = re.search(r"http://127\.0\.0\.1:\d+", process.stdout.readline())
@@ -42,7 +44,7 @@ def test_the_trainings_are_live_over_http_and_ctrl_c_ends_everything(tmp_path: P
             wait_until(
                 lambda: len(http.get(f"/api/runs/{run_id}/metrics_step").json()["rows"]) > seen[0], "a step more"
             )
-            process.send_signal(signal.SIGINT)
+            process.send_signal(number)
             process.stdout.read()
             assert process.wait(20) == 0
             wait_until(lambda: not answers(http), "the end of the server")
