@@ -21,9 +21,9 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
 
     project: str | None = None
     name: str | None = None
-    statuses: Sequence[str] = ()
+    statuses: tuple[str, ...] = ()
     """Any of them."""
-    tags: Sequence[str] = ()
+    tags: tuple[str, ...] = ()
     """All of them."""
     search: str = ""
     """A part of project, name or id, in any case."""
@@ -68,9 +68,9 @@ _COMPARISONS = {
 }
 
 
-def split_list(text: str | None) -> list[str]:
+def split_list(text: str | None) -> tuple[str, ...]:
     """The parts of a comma list, trimmed; empty ones are dropped."""
-    return [part.strip() for part in (text or "").split(",") if part.strip()]
+    return tuple(part.strip() for part in (text or "").split(",") if part.strip())
 
 
 DEFAULT_ORDER = "created_at"
