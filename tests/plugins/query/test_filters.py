@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from runicorn_query.filters import Filter, split_list
 
 
