@@ -18,6 +18,9 @@ from runicorn.sdk.run import Run
 
 THREADS, PROCESSES, EVENTS = 8, 4, 100
 
+# Python 3.12 warns of forks in processes with threads; that they work is what is tested here.
+pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+
 
 def test_threads_of_independent_processes_lose_no_line(root: Path):
     code = """
