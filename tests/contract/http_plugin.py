@@ -11,7 +11,7 @@ from litestar import Request, Response, WebSocket, get, post, websocket
 from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery, JSONBody
 
-from runicorn.plugin import Store, client_of, conditional, hookimpl, weak_etag
+from runicorn.plugin import Store, conditional, hookimpl, limited_client, weak_etag
 
 
 class Wanted(msgspec.Struct):
@@ -99,7 +99,7 @@ def secret() -> dict[str, str]:
 @websocket("/api/probe/ws")
 async def talk(socket: WebSocket[Any, Any, Any]) -> None:
     await socket.accept()
-    await socket.send_text(client_of(socket))
+    await socket.send_text(str(limited_client(socket)))
     while True:
         await socket.receive_text()
 
