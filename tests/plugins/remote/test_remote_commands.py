@@ -1,0 +1,143 @@
+"""`runicorn remote`, as a user calls it."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.sshd import Sshd
+
+Write = Callable[[str], None]
+
+
+@pytest.fixture(autouse=True)
+def _home(ssh_directory: Path) -> None:
+    """No test reads the configuration of whoever runs it."""
+
+
+def runicorn(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "runicorn", "remote", *arguments]
+    return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+
+
+def test_hosts_are_listed_for_people(write_config: Write, ssh_directory: Path) -> None:
+    write_config(
+        "Host gpu\n HostName gpu.lab\n User me\n ProxyJump gate\n IdentityFile ~/.ssh/key\nHost gate *.lab\n Port 2\n"
+    )
+    done = runicorn("hosts")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == [
+        "gpu: me@gpu.lab:22",
+        "  through gate",
+        f"  key {ssh_directory}/key (missing)",
+        "gate: gate:2",
+    ]
+
+
+def test_hosts_are_listed_for_programs(write_config: Write, ssh_directory: Path) -> None:
+    write_config("Host gpu\n HostName gpu.lab\n IdentityFile ~/.ssh/config\n")
+    assert json.loads(runicorn("hosts", "--json").stdout) == [
+        {
+            "alias": "gpu",
+            "hostname": "gpu.lab",
+            "user": None,
+            "port": 22,
+            "proxy_jump": None,
+            "proxy_command": None,
+            "identity_files": [{"path": str(ssh_directory / "config"), "exists": True}],
+            "key_alias": None,
+        }
+    ]
+
+
+def test_match_exec_runs_its_command(write_config: Write) -> None:
+    write_config('Host gpu\nMatch exec "true"\n Port 5\nMatch exec "false"\n User nobody\n')
+    assert runicorn("hosts").stdout == "gpu: gpu:5\n"
+
+
+def test_an_empty_list_says_so() -> None:
+    assert runicorn("hosts").stdout == "No hosts in ~/.ssh/config.\n"
+    assert json.loads(runicorn("hosts", "--json").stdout) == []
+
+
+def test_a_broken_configuration_is_one_line(write_config: Write) -> None:
+    write_config("nonsense\n")
+    done = runicorn("hosts")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "~/.ssh/config cannot be understood: Unparsable line nonsense\n"
+
+
+def test_a_server_is_checked_by_its_alias(sshd: Sshd, write_config: Write, ssh_directory: Path) -> None:
+    write_config(f"Host gpu\n HostName {sshd.host}\n Port {sshd.port}\n User me\n")
+    done = runicorn("check", "gpu")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"gpu ({sshd.host}:{sshd.port}) answers: SSH-2.0-OpenSSH" in done.stdout
+    assert sshd.host_key_fingerprint in done.stdout
+    assert "unknown" in done.stdout
+    (ssh_directory / "known_hosts").write_text(sshd.known_hosts_line)
+    report = json.loads(runicorn("check", "someone@gpu", "--json").stdout)
+    banner = report.pop("banner")
+    assert banner.startswith("SSH-2.0-")
+    assert report == {
+        "ok": True,
+        "alias": "gpu",
+        "hostname": sshd.host,
+        "port": sshd.port,
+        "user": "me",
+        "key_type": sshd.host_key_type,
+        "fingerprint": sshd.host_key_fingerprint,
+        "is_known": True,
+    }
+
+
+def test_a_mismatch_fails(sshd: Sshd, write_config: Write, ssh_directory: Path) -> None:
+    write_config(f"Host gpu\n HostName {sshd.host}\n Port {sshd.port}\n")
+    (ssh_directory / "known_hosts").write_text(sshd.known_hosts_line)
+    sshd.change_host_key()
+    done = runicorn("check", "gpu")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "does not match" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_every_failure_is_one_line_and_status_1(write_config: Write) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    write_config(f"Host closed\n HostName 127.0.0.1\n Port {port}\nHost inner\n ProxyJump gate\n")
+    for name, part in (
+        ("closed", "refused"),
+        ("no-such-host.invalid", "not known"),
+        ("inner", "ProxyJump gate"),
+        ("", "not known"),
+    ):
+        done = runicorn("check", name)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert part in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_failure_is_json_where_json_was_asked_for() -> None:
+    done = runicorn("check", "--json", "no-such-host.invalid")
+    assert (done.returncode, done.stderr) == (1, "")
+    report = json.loads(done.stdout)
+    assert (report["ok"], report["alias"], report["code"]) == (False, "no-such-host.invalid", "dns")
+
+
+def test_a_peer_that_is_not_ssh_prints_no_traceback(write_config: Write) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        write_config(f"Host mute\n HostName 127.0.0.1\n Port {listener.getsockname()[1]}\n")
+        done = runicorn("check", "mute", "--timeout", "0.5")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "no answer within 0.5 s" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_other_commands_do_not_load_paramiko() -> None:
+    program = "import sys; from runicorn.cli import main; main.list_commands(None); print('paramiko' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
