@@ -97,7 +97,9 @@ def test_two_hundred_levels_are_read_and_more_are_refused():
 
 
 def test_dumped_json_is_compact_and_any_size(tmp_path):
-    assert dump_json({"big": 10**30, "zero": -0.0, "text": "ü"}) == '{"big":%d,"zero":-0.0,"text":"ü"}'.encode() % 10**30
+    assert (
+        dump_json({"big": 10**30, "zero": -0.0, "text": "ü"}) == '{"big":%d,"zero":-0.0,"text":"ü"}'.encode() % 10**30
+    )
 
 
 def _hold(path, is_held, release):

@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.plugin_on_path import PluginDirectory
 
 from runicorn.config import config_file
 from runicorn.host import PluginCollision, PluginFailed, PluginHost, Selection
-from tests.plugin_on_path import PluginDirectory
 
 PROJECTING = """
     from runicorn.plugin import hookimpl
@@ -47,7 +47,12 @@ def test_a_plugin_is_found_by_its_entry_point_with_version_and_distribution(plug
     plugins.add("hello", PROJECTING.format(command="hi"), version="2.5")
     plugin = load(only=only("hello")).get("hello")
     assert plugin is not None
-    assert (plugin.version, plugin.distribution, plugin.state, plugin.hooks) == ("2.5", "hello", "enabled", ["commands"])
+    assert (plugin.version, plugin.distribution, plugin.state, plugin.hooks) == (
+        "2.5",
+        "hello",
+        "enabled",
+        ["commands"],
+    )
 
 
 def test_built_in_plugins_come_first_then_by_name(plugins):
@@ -129,7 +134,7 @@ def test_two_distributions_with_one_plugin_name_are_both_named(plugins):
     plugins.add("other", "")
     entry_points = next(plugins.directory.glob("other-*")) / "entry_points.txt"
     entry_points.write_text("[runicorn.plugins]\ntwin = other\n")
-    with pytest.raises(PluginCollision, match="distributions (twin and other|other and twin) both have a plugin twin"):
+    with pytest.raises(PluginCollision, match=r"distributions (twin and other|other and twin) both have a plugin twin"):
         load(only=only("twin"))
 
 

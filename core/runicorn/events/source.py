@@ -7,14 +7,23 @@ read model does not say yet is appended to the store stream, so that replay and 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import apsw
 
 from runicorn.events.discovery import RunDirectory
 from runicorn.events.envelope import Payload
+
+
+@runtime_checkable
+class KnowsRuns(Protocol):
+    """A source that can tell which runs its read model holds; without it, what went unnoticed stays until it is back."""
+
+    def known_runs(self, model: apsw.Connection) -> Iterable[str]:
+        """Keys of the runs in the read model. Asked once after a start: some may be gone, and nobody was there to see it."""
+        ...
 
 
 class Source(Protocol):

@@ -19,7 +19,7 @@ from runicorn.errors import StorageUnavailable
 from runicorn.events.discovery import RunDirectory
 from runicorn.events.envelope import Payload
 from runicorn.events.log import Stream
-from runicorn.events.source import Source
+from runicorn.events.source import KnowsRuns, Source
 from runicorn.events.store import StoreStream
 from runicorn.projection.generations import remove_file
 from runicorn.projection.model import ReadModel
@@ -46,8 +46,16 @@ class Observer:
         return self._signatures.keys()
 
     def has_changed(self, key: str) -> bool:
-        """Whether a watched file of the run appeared, changed or went since it was observed."""
-        return self._signature(key) != self._signatures.get(key)
+        """Whether a watched file of the run appeared, changed or went since it was observed; True if it never was."""
+        return key not in self._signatures or self._signature(key) != self._signatures[key]
+
+    def never_observed(self) -> list[str]:
+        """Keys of runs that read models hold and that were not observed, as far as this process remembers."""
+        keys: set[str] = set()
+        for model, source in self._sources:
+            if isinstance(source, KnowsRuns):
+                keys.update(source.known_runs(model.connection))
+        return [key for key in keys if key not in self._signatures]
 
     def observe(self, runs: Sequence[RunDirectory], applied: Callable[[Stream], None]) -> int:
         """Ask every source about these runs and append what they say with one write; the number of events.

@@ -49,7 +49,8 @@ class Projector:
         self._directories = RunDirectories(log.root)
         self._root = RootPresence(log.root, self.models.streams())
         self._to_observe: Backlog[str] = Backlog()
-        self._sweep = Sweep(self._look_at_everything)
+        self._sweep = Sweep(self.look_at_everything)
+        self._is_first_sweep = True
         self._active: list[str] = []
         self._watched: frozenset[str] = frozenset()
         self._watched_is_stale = True
@@ -185,6 +186,11 @@ class Projector:
         """How many directories to watch were removed and made again so far: watches on those are dead."""
         return self._directories.replaced
 
+    @property
+    def is_observing(self) -> bool:
+        """Whether run directories are waiting to be looked at."""
+        return bool(self._to_observe)
+
     def take_notices(self) -> list[Committed]:
         """What was committed since the last call."""
         notices = self.models.take_notices()
@@ -219,6 +225,7 @@ class Projector:
             keys = [stream.name] if stream.kind == "run" else []
             if stream.kind == "store":
                 keys = list(self._directories.run_keys())
+                self._is_first_sweep = True
             self.observer.forget(keys)
             for key in keys:
                 self._to_observe.add(key)
@@ -246,7 +253,7 @@ class Projector:
         if changed:
             self.observer.observe([run_at(key) for key in changed], self.apply_now)
 
-    def _look_at_everything(self) -> Iterator[None]:
+    def look_at_everything(self) -> Iterator[None]:
         """Look once at every stream and every run directory, known or new; yields often."""
         self.discover()
         yield
@@ -258,6 +265,11 @@ class Projector:
         streams = self.models.streams()
         for name in streams:
             self.models.mark(Stream.named(name))
+            yield
+        if self._is_first_sweep:
+            self._is_first_sweep = False
+            for key in self.observer.never_observed():
+                self._to_observe.add(key)
             yield
         observed = frozenset(self.observer.known())
         for key in chain(observed, (key for key in self._directories.run_keys() if key not in observed)):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,10 @@ class RunFiles:
 
     name = "run_files"
     files = OBSERVED_FILES
+
+    def known_runs(self, model: apsw.Connection) -> Iterable[str]:
+        """Keys of all runs in the read model, the ones in the recycle bin included."""
+        return [str(row[0]) for row in model.execute("SELECT key FROM run")]
 
     def observe(self, root: Path, run: RunDirectory, model: apsw.Connection) -> Sequence[tuple[float, Payload]]:
         """See `runicorn.plugin.Source`."""

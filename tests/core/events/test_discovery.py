@@ -115,7 +115,9 @@ def test_a_key_names_its_run(key):
     assert run_at(key) == expected
 
 
-@pytest.mark.parametrize("key", ["", "p", "p/n", "p/n/runs", "p/n/x/one", "../n/runs/one", "p//runs/one", "p/n/runs/..", "x/y"])
+@pytest.mark.parametrize(
+    "key", ["", "p", "p/n", "p/n/runs", "p/n/x/one", "../n/runs/one", "p//runs/one", "p/n/runs/..", "x/y"]
+)
 def test_other_paths_are_no_keys(key):
     assert not is_run_key(key)
 
