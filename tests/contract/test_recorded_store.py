@@ -41,7 +41,8 @@ def test_every_run_is_listed_with_the_values_of_its_files(recorded: Path, serve:
         assert run["best_metric_name"] == summary.get("best_metric_name")
         assert run["artifacts_created_count"] == len(read(directory / "artifacts_created.json").get("artifacts", []))
         assert run["artifacts_used_count"] == len(read(directory / "artifacts_used.json").get("artifacts", []))
-        if status["status"] != "running":  # those are judged by liveness, where this machine has the recorded host's name
+        # A run that was running is judged by liveness, where this machine has the name of the recorded host.
+        if status["status"] != "running":
             assert run["status"] == status["status"]
 
 
