@@ -121,3 +121,13 @@ class KnowsActiveStreams(Protocol):
     def active_streams(self, tables: Tables) -> Iterable[str]:
         """Names of streams that somebody is writing, the most recent first."""
         ...
+
+
+@runtime_checkable
+class HasReadingIndexes(Protocol):
+    """A projection with indexes that its own `apply` does not use: a rebuild makes them last, sorted, at once."""
+
+    @property
+    def reading_indexes(self) -> frozenset[str]:
+        """Names of indexes in its schema that only queries and `forget` need."""
+        ...

@@ -122,6 +122,19 @@ class RunList(FoldedProjection[RunPart]):
     version = 2
     streams = frozenset[StreamKind]({"run", "store"})
     part_type = RunPart
+    reading_indexes = frozenset(
+        {
+            "run_list_part_stream",
+            "run_order",
+            "run_by_id",
+            "run_newest",
+            "run_newest_of_project",
+            "run_newest_of_status",
+            "run_newest_of_both",
+            "run_changed",
+            "activity_of_run",
+        }
+    )
     tables_schema: ClassVar[str] = """
         CREATE TABLE run(
             key TEXT NOT NULL UNIQUE, run_id TEXT NOT NULL, project TEXT, name TEXT,
