@@ -138,8 +138,9 @@ class ProjectorClient:
             if queue.full():
                 while not queue.empty():
                     queue.get_nowait()
-                notice = Committed(notice.commit)
-            queue.put_nowait(notice)
+                queue.put_nowait(Committed(notice.commit))
+            else:
+                queue.put_nowait(notice)
 
     def _disconnected(self) -> None:
         self._writer = None

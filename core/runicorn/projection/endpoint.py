@@ -53,13 +53,18 @@ class Endpoint:
 
     def accept(self, greeting: Message) -> None:
         """Take in a worker that knocks, and send it `greeting`."""
-        with contextlib.suppress(BlockingIOError):
+        try:
             connection, _ = self._listener.accept()
-            connection.setblocking(False)
-            peer = Peer(connection)
-            self._peers.add(peer)
-            self._selector.register(connection, selectors.EVENT_READ, peer)
-            self.send(peer, greeting)
+        except BlockingIOError:
+            return
+        except OSError as error:  # it left again, or there are no descriptors: it will knock again
+            logger.warning("a client of the projector could not be accepted: %s", error.strerror)
+            return
+        connection.setblocking(False)
+        peer = Peer(connection)
+        self._peers.add(peer)
+        self._selector.register(connection, selectors.EVENT_READ, peer)
+        self.send(peer, greeting)
 
     def receive(self, peer: Peer) -> list[Request]:
         """The complete requests that a worker has sent; disconnects it if it is gone or talks nonsense."""

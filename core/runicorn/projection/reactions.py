@@ -148,7 +148,7 @@ class _Reaction(threading.Thread):
             try:
                 self._react(Stream.named(name))
                 retry = self._first_retry_s
-            except Exception as error:  # a stranger's code: whatever it raises is retried
+            except (Exception, SystemExit) as error:  # a stranger's code: whatever it raises is retried
                 logger.warning("plugin %s: on_events failed, again in %.0f s: %s", self._plugin.name, retry, error)
                 self._ending.wait(retry)
                 retry = min(retry * 2, _LAST_RETRY_S)

@@ -32,7 +32,8 @@ class ModelReader:
     """Reads the current file of one plugin's read model.
 
     `query` runs on the calling thread and is for point reads and lists of at most about 50 rows; `run` is for everything
-    that takes longer than about a millisecond and uses a thread with a connection of its own.
+    that takes longer than about a millisecond and uses a thread with a connection of its own. All that the function reads
+    is of one moment, however many statements it takes.
     """
 
     def __init__(self, state_dir: Path, plugin: str, projections: list[Projection]) -> None:
@@ -50,11 +51,11 @@ class ModelReader:
     def query(self, function: Callable[Concatenate[apsw.Connection, A], R], *args: A.args, **kwargs: A.kwargs) -> R:
         """`function(connection, …)` now, on this thread. StorageUnavailable if there is no read model yet."""
         try:
-            return function(self._main(), *args, **kwargs)
+            return _at_one_moment(self._main(), function, *args, **kwargs)
         except _UNREADABLE:
             self.reopen()  # a newer file may have taken over in this very moment
         try:
-            return function(self._main(), *args, **kwargs)
+            return _at_one_moment(self._main(), function, *args, **kwargs)
         except _UNREADABLE as error:
             self.reopen()
             raise StorageUnavailable from error
@@ -110,12 +111,12 @@ class ModelReader:
     ) -> R:
         try:
             with self._own() as connection:
-                return function(connection, *args, **kwargs)
+                return _at_one_moment(connection, function, *args, **kwargs)
         except _UNREADABLE:
             pass
         try:
             with self._own(is_fresh=True) as connection:
-                return function(connection, *args, **kwargs)
+                return _at_one_moment(connection, function, *args, **kwargs)
         except _UNREADABLE as error:
             raise StorageUnavailable from error
 
@@ -155,6 +156,18 @@ class ModelReader:
 def _has_tables(db: apsw.Connection) -> bool:
     """False in the moment between the creation of a file and the commit of its schema."""
     return bool(db.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchall())
+
+
+def _at_one_moment(
+    db: apsw.Connection, function: Callable[Concatenate[apsw.Connection, A], R], *args: A.args, **kwargs: A.kwargs
+) -> R:
+    """Without the transaction, the projector's commits between two statements would be seen by the second only."""
+    db.execute("BEGIN")
+    try:
+        return function(db, *args, **kwargs)
+    finally:
+        if db.in_transaction:  # SQLite may have ended it after an error
+            db.execute("COMMIT")
 
 
 def _counter(db: apsw.Connection, name: str) -> int:

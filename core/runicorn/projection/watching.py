@@ -90,7 +90,12 @@ class Watcher(threading.Thread):
 
     def _wait(self, notify: RustNotify) -> None:
         while not self._changed.is_set():
-            changes = notify.watch(_DEBOUNCE_MS, _STEP_MS, _LOOK_FOR_MISSING_MS, self._changed)
+            try:
+                changes = notify.watch(_DEBOUNCE_MS, _STEP_MS, _LOOK_FOR_MISSING_MS, self._changed)
+            except (OSError, WatchfilesRustInternalError) as error:
+                # A name that is not UTF-8, for one. What the notice was about is lost, so everything is looked at.
+                logger.warning("a notice of the file system was unreadable (%s): looking at everything", error)
+                return
             if isinstance(changes, set) and changes:
                 self._look(frozenset(path for _, path in changes))
             elif any(os.path.isdir(path) for path in self._missing):

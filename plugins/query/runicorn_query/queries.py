@@ -54,14 +54,13 @@ def newest(db: apsw.Connection, root: Path, wanted: Filter, limit: int, offset: 
         if value is not None:
             where += f" AND {column} = :{column}"
             parameters[column] = value
-    with _snapshot(db):
-        total = db.execute(f"SELECT ifnull(sum(runs), 0) FROM run_count WHERE listed = 1{where}", parameters).fetchall()
-        rows = db.execute(
-            f"SELECT {COLUMNS} FROM run WHERE listed{where}"
-            " ORDER BY created DESC, run_id_fold DESC, run_id DESC, key LIMIT :limit OFFSET :offset",
-            parameters,
-        )
-        return Found([read_experiment(row) for row in rows], cast(int, total[0][0]))
+    total = db.execute(f"SELECT ifnull(sum(runs), 0) FROM run_count WHERE listed = 1{where}", parameters).fetchall()
+    rows = db.execute(
+        f"SELECT {COLUMNS} FROM run WHERE listed{where}"
+        " ORDER BY created DESC, run_id_fold DESC, run_id DESC, key LIMIT :limit OFFSET :offset",
+        parameters,
+    )
+    return Found([read_experiment(row) for row in rows], cast(int, total[0][0]))
 
 
 def matching(db: apsw.Connection, root: Path, wanted: Filter, order: Order, limit: int, offset: int) -> Found:
@@ -69,7 +68,7 @@ def matching(db: apsw.Connection, root: Path, wanted: Filter, order: Order, limi
     where, parameters = wanted.where()
     parameters |= {"limit": limit, "offset": offset}
     db.create_scalar_function("casefold", _casefold, 1, deterministic=True)
-    with _limited(db), _snapshot(db):
+    with _limited(db):
         total = db.execute(f"SELECT count(*) FROM run WHERE {where}", parameters).fetchall()
         matches = cast(int, total[0][0])
         if offset >= matches:
@@ -98,13 +97,6 @@ def experiment(db: apsw.Connection, root: Path, exp_id: str) -> tuple[str, Exper
         raise ExperimentNotFound(exp_id)
     key, *row = rows[0]
     return str(key), read_experiment(row)
-
-
-@contextmanager
-def _snapshot(db: apsw.Connection) -> Generator[None]:
-    """All queries inside see the tables as they are at the first one."""
-    with db:
-        yield
 
 
 @contextmanager
