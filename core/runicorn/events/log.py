@@ -82,8 +82,9 @@ class FileLog:
         yield from self.store_streams()
         yield from self.artifact_streams()
         for run in find_runs(self.root):
-            if os.path.exists(self.root / run.key / EVENTS_FILE):
-                yield Stream("run", run.key)
+            stream = Stream("run", run.key)
+            if os.path.exists(self.path(stream)):
+                yield stream
 
     def artifact_streams(self) -> Iterator[Stream]:
         """The streams of all artifacts."""

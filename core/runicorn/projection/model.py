@@ -147,23 +147,16 @@ class ReadModel:
         `modified_ns` is 0. ValueError if `lines` begin elsewhere.
         """
         with self.transaction():
-            before = self._checkpoints.get(stream.name) or self._add(stream)
-            if lines.start != before.offset:
-                raise ValueError(
-                    f"{stream.name}: lines from {lines.start} do not follow the checkpoint {before.offset}"
-                )
+            before = self._checkpoints.get(stream.name)
+            start = 0 if before is None else before.offset
+            if lines.start != start:
+                raise ValueError(f"{stream.name}: lines from {lines.start} do not follow the checkpoint {start}")
+            after = self._move_checkpoint(stream, before, lines, position, head)
             if lines.end > lines.start:
-                batch = Batch(stream, before.stream_id, lines)
+                batch = Batch(stream, after.stream_id, lines)
                 for projection in self.projections:
                     if stream.kind in projection.streams:
                         projection.apply(batch, self._tables)
-            after = Checkpoint(
-                before.stream_id, lines.end, position.size, position.inode, position.modified_ns, before.head or head
-            )
-            self._connection.execute(
-                "UPDATE stream SET offset = ?, size = ?, inode = ?, modified = ?, head = ?, bad = bad + ? WHERE id = ?",
-                (lines.end, after.size, after.inode, after.modified_ns, after.head, len(lines.bad), after.stream_id),
-            )
             self._checkpoints[stream.name] = after
 
     def forget(self, stream: Stream) -> None:
@@ -215,9 +208,24 @@ class ReadModel:
         """Close the file; nothing is lost without it."""
         self._connection.close()
 
-    def _add(self, stream: Stream) -> Checkpoint:
-        self._connection.execute("INSERT INTO stream(name) VALUES (?)", (stream.name,))
-        return Checkpoint(self._connection.last_insert_rowid(), 0, 0, 0, 0, b"")
+    def _move_checkpoint(
+        self, stream: Stream, before: Checkpoint | None, lines: Lines, position: Position, head: bytes
+    ) -> Checkpoint:
+        head = head if before is None else before.head or head
+        values = (lines.end, position.size, position.inode, position.modified_ns, head, len(lines.bad))
+        if before is None:
+            self._connection.execute(
+                "INSERT INTO stream(offset, size, inode, modified, head, bad, name) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (*values, stream.name),
+            )
+            stream_id = self._connection.last_insert_rowid()
+        else:
+            stream_id = before.stream_id
+            self._connection.execute(
+                "UPDATE stream SET offset = ?, size = ?, inode = ?, modified = ?, head = ?, bad = bad + ? WHERE id = ?",
+                (*values, stream_id),
+            )
+        return Checkpoint(stream_id, lines.end, position.size, position.inode, position.modified_ns, head)
 
     def _execute_guarded(self, sql: str) -> None:
         try:
