@@ -14,6 +14,8 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
+from runicorn.fields import without_surrogates
+
 try:
     import fcntl
 except ImportError:  # Windows
@@ -62,7 +64,7 @@ def sync_directory(path: Path | str) -> None:
 def write_json(path: Path | str, value: object, *, fsync: bool = False, mode: int = 0o644) -> None:
     """Replace `path` by `value` as 0.4.0 writes JSON: 2-space indent, unescaped non-ASCII, bare NaN."""
     text = json.dumps(value, ensure_ascii=False, indent=2)
-    replace_file(path, _without_surrogates(text).encode(), fsync=fsync, mode=mode)
+    replace_file(path, without_surrogates(text).encode(), fsync=fsync, mode=mode)
 
 
 def dump_json(value: object) -> bytes:
@@ -74,7 +76,7 @@ def dump_json(value: object) -> bytes:
         text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     except RecursionError:
         raise ValueError("nested too deeply") from None
-    return _without_surrogates(text).encode()
+    return without_surrogates(text).encode()
 
 
 def parse_json(data: bytes) -> Any:
@@ -91,7 +93,7 @@ def parse_json(data: bytes) -> Any:
     if may_nest_too_deeply(data) and _depth_exceeds(value, _MAX_DEPTH):
         raise ValueError("nested too deeply")
     if _SURROGATE_ESCAPE.search(text) is not None:  # only an escape can bring one in
-        value = json.loads(_without_surrogates(json.dumps(value, ensure_ascii=False)))
+        value = json.loads(without_surrogates(json.dumps(value, ensure_ascii=False)))
     return value
 
 
@@ -116,10 +118,6 @@ def _depth_exceeds(value: object, limit: int) -> bool:
             return False
         level = deeper
     return True
-
-
-def _without_surrogates(text: str) -> str:
-    return text if text.isascii() else text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 def _parse_int(digits: str) -> int | None:

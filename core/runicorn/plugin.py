@@ -24,6 +24,7 @@ from runicorn.events.envelope import Event, Payload, decode_data, decode_payload
 from runicorn.events.log import Stream, StreamKind
 from runicorn.events.run import METRICS, RUN_EVENTS, ImageLogged, RunCreated, RunFinished, RunSummarized
 from runicorn.events.source import Source
+from runicorn.fields import integer, number, text
 from runicorn.files import LockTimeout, dump_json, file_lock, open_to_read, parse_json, read_json_object, write_json
 from runicorn.hookspecs import hookimpl
 from runicorn.process_identity import boot_id, host_name, pid_namespace, start_ticks
@@ -89,9 +90,11 @@ __all__ = [
     "file_lock",
     "hookimpl",
     "host_name",
+    "integer",
     "is_run_key",
     "latest",
     "limited_client",
+    "number",
     "open_to_read",
     "parse_json",
     "pid_namespace",
@@ -101,6 +104,7 @@ __all__ = [
     "shown",
     "start_ticks",
     "strong_etag",
+    "text",
     "weak_etag",
     "write_json",
 ]

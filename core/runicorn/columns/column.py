@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from runicorn.files import dump_json, parse_json
+from runicorn.fields import without_surrogates
 
 Int64Array: TypeAlias = npt.NDArray[np.int64]
 Float64Array: TypeAlias = npt.NDArray[np.float64]
@@ -157,7 +157,7 @@ def is_encodable(text: str) -> bool:
 
 def encodable(text: str) -> str:
     """`text` with lone surrogates replaced by U+FFFD."""
-    return text if is_encodable(text) else cast(str, parse_json(dump_json(text)))
+    return text if is_encodable(text) else without_surrogates(text)
 
 
 def concat_columns(parts: Sequence[tuple[int, int, Column]], rows: int) -> Column:

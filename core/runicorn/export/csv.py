@@ -8,7 +8,8 @@ from datetime import datetime
 from itertools import islice
 from typing import Any
 
-from runicorn.export.text import MISSING, encodable, formula_safe, shown_field
+from runicorn.export.text import MISSING, formula_safe, shown_field
+from runicorn.fields import without_surrogates
 
 LEADING_COLUMNS = ("global_step", "step", "time", "stage")
 _ROWS_PER_PIECE = 1000
@@ -47,7 +48,7 @@ def csv_pieces(
     rows = (_row(data, columns) for data in metrics)
     while batch := list(islice(rows, _ROWS_PER_PIECE)):
         writer.writerows(batch)
-        yield encodable("".join(pieces))
+        yield without_surrogates("".join(pieces))
         pieces.clear()
 
 

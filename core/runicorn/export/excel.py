@@ -11,7 +11,8 @@ from typing import Any
 from runicorn.export.csv import metric_columns
 from runicorn.export.overview import MetricsOverview
 from runicorn.export.run import ExportedRun
-from runicorn.export.text import encodable, formula_safe
+from runicorn.export.text import formula_safe
+from runicorn.fields import without_surrogates
 
 MAX_ROWS, MAX_COLUMNS = 1_048_576, 16_384
 """Limits of a worksheet, header included."""
@@ -84,5 +85,5 @@ def _cell(value: Any) -> Any:
         return value
     if isinstance(value, int) and -_MAX_EXACT <= value <= _MAX_EXACT:
         return value
-    text = _ILLEGAL.sub("", encodable(str(value)))
+    text = _ILLEGAL.sub("", without_surrogates(str(value)))
     return (formula_safe(text) if isinstance(value, str) else text)[:_MAX_TEXT]

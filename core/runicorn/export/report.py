@@ -13,7 +13,8 @@ import msgspec
 
 from runicorn.export.overview import MetricOverview, MetricsOverview
 from runicorn.export.run import ExportedRun
-from runicorn.export.text import MISSING, encodable, finite, shown_field, shown_number, shown_time, shown_value
+from runicorn.export.text import MISSING, shown_field, shown_number, shown_time, shown_value
+from runicorn.fields import number, without_surrogates
 
 TITLE = "Experiment Report"
 STATISTICS_TITLE = "Metric Statistics"
@@ -73,7 +74,7 @@ def build_report(run: ExportedRun, *, now: datetime | None = None) -> Report:
     if run.status is not None:
         sections.append(Facts("Run Status", _status(run.status)))
     if run.summary is not None:
-        rows = [(encodable(key), shown_value(value)) for key, value in run.summary.items()]
+        rows = [(without_surrogates(key), shown_value(value)) for key, value in run.summary.items()]
         sections.append(Table("Summary Metrics", ("Metric", "Value"), rows))
     overview = MetricsOverview(run.metrics)
     return Report(
@@ -104,7 +105,7 @@ def _information(meta: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _status(status: Mapping[str, Any]) -> list[tuple[str, str]]:
-    started, ended = finite(status.get("started_at")), finite(status.get("ended_at"))
+    started, ended = number(status.get("started_at")), number(status.get("ended_at"))
     return [
         ("Status", shown_field(status.get("status"))),
         ("Started", shown_time(started)),
@@ -115,7 +116,7 @@ def _status(status: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _statistics(metrics: list[MetricOverview]) -> Table:
     rows: list[tuple[str, ...]] = [
-        (encodable(metric.name), *map(shown_number, (metric.min, metric.max, metric.mean, metric.last)))
+        (without_surrogates(metric.name), *map(shown_number, (metric.min, metric.max, metric.mean, metric.last)))
         for metric in metrics
     ]
     return Table(STATISTICS_TITLE, ("Metric", "Min", "Max", "Mean", "Last"), rows)
@@ -125,4 +126,4 @@ def _plots(metrics: list[MetricOverview], primary: object) -> list[Plot]:
     """The primary metric first, then the others in first-seen order."""
     drawable = [metric for metric in metrics if metric.count >= 2]
     drawable.sort(key=lambda metric: metric.name != primary)
-    return [Plot(encodable(metric.name), metric.curve) for metric in drawable[:_MAX_PLOTS]]
+    return [Plot(without_surrogates(metric.name), metric.curve) for metric in drawable[:_MAX_PLOTS]]

@@ -12,7 +12,8 @@ import msgspec
 from runicorn.events.envelope import decode_data
 from runicorn.events.log import READ_BYTES, FileLog, Stream
 from runicorn.events.run import METRICS
-from runicorn.export.text import as_float, finite
+from runicorn.export.text import as_float
+from runicorn.fields import number
 from runicorn.files import read_json_object
 
 _NO_METRICS = frozenset({"time", "global_step", "step"})
@@ -60,7 +61,7 @@ def numbers_in(data: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
 
 def step_of(data: Mapping[str, Any], index: int) -> float:
     """The step of one event; without one, `index`, its position among the events."""
-    step = finite(data.get("global_step", data.get("step")))
+    step = number(data.get("global_step", data.get("step")))
     return index if step is None else step
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from runicorn.export.run import ExportedRun, numbers_in, step_of
-from runicorn.export.text import finite
+from runicorn.fields import number
 
 
 def write_tensorboard(run: ExportedRun, directory: str) -> None:
@@ -18,7 +18,7 @@ def write_tensorboard(run: ExportedRun, directory: str) -> None:
     writer: Any = SummaryWriter(log_dir=directory)
     try:
         for index, data in enumerate(run.metrics):
-            step, at = int(step_of(data, index)), finite(data.get("time"))
+            step, at = int(step_of(data, index)), number(data.get("time"))
             for key, value in numbers_in(data):
                 writer.add_scalar(key, value, step, walltime=at)
     finally:

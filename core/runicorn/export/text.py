@@ -6,14 +6,11 @@ import math
 import time
 from typing import Any
 
+from runicorn.fields import number, without_surrogates
+
 MISSING = "N/A"
 
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
-
-
-def encodable(text: str) -> str:
-    """`text` with lone surrogates, which JSON can hold and UTF-8 cannot, replaced by U+FFFD."""
-    return text if text.isascii() else text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 def one_line(text: str) -> str:
@@ -29,13 +26,13 @@ def formula_safe(text: str) -> str:
 def shown_field(value: Any) -> str:
     """A text or number from a side file on one line; `N/A` for anything else."""
     if isinstance(value, str) and value.strip():
-        return encodable(one_line(value))
+        return without_surrogates(one_line(value))
     return str(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else MISSING
 
 
 def shown_value(value: Any) -> str:
     """Any JSON value, as Python prints it; `N/A` for null."""
-    return MISSING if value is None else encodable(str(value))
+    return MISSING if value is None else without_surrogates(str(value))
 
 
 def shown_number(value: float | None) -> str:
@@ -45,24 +42,13 @@ def shown_number(value: float | None) -> str:
 
 def shown_time(value: Any) -> str:
     """Unix seconds as local time, `YYYY-MM-DD HH:MM:SS`; `N/A` if it is no time."""
-    seconds = finite(value)
+    seconds = number(value)
     if seconds is None:
         return MISSING
     try:
         return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
     except (OverflowError, ValueError, OSError):
         return MISSING
-
-
-def finite(value: Any) -> float | None:
-    """A finite number from a side file as float; None for anything else, booleans too."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return None
-    try:
-        number = float(value)
-    except OverflowError:
-        return None
-    return number if math.isfinite(number) else None
 
 
 def as_float(value: int | float) -> float:

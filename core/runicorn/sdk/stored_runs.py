@@ -8,12 +8,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from runicorn.events.discovery import RunDirectory, find_runs
-from runicorn.export.text import finite
+from runicorn.fields import number, text
 from runicorn.files import read_json_object
 
 DELETED_FILE = ".deleted"
@@ -67,12 +66,12 @@ def _read(root: Path, run_ids: Iterable[str] | None) -> Iterator[StoredRun]:
 def _stored_run(root: Path, directory: RunDirectory) -> StoredRun:
     path = root / directory.key
     meta = read_json_object(path / "meta.json") or {}
-    created_at = finite(meta.get("created_at"))
+    created_at = number(meta.get("created_at"))
     return StoredRun(
         run_id=directory.run_id,
         path=path,
-        project=_text(meta, "project") or directory.project,
-        name=_text(meta, "name") or directory.name,
+        project=text(meta.get("project")) or directory.project,
+        name=text(meta.get("name")) or directory.name,
         created_at=created_at if created_at is not None else _mtime(path) or 0.0,
         is_legacy=directory.project is None,
         is_deleted=os.path.lexists(path / DELETED_FILE),
@@ -83,11 +82,6 @@ def _list_order(run: StoredRun) -> tuple[bool, str, str, float]:
     if run.is_legacy:
         return True, "", "", -run.created_at
     return False, (run.project or "").casefold(), (run.name or "").casefold(), -run.created_at
-
-
-def _text(meta: dict[str, Any], key: str) -> str | None:
-    value = meta.get(key)
-    return value if isinstance(value, str) else None
 
 
 def _mtime(path: Path) -> float | None:

@@ -25,10 +25,12 @@ from runicorn.plugin import (
     StreamKind,
     Tables,
     claim,
+    integer,
     is_run_key,
     latest,
+    number,
+    text,
 )
-from runicorn_artifacts.fields import integer, number, text
 
 CREATED = "created"
 USED = "used"

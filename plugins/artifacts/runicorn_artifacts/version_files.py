@@ -15,8 +15,7 @@ from typing import Any, Literal, cast
 
 import msgspec
 
-from runicorn.plugin import parse_json, read_json_object
-from runicorn_artifacts.fields import integer, number, text
+from runicorn.plugin import integer, number, parse_json, read_json_object, text
 
 Status = Literal["ready", "deleted", "corrupted", "missing"]
 

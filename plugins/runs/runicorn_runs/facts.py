@@ -5,11 +5,12 @@ One damaged value never hides another: what cannot be used falls back to None, a
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any, cast
 
 import msgspec
+
+from runicorn.plugin import integer, number, text
 
 META_FILE = "meta.json"
 STATUS_FILE = "status.json"
@@ -130,24 +131,6 @@ def count_artifacts(content: Content) -> int:
     return sum(1 for entry in cast(list[object], entries) if _is_artifact(entry))
 
 
-def text(value: object) -> str | None:
-    """A string as it is, with lone surrogates replaced; None for anything else."""
-    if not isinstance(value, str):
-        return None
-    return value if value.isascii() else value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-
-
-def number(value: object) -> float | None:
-    """A finite number as float; None for anything else, booleans included."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return None
-    try:
-        result = float(value)
-    except OverflowError:
-        return None
-    return result if math.isfinite(result) else None
-
-
 def lenient_number(value: object) -> float | None:
     """Like `number`, but booleans are 1.0 and 0.0, and numeric strings count."""
     if isinstance(value, bool):
@@ -158,13 +141,6 @@ def lenient_number(value: object) -> float | None:
         except ValueError:
             return None
     return number(value)
-
-
-def integer(value: object) -> int | None:
-    """An integer of at most 64 bits; None for anything else, booleans included."""
-    if isinstance(value, bool) or not isinstance(value, int):
-        return None
-    return value if -(1 << 63) <= value < 1 << 63 else None
 
 
 def _status(value: object) -> str:

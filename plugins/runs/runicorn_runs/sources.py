@@ -15,7 +15,7 @@ from typing import Any
 
 import apsw
 
-from runicorn.plugin import Claim, Payload, RunDirectory, dump_json, open_to_read, parse_json
+from runicorn.plugin import Claim, Payload, RunDirectory, dump_json, number, open_to_read, parse_json
 from runicorn_runs.events import RunObserved, RunVanished
 from runicorn_runs.facts import (
     CREATED_FILE,
@@ -31,7 +31,6 @@ from runicorn_runs.facts import (
     Meta,
     RunStatus,
     count_artifacts,
-    number,
 )
 from runicorn_runs.projections.run_list import RunFacts, facts_of
 

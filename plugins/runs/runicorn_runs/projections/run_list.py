@@ -35,6 +35,7 @@ from runicorn.plugin import (
     dump_json,
     is_run_key,
     latest,
+    number,
     parse_json,
 )
 from runicorn_runs.events import RunLost, RunObserved, RunVanished
@@ -52,7 +53,6 @@ from runicorn_runs.facts import (
     Meta,
     RunStatus,
     count_artifacts,
-    number,
 )
 
 

@@ -1,4 +1,7 @@
-"""Fields of JSON files that others wrote: each is read alone, and what cannot be used counts as absent."""
+"""Fields of JSON that others wrote, coerced one by one: what cannot be used counts as absent, and hides nothing else.
+
+Light on purpose: the SDK imports this module in the training process.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,7 @@ import math
 
 def text(value: object) -> str | None:
     """A string as it is, with lone surrogates replaced; None for anything else."""
-    if not isinstance(value, str):
-        return None
-    return value if value.isascii() else value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return without_surrogates(value) if isinstance(value, str) else None
 
 
 def number(value: object) -> float | None:
@@ -28,3 +29,8 @@ def integer(value: object) -> int | None:
     if isinstance(value, bool) or not isinstance(value, int):
         return None
     return value if -(1 << 63) <= value < 1 << 63 else None
+
+
+def without_surrogates(value: str) -> str:
+    """`value` with U+FFFD in place of lone surrogates, which JSON can hold and UTF-8 cannot; pairs become a character."""
+    return value if value.isascii() else value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
