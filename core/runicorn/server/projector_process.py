@@ -1,8 +1,8 @@
 """Keeps one projector process running beside the server.
 
-The projector dies with its parent: its standard input is a pipe that only the parent holds. If it dies alone it is started
-again, later each time. Another server may own the state directory already; then this one reads only, and tries to take
-over from time to time.
+The projector dies with its parent: its standard input is a pipe that only the parent holds. If it dies alone, or cannot be
+started because the machine is out of memory, processes or descriptors, it is started again, later each time. Another
+server may own the state directory already; then this one reads only, and tries to take over from time to time.
 """
 
 from __future__ import annotations
@@ -27,6 +27,9 @@ _STEADY_S = 30.0  # a projector that ran that long did not die of how it was sta
 _TAKE_OVER_S = 2.0
 _STOP_S = 1.0
 
+SPAWN_ERRORS = (OSError, RuntimeError)
+"""What starting a process raises where the machine has none left; RuntimeError if it is the thread that waits for it."""
+
 State = Literal["running", "restarting", "elsewhere", "stopped"]
 
 
@@ -40,6 +43,7 @@ class ProjectorProcess:
         self._process: asyncio.subprocess.Process | None = None
         self._task: asyncio.Task[None] | None = None
         self._lifeline = -1
+        self._problem = ""
         self.state: State = "stopped"
         self.restarts = 0
 
@@ -52,8 +56,7 @@ class ProjectorProcess:
         """End the process: SIGTERM, and SIGKILL if it is not gone after a second."""
         if self._task is not None:
             self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await asyncio.gather(self._task, return_exceptions=True)
             self._task = None
         self.state = "stopped"
         self._let_go()
@@ -71,10 +74,20 @@ class ProjectorProcess:
             await process.wait()
 
     async def _spawn(self) -> None:
+        self._process = None
+        try:
+            self._process = await self._new_process()
+        except SPAWN_ERRORS as error:
+            self._problem = str(error)
+            return
+        if self.state != "elsewhere":
+            self.state = "running"
+
+    async def _new_process(self) -> asyncio.subprocess.Process:
         # A pipe of our own: what the event loop would make is a socket pair, which the projector does not look at.
         reading, writing = os.pipe()
         try:
-            self._process = await asyncio.create_subprocess_exec(
+            process = await asyncio.create_subprocess_exec(
                 *self._command,
                 stdin=reading,
                 stdout=asyncio.subprocess.DEVNULL,
@@ -87,8 +100,7 @@ class ProjectorProcess:
             os.close(reading)
         self._let_go()
         self._lifeline = writing
-        if self.state != "elsewhere":
-            self.state = "running"
+        return process
 
     def _let_go(self) -> None:
         """Close our end of the pipe: a projector that still runs stops."""
@@ -102,11 +114,9 @@ class ProjectorProcess:
         started = loop.time()
         while True:
             process = self._process
-            assert process is not None
-            taking_over = self.state == "elsewhere"
-            if taking_over:
+            if process is not None and self.state == "elsewhere":
                 await self._notice_take_over(process)
-            status = await process.wait()
+            status = None if process is None else await process.wait()
             if status == EXIT_LOCKED:
                 if self.state != "elsewhere":
                     logger.info("another server updates this state directory: this one only reads")
@@ -116,7 +126,8 @@ class ProjectorProcess:
                 self.state = "restarting"
                 self.restarts += 1
                 delay = _FIRST_DELAY_S if loop.time() - started > _STEADY_S else delay
-                logger.error("the projector ended with status %s; it is started again in %.1f s", status, delay)
+                what = f"cannot be started ({self._problem})" if status is None else f"ended with status {status}"
+                logger.error("the projector %s; it is started again in %.1f s", what, delay)
                 await asyncio.sleep(delay)
                 delay = min(2 * delay, _LAST_DELAY_S)
             started = loop.time()

@@ -15,9 +15,11 @@ import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 
+from runicorn.server.projector_process import SPAWN_ERRORS
 from runicorn.server.settings import ServeSettings
 from runicorn.server.worker import Report, WorkerSettings
 
@@ -65,7 +67,11 @@ class Supervisor:
         delay = _FIRST_DELAY_S
         while not self._stopping.is_set():
             settings = self._settings
-            status, was_ready = await self._run_one(index, settings)
+            try:
+                status, was_ready = await self._run_one(index, settings)
+            except SPAWN_ERRORS as error:  # out of memory, processes or descriptors
+                logger.error("worker %d cannot be started: %s", index, error)
+                status, was_ready = 1, False
             if self._stopping.is_set():
                 return
             if not self._ready.is_set():
@@ -82,6 +88,7 @@ class Supervisor:
     async def _run_one(self, index: int, settings: ServeSettings) -> tuple[int, bool]:
         """Run one worker to its end: exit status, and whether it had served."""
         reading, writing = os.pipe()
+        reports = os.fdopen(reading, "rb")
         try:
             told = WorkerSettings(settings, self._listener.fileno(), writing, is_leader=index == 0)
             process = await asyncio.create_subprocess_exec(
@@ -89,13 +96,27 @@ class Supervisor:
                 stdin=asyncio.subprocess.PIPE,
                 pass_fds=(self._listener.fileno(), writing),
             )
+        except BaseException:
+            reports.close()
+            raise
         finally:
             os.close(writing)
         self._processes[index] = process
+        try:
+            was_ready = await self._listen(index, reports)
+            return await process.wait(), was_ready
+        except OSError:
+            process.kill()
+            raise
+        finally:
+            self._processes.pop(index, None)
+
+    async def _listen(self, index: int, reports: BinaryIO) -> bool:
+        """Hear what a worker reports until it ends; whether it has served."""
         was_ready = False
         reader = asyncio.StreamReader()
         transport, _ = await asyncio.get_running_loop().connect_read_pipe(
-            lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(reading, "rb")
+            lambda: asyncio.StreamReaderProtocol(reader), reports
         )
         try:
             while line := await reader.readline():
@@ -107,10 +128,9 @@ class Supervisor:
                         self._on_ready(report.plugins)
                 if report.root:
                     self._switch(index, report.root)
-            return await process.wait(), was_ready
+            return was_ready
         finally:
             transport.close()
-            self._processes.pop(index, None)
 
     def _switch(self, index: int, root: str) -> None:
         state_dir = str(Path(root) / ".runicorn" / "state")

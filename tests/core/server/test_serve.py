@@ -7,7 +7,8 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -206,6 +207,44 @@ def test_a_killed_projector_is_started_again_and_the_server_answers_meanwhile(se
     assert server.http.get("/api/health").json()["projector"]["restarts"] >= 1
 
 
+@contextmanager
+def no_descriptors_left(pid: int) -> Iterator[None]:
+    """Let a running process open nothing more, as when the limit of its system is reached."""
+    process = psutil.Process(pid)
+    soft, hard = process.rlimit(psutil.RLIMIT_NOFILE)
+    process.rlimit(psutil.RLIMIT_NOFILE, (3, hard))
+    try:
+        yield
+    finally:
+        process.rlimit(psutil.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_a_projector_that_cannot_be_started_is_started_once_there_are_descriptors_again(serve):
+    server = serve(None, "--rate-limit", "off")
+    wait_until(is_live(server), "the projector")
+    projector = projector_of(server)
+    assert projector is not None
+    with no_descriptors_left(server.process.pid):
+        projector.kill()
+        wait_until(lambda: "cannot be started" in server.log, "an attempt without descriptors")
+    wait_until(is_live(server), "the projector")
+
+    assert server.stop() == 0
+
+
+def test_a_server_that_cannot_start_its_projector_stops_cleanly(serve):
+    server = serve(None, "--rate-limit", "off")
+    wait_until(is_live(server), "the projector")
+    projector = projector_of(server)
+    assert projector is not None
+    with no_descriptors_left(server.process.pid):
+        projector.kill()
+        wait_until(lambda: server.log.count("cannot be started") >= 2, "two attempts without descriptors")
+
+    assert server.stop() == 0
+    assert "Traceback" not in server.log
+
+
 def test_the_projector_ends_with_the_server_even_if_that_is_killed(serve):
     server = serve(None, "--rate-limit", "off")
     wait_until(is_live(server), "the projector")
@@ -304,6 +343,17 @@ def test_a_killed_worker_is_replaced(serve, plugins):
         return bool(set(workers_seen(server, 2)) - {killed, other})
 
     wait_until(replaced, "its successor")
+
+
+@pytest.mark.slow
+def test_a_worker_that_cannot_be_started_is_started_once_there_are_descriptors_again(serve, plugins):
+    server = serve(None, "--workers", "2", environment=plugins.environment)
+    killed, _ = workers_seen(server, 2)
+    with no_descriptors_left(server.process.pid):
+        os.kill(killed, signal.SIGKILL)
+        wait_until(lambda: "cannot be started" in server.log, "an attempt without descriptors")
+
+    workers_seen(server, 2)
 
 
 @pytest.mark.slow
