@@ -6,10 +6,12 @@ it returns: a command survives a machine crash. Segments hold at most 64 MiB and
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 
 from runicorn.config import INTERNAL
@@ -33,9 +35,7 @@ class StoreStream:
 
     def __init__(self, log: FileLog, *, segment_bytes: int = _SEGMENT_BYTES) -> None:
         self._segment_bytes = segment_bytes
-        writable = _can_be_written(log.root)
-        self._directory = log.root / INTERNAL / "log" if writable else log.state_dir / "log"
-        self._prefix = f"{INTERNAL}/log/" if writable else "@state/log/"
+        self._log = log
         self._mutex = threading.Lock()
         self._writer: tuple[Path, StreamWriter] | None = None
         self._last: tuple[Path, int, float] | None = None
@@ -58,11 +58,22 @@ class StoreStream:
         except OSError as error:
             raise StorageUnavailable from error
 
+    @cached_property
+    def _place(self) -> tuple[Path, str]:
+        """The directory of the segments, and what their streams' names begin with.
+
+        Found out by the first append, not before: to open a store must leave no trace in a root that is not mounted.
+        """
+        if _can_be_written(self._log.root):
+            return self._log.root / INTERNAL / "log", f"{INTERNAL}/log/"
+        return self._log.state_dir / "log", "@state/log/"
+
     def _append(self, events: Sequence[tuple[float | None, Payload]]) -> tuple[Stream, int]:
-        self._directory.mkdir(parents=True, exist_ok=True)
-        with file_lock(self._directory / "lock"):
-            existing = segments(self._directory)
-            path = self._segment(existing)
+        directory, prefix = self._place
+        directory.mkdir(parents=True, exist_ok=True)
+        with file_lock(directory / "lock"):
+            existing = segments(directory)
+            path = self._segment(directory, existing)
             now = max(time.time(), self._last_time(existing) + _TICK)
             lines = b"".join(
                 encode_event(now if ts is None or not ts <= now else ts, payload.event_type, payload)
@@ -73,19 +84,20 @@ class StoreStream:
             writer.sync()
             self._last = (path, end, now)
             if path not in existing:
-                sync_directory(self._directory)
+                sync_directory(directory)
             if not existing:
-                for directory in (self._directory.parent, self._directory.parent.parent):
-                    sync_directory(directory)
-        return Stream("store", self._prefix + path.stem), end
+                for parent in (directory.parent, directory.parent.parent):
+                    with contextlib.suppress(OSError):  # one that must not be read; it is older than our directory
+                        sync_directory(parent)
+        return Stream("store", prefix + path.stem), end
 
-    def _segment(self, existing: Sequence[Path]) -> Path:
+    def _segment(self, directory: Path, existing: Sequence[Path]) -> Path:
         if not existing:
-            return self._directory / "00000001.jsonl"
+            return directory / "00000001.jsonl"
         newest = existing[-1]
         if newest.stat().st_size < self._segment_bytes:
             return newest
-        return self._directory / f"{int(newest.stem) + 1:08d}.jsonl"
+        return directory / f"{int(newest.stem) + 1:08d}.jsonl"
 
     def _open(self, path: Path) -> StreamWriter:
         if self._writer is None or self._writer[0] != path:

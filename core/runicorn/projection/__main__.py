@@ -55,7 +55,7 @@ class Task(msgspec.Struct):
 class ProjectorProcess:
     """The projector with everything that wakes it: workers, watcher, signals, the end of the parent."""
 
-    def __init__(self, root: Path, state_dir: Path, host: PluginHost) -> None:
+    def __init__(self, root: Path, state_dir: Path, host: PluginHost, *, force_polling: bool = False) -> None:
         self.log = FileLog(root, state_dir)
         self._projections: dict[str, Sequence[Projection]] = {}
         failed: dict[str, str] = {}
@@ -78,7 +78,7 @@ class ProjectorProcess:
         self._looks: deque[frozenset[str] | None] = deque()
         self._tasks: deque[Task] = deque()
         self._stopping = False
-        self.watcher = Watcher(self._look, force_polling=needs_polling(root))
+        self.watcher = Watcher(self._look, force_polling=force_polling or needs_polling(root))
         self.selector.register(self._wake_receive, selectors.EVENT_READ, "wake")
         with contextlib.suppress(OSError):  # no standard input: nobody's child
             if stat.S_ISFIFO(os.fstat(0).st_mode):
@@ -219,6 +219,9 @@ def main() -> int:
     parser.add_argument("--state-dir", type=Path, required=True)
     parser.add_argument("--plugins")
     parser.add_argument("--without", action="append", default=[])
+    parser.add_argument(
+        "--poll", action="store_true", help="look for changes, as on file systems that do not tell of them"
+    )
     parser.add_argument("--log-level", default="info")
     arguments = parser.parse_args()
     logging.basicConfig(
@@ -236,7 +239,7 @@ def main() -> int:
         return 1
     try:
         host = PluginHost.load(Selection.resolve(arguments.plugins, arguments.without))
-        ProjectorProcess(arguments.root, state_dir, host).run()
+        ProjectorProcess(arguments.root, state_dir, host, force_polling=arguments.poll).run()
     except RunicornError as error:
         logger.error("%s", error)
         return 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 
 import msgspec
 
@@ -36,16 +36,24 @@ class Applied(msgspec.Struct, frozen=True):
     """Why the stream cannot be read now; what was applied of it stays."""
 
 
-def catch_up(log: FileLog, models: Sequence[ReadModel], stream: Stream, *, limit: int = READ_BYTES) -> Applied:
+def catch_up(
+    log: FileLog,
+    models: Sequence[ReadModel],
+    stream: Stream,
+    *,
+    limit: int = READ_BYTES,
+    may_be_gone: Callable[[], bool] = lambda: True,
+) -> Applied:
     """Apply one read of about `limit` bytes of `stream` to the models that lack it.
 
-    A stream that is gone, truncated or replaced is forgotten, and what is there now is applied from 0. Committed when
-    this returns, unless the caller holds transactions of the models open. ModelFailed if a projection raises: then
-    nothing was changed. ModelDamaged if a file is; an `apsw.Error` where storage does not work.
+    A stream that is truncated, replaced or gone (if `may_be_gone()`: the root may be unmounted) is forgotten, and what is
+    there now is applied from 0. Committed when this returns, unless the caller holds transactions of the models open.
+    ModelFailed if a projection raises: then nothing was changed. ModelDamaged if a file is; an `apsw.Error` where storage
+    does not work.
     """
     position = log.position(stream)
     if position is None:
-        if not log.is_gone(stream):
+        if not log.is_gone(stream) or not may_be_gone():
             return Applied(problem="cannot be reached")
         return Applied(forgot=_forget(models, stream))
     behind = [model for model in models if not _is_at(model, stream, position)]

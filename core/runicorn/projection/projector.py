@@ -44,10 +44,10 @@ class Projector:
 
     def __init__(self, log: FileLog, models: Sequence[ReadModel], observer: Observer) -> None:
         self.log = log
-        self.models = ReadModels(log, models)
+        self._root = RootPresence(log.root, {name for model in models for name in model.streams()})
+        self.models = ReadModels(log, models, self._root.is_there)
         self.observer = observer
         self._directories = RunDirectories(log.root)
-        self._root = RootPresence(log.root, self.models.streams())
         self._to_observe: Backlog[str] = Backlog()
         self._sweep = Sweep(self.look_at_everything)
         self._is_first_sweep = True

@@ -27,10 +27,13 @@ class ReadModels:
     """Knows which streams changed, applies them in small transactions, and tells what was committed.
 
     A successor is a newer file of a plugin's read model. It is kept current beside the file that it replaces, until every
-    stream has been applied to it; then readers are told to move.
+    stream has been applied to it; then readers are told to move. `may_be_gone` is asked before a stream that is not there
+    is forgotten.
     """
 
-    def __init__(self, log: FileLog, models: Sequence[ReadModel]) -> None:
+    def __init__(
+        self, log: FileLog, models: Sequence[ReadModel], may_be_gone: Callable[[], bool] = lambda: True
+    ) -> None:
         self.log = log
         self.failed: dict[str, str] = {}
         """Plugins whose read model stopped, with the reason."""
@@ -39,6 +42,7 @@ class ReadModels:
         """When the last transaction ended, on the monotonic clock."""
         self.commit = 0
         """Number of the last commit that was told."""
+        self._may_be_gone = may_be_gone
         self._models = list(models)
         self._successors: dict[str, ReadModel] = {}
         self._unreadable: set[Stream] = set()
@@ -97,7 +101,7 @@ class ReadModels:
             for model in models:
                 transactions.enter_context(model.transaction())
             for stream in streams:
-                result = catch_up(self.log, models, stream, limit=limit)
+                result = catch_up(self.log, models, stream, limit=limit, may_be_gone=self._may_be_gone)
                 end = result.end
                 (more if result.more else done).append(stream)
                 if result.end > result.start:

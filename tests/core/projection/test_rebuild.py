@@ -1,0 +1,157 @@
+"""Replaying the log: built beside what serves, handed over without an error in between."""
+
+from __future__ import annotations
+
+import gc
+import os
+import threading
+import time
+
+import pytest
+from tests.core.projection.test_projector_process import created, finished, is_level, lines, points
+from tests.projecting import InProcess, runs_host
+from tests.run_rows import actual_rows, expected_rows
+from tests.stores import make_run
+
+from runicorn.errors import Unavailable
+from runicorn.events.append import StreamWriter
+from runicorn.events.log import FileLog
+from runicorn.files import file_lock
+from runicorn.projection.generations import is_ready, model_files
+from runicorn.projection.reading import ModelReader
+from runicorn.projection.rebuild import ReplayFailed, rebuild
+
+
+@pytest.fixture
+def store(root):
+    """Forty runs, and one of some megabytes."""
+    for number in range(40):
+        make_run(root, f"p/n/runs/{number}", events=created(str(number)) + lines(20) + finished())
+    make_run(root, "p/n/runs/long", events=created("long") + lines(30_000) + finished())
+    make_run(root, "runs/old", meta={"project": "q"}, status={"status": "finished"})
+    return root
+
+
+def rows(state) -> object:
+    files = [file.path for file in model_files(state, "runs") if is_ready(file.path)]
+    reader = ModelReader(
+        state, "runs", list(InProcess(state.parent / "root", state.parent / "scratch").projections["runs"])
+    )
+    found = reader.query(actual_rows)
+    reader.reopen()
+    assert files
+    return found
+
+
+def test_without_a_projector_the_new_file_is_the_newest_and_the_old_one_goes(store, state):
+    projector = InProcess(store, state)
+    projector.work()
+    projector.close()
+    [old] = model_files(state, "runs")
+    told: list[int] = []
+    result = rebuild(store, state, runs_host(), None, told.append)
+    [new] = model_files(state, "runs")
+    assert (new.generation, new.fingerprint) == (old.generation + 1, old.fingerprint)
+    assert is_ready(new.path)
+    assert rows(state) == expected_rows(store)
+    log = FileLog(store, state)
+    assert sum(told) == sum(os.path.getsize(log.path(stream)) for stream in log.streams())
+    assert result.plugins == ["runs"]
+    assert result.events == 40 * 22 + 30_002 + len(log.read(next(log.store_streams())).events)
+    assert gc.isenabled()
+    assert not list(state.glob("*.building*"))
+
+
+def test_a_state_that_was_deleted_is_built_from_the_log_alone(store, state):
+    rebuild(store, state, runs_host())
+    (found, _) = rows(state)  # type: ignore[misc]
+    assert len(found) == 41  # all but the run that only files tell of: the projector observes those
+    projector = InProcess(store, state)
+    projector.work()
+    assert len(actual_rows(projector.db)[0]) == 42
+    assert actual_rows(projector.db) == expected_rows(store)
+    projector.close()
+
+
+def test_readers_move_over_without_an_error_while_a_run_is_logged(store, state, start):
+    projector = start()
+    projector.wait_until(lambda: is_level(projector))
+    before = {file.path for file in model_files(state, "runs")}
+    projections = list(InProcess(store, state.parent / "scratch").projections["runs"])
+    stop = threading.Event()
+    errors: list[BaseException] = []
+    counts: list[int] = []
+
+    def read() -> None:
+        reader = ModelReader(state, "runs", projections)
+        try:
+            while not stop.is_set():
+                counts.append(reader.query(lambda db: int(db.execute("SELECT count(*) FROM run").fetchall()[0][0])))
+                reader.reopen()  # as for each notice: every query may meet the moment of the change
+        except BaseException as error:
+            errors.append(error)
+        reader.reopen()
+
+    readers = [threading.Thread(target=read) for _ in range(2)]
+    for reader in readers:
+        reader.start()
+    try:
+        writer = StreamWriter(store / "p/n/runs/0/events.jsonl")
+        for attempt in range(3):
+            writer.append(lines(100, first=1000 + attempt))
+            rebuild(store, state, runs_host())
+    finally:
+        stop.set()
+        for reader in readers:
+            reader.join()
+    assert not errors
+    assert set(counts) == {42}
+    [file] = model_files(state, "runs")
+    assert file.path not in before
+    writer.append(lines(7, first=5000))
+    projector.wait_until(lambda: is_level(projector))
+    assert points(projector) == 40 * 22 + 30_002 + 307
+
+
+def test_a_projector_that_is_restarted_uses_the_newest_file(store, state, start):
+    projector = start()
+    projector.wait_until(lambda: is_level(projector))
+    rebuild(store, state, runs_host())
+    [file] = model_files(state, "runs")
+    projector.kill()
+    projector = start()
+    projector.wait_until(lambda: is_level(projector))
+    assert model_files(state, "runs") == [file]
+
+
+def test_only_one_rebuild_at_a_time(store, state):
+    state.mkdir()
+    with file_lock(state / "rebuild.lock"), pytest.raises(Unavailable, match="being rebuilt already"):
+        rebuild(store, state, runs_host())
+
+
+def test_a_rebuild_that_fails_leaves_everything_as_it_was(store, state, plugins, monkeypatch):
+    from tests.core.projection.test_projector_process import COUNTING
+
+    from runicorn.host import PluginHost, Selection
+
+    monkeypatch.syspath_prepend(str(plugins.directory))
+    plugins.add("failing", COUNTING.format(version=1, column="x", apply="assert batch.end < 2000, 'enough'"))
+    projector = InProcess(store, state)
+    projector.work()
+    projector.close()
+    before = sorted(path.name for path in state.glob("*.db"))
+    host = PluginHost.load(Selection(frozenset({"runs", "failing"})))
+    with pytest.raises(ReplayFailed, match="The plugin failing cannot apply the log: AssertionError: enough"):
+        rebuild(store, state, host)
+    assert sorted(path.name for path in state.glob("*.db")) == before
+    assert not list(state.glob("*.building*"))
+    assert rebuild(store, state, host, ["runs"]).plugins == ["runs"]
+
+
+def test_the_leftover_of_a_killed_rebuild_is_removed_by_the_next(store, state):
+    state.mkdir()
+    (state / "runs.building").write_bytes(b"half a database")
+    rebuild(store, state, runs_host())
+    assert not (state / "runs.building").exists()
+    assert time.time() - model_files(state, "runs")[0].path.stat().st_mtime < 60
