@@ -97,7 +97,8 @@ def test_nothing_is_lost_or_doubled_when_killed_at_twenty_moments(
     # Lists are at most some milliseconds behind; liveness judges the runs that are listed.
     wait_until(lambda: len(statuses(server)) == len(trainers) + 1, "all runs in the list")
     server.http.post("/api/status/check")
-    assert statuses(server) == {finished.run_id: "finished", **{trainer.run_id: "failed" for trainer in trainers}}
+    expected = {finished.run_id: "finished", **{trainer.run_id: "failed" for trainer in trainers}}
+    wait_until(lambda: statuses(server) == expected, "the right statuses")
     for trainer in [*trainers, finished]:
         check_stream(server, root, trainer)
     before = answers(server)
