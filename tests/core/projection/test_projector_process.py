@@ -51,7 +51,6 @@ def test_killed_during_a_build_every_event_is_applied_exactly_once(root, state, 
         make_run(root, f"p/n/runs/{number}", events=created(str(number)) + lines(40) + finished())
     make_run(root, "p/n/runs/long", events=created("long") + lines(400_000))
     kills = 0
-    begun_at = -1
     while True:
         projector = start()
         projector.wait_until(lambda: bool(model_files(state, "runs")))
