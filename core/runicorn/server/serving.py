@@ -16,7 +16,7 @@ from pathlib import Path
 
 from runicorn.config import INTERNAL, state_directory
 from runicorn.errors import RunicornError, StorageUnavailable
-from runicorn.host import Plugin, PluginHost
+from runicorn.host import Plugin, PluginHost, Selection
 from runicorn.server.projector_process import ProjectorProcess
 from runicorn.store import Store
 
@@ -106,7 +106,7 @@ class Serving:
         await asyncio.to_thread(prepare, root, state_dir)
         projector = None
         if self._is_leader:
-            arguments = [*_selected(self.host), "--log-level", self._log_level]
+            arguments = [*_selected(self.host).arguments(), "--log-level", self._log_level]
             projector = ProjectorProcess(root, state_dir, arguments)
             await projector.start()
         opened = _Opened(Store(root, state_dir, self.host, is_leader=self._is_leader), projector)
@@ -211,7 +211,7 @@ async def _probe(opened: _Opened) -> None:
         await asyncio.sleep(_PROBE_S)
 
 
-def _selected(host: PluginHost) -> list[str]:
-    """Arguments that give the projector the plugins which were selected here."""
-    without = sorted(plugin.name for plugin in host.plugins if plugin.state == "disabled")
-    return ["--without", ",".join(without)] if without else []
+def _selected(host: PluginHost) -> Selection:
+    """The plugins that run here, whatever the environment and the configuration say by then."""
+    enabled = frozenset(plugin.name for plugin in host)
+    return Selection(enabled, frozenset(plugin.name for plugin in host.plugins) - enabled)

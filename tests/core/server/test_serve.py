@@ -16,6 +16,8 @@ import pytest
 from tests.plugin_on_path import PluginDirectory
 from tests.serving import Server, wait_until
 
+import runicorn
+
 SWITCH = """
     import os
     from pathlib import Path
@@ -190,6 +192,17 @@ def test_plugins_that_are_left_out_are_shown_as_disabled(serve):
     body = serve(None, "--without", "remote").http.get("/api/health").json()
 
     assert body["plugins"]["remote"] == {"status": "disabled", "detail": "not selected"}
+
+
+def test_the_command_line_decides_for_the_projector_too_whatever_the_environment_says(serve):
+    environment = {"RUNICORN_PLUGINS": "runs", "RUNICORN_WITHOUT": "artifacts"}
+    server = serve(None, "--plugins", "runs,artifacts", "--without", "query", environment=environment)
+    wait_until(is_live(server), "the projector")
+    with runicorn.init("project", storage=str(server.root), capture_env=False) as run:
+        pass
+
+    wait_until(lambda: server.http.get("/api/runs").json(), "the run")
+    assert server.http.get(f"/api/runs/{run.id}/artifacts").status_code == 200
 
 
 # ── the projector ───────────────────────────────────────────────────────────
