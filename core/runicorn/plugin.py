@@ -19,7 +19,7 @@ from runicorn.errors import (
     Unavailable,
     shown,
 )
-from runicorn.events.discovery import RunDirectory, is_run_key
+from runicorn.events.discovery import EVENTS_FILE, RunDirectory, is_run_key, run_at
 from runicorn.events.envelope import Event, Payload, decode_data, decode_payload
 from runicorn.events.log import Stream, StreamKind
 from runicorn.events.run import METRICS, RUN_EVENTS, ImageLogged, RunCreated, RunFinished, RunSummarized
@@ -31,6 +31,22 @@ from runicorn.process_identity import boot_id, host_name, pid_namespace, start_t
 from runicorn.projection.base import Batch, Projection, Tables
 from runicorn.projection.folded import Claim, FoldedProjection, Part, Parts, claim, latest
 from runicorn.projection.reactions import CommittedEvent
+from runicorn.run_files import (
+    ARTIFACTS_CREATED_FILE,
+    ARTIFACTS_USED_FILE,
+    DEFAULT_STATUS,
+    DELETED_FILE,
+    ENVIRONMENT_FILE,
+    FAILED,
+    FINISHED,
+    INTERRUPTED,
+    LOGS_FILE,
+    META_FILE,
+    RUNNING,
+    STATUS_FILE,
+    SUMMARY_FILE,
+    stored_status,
+)
 from runicorn.server.clients import limited_client
 from runicorn.server.etag import CacheCounters, conditional, strong_etag, weak_etag
 from runicorn.server.health import Health
@@ -41,8 +57,22 @@ from runicorn.version import API_VERSION
 
 __all__ = [
     "API_VERSION",
+    "ARTIFACTS_CREATED_FILE",
+    "ARTIFACTS_USED_FILE",
+    "DEFAULT_STATUS",
+    "DELETED_FILE",
+    "ENVIRONMENT_FILE",
+    "EVENTS_FILE",
+    "FAILED",
+    "FINISHED",
+    "INTERRUPTED",
+    "LOGS_FILE",
+    "META_FILE",
     "METRICS",
+    "RUNNING",
     "RUN_EVENTS",
+    "STATUS_FILE",
+    "SUMMARY_FILE",
     "BadInput",
     "Batch",
     "CacheCounters",
@@ -100,9 +130,11 @@ __all__ = [
     "pid_namespace",
     "prepare_root",
     "read_json_object",
+    "run_at",
     "set_user_root",
     "shown",
     "start_ticks",
+    "stored_status",
     "strong_etag",
     "text",
     "weak_etag",

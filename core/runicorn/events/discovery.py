@@ -15,6 +15,8 @@ from pathlib import Path
 import msgspec
 
 from runicorn.config import INTERNAL
+from runicorn.fields import text
+from runicorn.run_files import META_FILE
 
 logger = logging.getLogger("runicorn.events")
 
@@ -31,6 +33,10 @@ class RunDirectory(msgspec.Struct, frozen=True):
     project: str | None
     name: str | None
     run_id: str
+
+    def names(self, project: object, name: object) -> tuple[str | None, str | None]:
+        """Project and name that lists show: those given by `meta.json` if they are texts, else those of the directories."""
+        return text(project) or self.project, text(name) or self.name
 
 
 class RunParent(msgspec.Struct, frozen=True):
@@ -68,7 +74,7 @@ def runs_in(root: Path, parent: RunParent) -> Iterator[RunDirectory]:
     """The runs in one parent directory; none if it does not exist."""
     for run_id in subdirectories(root / parent.key):
         key = f"{parent.key}/{run_id}"
-        if not parent.needs_meta or os.path.exists(root / key / "meta.json"):
+        if not parent.needs_meta or os.path.exists(root / key / META_FILE):
             yield RunDirectory(key, parent.project, parent.name, run_id)
 
 

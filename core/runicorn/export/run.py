@@ -15,6 +15,7 @@ from runicorn.events.run import METRICS
 from runicorn.export.text import as_float
 from runicorn.fields import number
 from runicorn.files import read_json_object
+from runicorn.run_files import META_FILE, STATUS_FILE, SUMMARY_FILE
 
 _NO_METRICS = frozenset({"time", "global_step", "step"})
 
@@ -87,6 +88,4 @@ def open_run(run_dir: str | os.PathLike[str]) -> ExportedRun:
         path = directory / name
         return (read_json_object(path) or {}) if path.exists() else None
 
-    return ExportedRun(
-        side_file("meta.json"), side_file("status.json"), side_file("summary.json"), LoggedMetrics(directory)
-    )
+    return ExportedRun(side_file(META_FILE), side_file(STATUS_FILE), side_file(SUMMARY_FILE), LoggedMetrics(directory))

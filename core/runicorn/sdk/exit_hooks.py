@@ -18,8 +18,8 @@ import weakref
 from types import FrameType, TracebackType
 from typing import Any, Protocol
 
+from runicorn.run_files import FAILED, INTERRUPTED
 from runicorn.sdk.capturing import wait_for_captures
-from runicorn.sdk.lifecycle import FAILED, INTERRUPTED
 
 _EXIT_WAIT_S = 0.5
 _PATIENCE_S = 5.0  # a second SIGTERM after that ends the process whatever the first one is waiting for

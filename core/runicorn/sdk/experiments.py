@@ -17,6 +17,7 @@ from typing import Any, cast
 import msgspec
 
 from runicorn.errors import RunicornError
+from runicorn.run_files import RUNNING
 from runicorn.sdk.experiment_file import ExperimentFile, ExperimentMetadata, appended_tags, checked_tags
 from runicorn.sdk.removal import remove_run, soft_delete
 from runicorn.sdk.stored_runs import StoredRun, stored_runs
@@ -127,7 +128,7 @@ class ExperimentManager:
         cleaned: list[str] = []
         for run_id, run in self._runs_by_id().items():
             entry = _entry(run_id, entries, run)
-            if run.is_deleted or run.path.is_symlink() or run.last_activity > limit or run.status == "running":
+            if run.is_deleted or run.path.is_symlink() or run.last_activity > limit or run.status == RUNNING:
                 continue
             if entry is not None and (entry.pinned or entry.archived or entry.updated_at > limit):
                 continue

@@ -17,14 +17,10 @@ from runicorn.events.envelope import Payload, encode_event
 from runicorn.events.run import RunCreated, RunFinished
 from runicorn.files import read_json_object, write_json
 from runicorn.process_identity import host_name, own_identity
+from runicorn.run_files import META_FILE, RUNNING, STATUS_FILE
 from runicorn.sdk.appender import Appender
-from runicorn.sdk.directories import META_FILE, STATUS_FILE, RunDirectories, StorageNotWritable
+from runicorn.sdk.run_folders import RunFolders, StorageNotWritable
 from runicorn.sdk.side_file import ABSENT, SideFile
-
-RUNNING = "running"
-FINISHED = "finished"
-FAILED = "failed"
-INTERRUPTED = "interrupted"
 
 _BELIEVABLE_S = 366 * 86400.0  # a stored time further ahead is damage, not a clock that was set back
 
@@ -32,8 +28,8 @@ _BELIEVABLE_S = 366 * 86400.0  # a stored time further ahead is damage, not a cl
 class Lifecycle:
     """Writes what becomes of one run. `with_events` False leaves the stream to metrics and images, as 0.4.0 had it."""
 
-    def __init__(self, directories: RunDirectories, events: Appender, status: SideFile, *, with_events: bool) -> None:
-        self._directories = directories
+    def __init__(self, folders: RunFolders, events: Appender, status: SideFile, *, with_events: bool) -> None:
+        self._folders = folders
         self._events = events
         self._status = status
         self._with_events = with_events
@@ -41,13 +37,13 @@ class Lifecycle:
 
     def begin(self) -> None:
         """Say that this process runs the run from now on. StorageNotWritable if its files cannot be written."""
-        directory = self._directories
-        self._last_ts = _last_known_time(directory)
+        folders = self._folders
+        self._last_ts = _last_known_time(folders)
         now = self.now()
         created = RunCreated(
-            run_id=directory.run_id,
-            project=directory.project,
-            name=directory.name,
+            run_id=folders.run_id,
+            project=folders.project,
+            name=folders.name,
             created_at=now,
             python=sys.version.split(maxsplit=1)[0],
             platform=_platform(),
@@ -55,11 +51,11 @@ class Lifecycle:
             **msgspec.structs.asdict(own_identity()),
         )
         meta = {("id" if key == "run_id" else key): value for key, value in msgspec.structs.asdict(created).items()}
-        meta["storage_dir"] = os.fspath(directory.storage_root)
+        meta["storage_dir"] = os.fspath(folders.storage_root)
 
         def append_and_write_meta() -> None:
             self.append(now, created)
-            write_json(directory.run_dir / META_FILE, meta)
+            write_json(folders.run_dir / META_FILE, meta)
 
         try:
             self._status.merge({"status": RUNNING, "started_at": now}, append_event=append_and_write_meta, replace=True)
@@ -85,9 +81,9 @@ class Lifecycle:
         return self._last_ts
 
 
-def _last_known_time(directories: RunDirectories) -> float:
+def _last_known_time(folders: RunFolders) -> float:
     """When a run that exists already was begun or ended last, as its files say."""
-    status = read_json_object(directories.run_dir / STATUS_FILE) or {}
+    status = read_json_object(folders.run_dir / STATUS_FILE) or {}
     times = [status.get("started_at"), status.get("ended_at")]
     limit = time.time() + _BELIEVABLE_S
     return max((float(at) for at in times if isinstance(at, (int, float)) and 0 < at < limit), default=0.0)

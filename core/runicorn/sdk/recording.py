@@ -9,9 +9,10 @@ from runicorn.errors import shown
 from runicorn.events.discovery import EVENTS_FILE
 from runicorn.events.run import RunSummarized
 from runicorn.files import replace_file
+from runicorn.run_files import LOGS_FILE, STATUS_FILE, SUMMARY_FILE
 from runicorn.sdk.appender import Appender
-from runicorn.sdk.directories import LOGS_FILE, STATUS_FILE, SUMMARY_FILE, RunDirectories, StorageNotWritable
 from runicorn.sdk.lifecycle import Lifecycle
+from runicorn.sdk.run_folders import RunFolders, StorageNotWritable
 from runicorn.sdk.side_file import SideFile
 from runicorn.sdk.warn_once import Warnings
 
@@ -19,21 +20,21 @@ from runicorn.sdk.warn_once import Warnings
 class Recording:
     """Writes to the directory of one run. Only `begin` raises because of the storage; the rest warns, once each."""
 
-    def __init__(self, directories: RunDirectories, *, with_events: bool, is_begun: bool) -> None:
-        self.directories = directories
+    def __init__(self, folders: RunFolders, *, with_events: bool, is_begun: bool) -> None:
+        self.folders = folders
         self.with_events = with_events
         self.warnings = Warnings()
         self._is_begun = is_begun
-        directory = os.fspath(directories.run_dir)
+        directory = os.fspath(folders.run_dir)
         self.events = Appender(f"{directory}/{EVENTS_FILE}", self.is_present, self.warnings)
         self._logs = Appender(f"{directory}/{LOGS_FILE}", self.is_present, self.warnings, keep_open=False)
         self._status = SideFile(f"{directory}/{STATUS_FILE}", self.is_present, self.warnings)
         self._summary = SideFile(f"{directory}/{SUMMARY_FILE}", self.is_present, self.warnings)
-        self._lifecycle = Lifecycle(directories, self.events, self._status, with_events=with_events)
+        self._lifecycle = Lifecycle(folders, self.events, self._status, with_events=with_events)
 
     def is_present(self) -> bool:
         """Whether the run may be written to: it was not purged, nor is it being purged."""
-        return not self._is_begun or (not self.events.is_removed and self.directories.is_present())
+        return not self._is_begun or (not self.events.is_removed and self.folders.is_present())
 
     def begin(self) -> None:
         """Say that this process runs the run from now on. StorageNotWritable if that cannot be written."""
@@ -63,7 +64,7 @@ class Recording:
         """Write a file of the run's media; whether that was possible."""
         if not self.is_present():
             return False
-        directory = self.directories.media_dir
+        directory = self.folders.media_dir
         try:
             directory.mkdir(exist_ok=True)
             replace_file(directory / name, content)
@@ -85,7 +86,7 @@ class Recording:
         """Say what the end of the process loses."""
         lost = self.events.waiting + self._logs.waiting
         if lost and not self.events.is_removed:
-            name = shown(self.directories.run_id)
+            name = shown(self.folders.run_id)
             self.warnings.note("lost", f"{lost} lines of the run {name} could not be written and are lost")
             self.warnings.say()
 

@@ -13,8 +13,9 @@ import time
 from pathlib import Path
 
 from runicorn.errors import Conflict, Forbidden
+from runicorn.fields import text
 from runicorn.files import read_json_object, write_json
-from runicorn.sdk.stored_runs import DELETED_FILE
+from runicorn.run_files import DELETED_FILE, STATUS_FILE, is_inside
 
 _ATTEMPTS = 3  # a training process may add a file while its run is being removed
 
@@ -44,8 +45,7 @@ def soft_delete(root: Path, run_dir: Path, *, reason: str = "user_deleted") -> N
     marker = run_dir / DELETED_FILE
     if os.path.lexists(marker):
         return
-    status = (read_json_object(run_dir / "status.json") or {}).get("status")
-    original = status if isinstance(status, str) and status else "unknown"
+    original = text((read_json_object(run_dir / STATUS_FILE) or {}).get("status")) or "unknown"
     write_json(marker, {"deleted_at": time.time(), "reason": reason, "original_status": original}, fsync=True)
 
 
@@ -90,6 +90,5 @@ def _remove_entry(path: Path) -> None:
 
 
 def _check_inside(root: Path, run_dir: Path) -> None:
-    inside = os.path.realpath(root)
-    if os.path.commonpath([inside, os.path.realpath(run_dir.parent)]) != inside:
+    if not is_inside(root, run_dir.parent):
         raise LinkLeavesRoot

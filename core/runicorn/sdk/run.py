@@ -19,22 +19,20 @@ from typing import Any, Literal, Self
 from runicorn.errors import shown
 from runicorn.events.envelope import encode_event
 from runicorn.events.run import METRICS, ImageLogged
+from runicorn.run_files import ENVIRONMENT_FILE, FINISHED, INTERRUPTED, MEDIA_DIRECTORY
 from runicorn.sdk import exit_hooks
 from runicorn.sdk.best_metric import BestMetric
 from runicorn.sdk.capturing import capture_environment
-from runicorn.sdk.directories import (
-    ENVIRONMENT_FILE,
-    MEDIA_DIRECTORY,
-    RunDirectories,
+from runicorn.sdk.images import image_bytes, media_name
+from runicorn.sdk.later import call_later
+from runicorn.sdk.monitor import AnomalyDetector, MetricMonitor
+from runicorn.sdk.recording import Recording
+from runicorn.sdk.run_folders import (
+    RunFolders,
     StorageNotWritable,
     discard_run_directory,
     make_run_directory,
 )
-from runicorn.sdk.images import image_bytes, media_name
-from runicorn.sdk.later import call_later
-from runicorn.sdk.lifecycle import FINISHED, INTERRUPTED
-from runicorn.sdk.monitor import AnomalyDetector, MetricMonitor
-from runicorn.sdk.recording import Recording
 from runicorn.sdk.values import PLAIN_TYPES, plain, plain_items, plain_step
 
 _STR = frozenset({str})
@@ -64,32 +62,32 @@ class Run:
         InvalidName (a ValueError) for names that cannot be directories and for a run in the recycle bin;
         StorageNotWritable (an OSError) if the run cannot be created: then training could record nothing at all.
         """
-        directories = make_run_directory(project, storage, run_id, name)
-        self._set_up(directories, with_events=_with_events(), is_begun=False)
+        folders = make_run_directory(project, storage, run_id, name)
+        self._set_up(folders, with_events=_with_events(), is_begun=False)
         try:
             self._recording.begin()
         except StorageNotWritable:
-            discard_run_directory(directories)
+            discard_run_directory(folders)
             raise
         exit_hooks.begun(str(self.run_dir), self)
         if capture_env:
             capture_environment(self.run_dir / ENVIRONMENT_FILE, self._recording.is_present)
 
-    def _set_up(self, directories: RunDirectories, *, with_events: bool, is_begun: bool) -> None:
-        self.id = directories.run_id
-        self.project = directories.project
-        self.name = directories.name
-        self.storage_root: Path = directories.storage_root
-        self.project_dir = directories.project_dir
-        self.experiment_dir = directories.experiment_dir
-        self.runs_dir = directories.runs_dir
-        self.run_dir = directories.run_dir
-        self.media_dir = directories.media_dir
+    def _set_up(self, folders: RunFolders, *, with_events: bool, is_begun: bool) -> None:
+        self.id = folders.run_id
+        self.project = folders.project
+        self.name = folders.name
+        self.storage_root: Path = folders.storage_root
+        self.project_dir = folders.project_dir
+        self.experiment_dir = folders.experiment_dir
+        self.runs_dir = folders.runs_dir
+        self.run_dir = folders.run_dir
+        self.media_dir = folders.media_dir
         self.storage_backend: Any = None
         self.artifact_storage: Any = None
         self.monitor = MetricMonitor()
         self.anomaly_detector = AnomalyDetector()
-        self._recording = Recording(directories, with_events=with_events, is_begun=is_begun)
+        self._recording = Recording(folders, with_events=with_events, is_begun=is_begun)
         self._events = self._recording.events
         self._warnings = self._recording.warnings
         # Both are taken again by a signal handler that logs, or finishes the run.
@@ -211,7 +209,7 @@ class Run:
             self.end(*exit_hooks.end_of(error))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rejoin, (self._recording.directories, self._recording.with_events, self._step)
+        return _rejoin, (self._recording.folders, self._recording.with_events, self._step)
 
     def __repr__(self) -> str:
         return f"Run({self.project}/{self.name}/{self.id})"
@@ -308,13 +306,13 @@ def _with_events() -> bool:
     return os.environ.get("RUNICORN_DISABLE_MODERN_STORAGE", "").strip().lower() not in ("1", "true", "yes")
 
 
-def _rejoin(directories: RunDirectories, with_events: bool, step: int) -> Run:
+def _rejoin(folders: RunFolders, with_events: bool, step: int) -> Run:
     """What a pickled run becomes: the run itself in its own process, elsewhere another one that records into it."""
     for run in list(_runs):
-        if run.run_dir == directories.run_dir:
+        if run.run_dir == folders.run_dir:
             return run
     run = Run.__new__(Run)
-    run._set_up(directories, with_events=with_events, is_begun=True)  # pyright: ignore[reportPrivateUsage]
+    run._set_up(folders, with_events=with_events, is_begun=True)  # pyright: ignore[reportPrivateUsage]
     run._owner = -1  # pyright: ignore[reportPrivateUsage]
     run._step = step  # pyright: ignore[reportPrivateUsage]
     exit_hooks.joined(run)

@@ -11,14 +11,12 @@ from pathlib import Path
 
 import msgspec
 
-from runicorn.events.discovery import RunDirectory, find_runs
-from runicorn.fields import number, text
+from runicorn.events.discovery import EVENTS_FILE, RunDirectory, find_runs
+from runicorn.fields import number
 from runicorn.files import read_json_object
+from runicorn.run_files import DELETED_FILE, LOGS_FILE, META_FILE, STATUS_FILE, SUMMARY_FILE, stored_status
 
-DELETED_FILE = ".deleted"
-"""Present in a run directory: the run is in the recycle bin."""
-
-_ACTIVITY = ("events.jsonl", "logs.txt", "summary.json", "status.json", "meta.json")
+_ACTIVITY = (EVENTS_FILE, LOGS_FILE, SUMMARY_FILE, STATUS_FILE, META_FILE)
 
 
 class StoredRun(msgspec.Struct, frozen=True):
@@ -41,9 +39,8 @@ class StoredRun(msgspec.Struct, frozen=True):
 
     @property
     def status(self) -> str:
-        """The status in `status.json`; `finished` without one, as lists show it."""
-        value = (read_json_object(self.path / "status.json") or {}).get("status")
-        return value if isinstance(value, str) and value else "finished"
+        """The status in `status.json`, as lists show it."""
+        return stored_status((read_json_object(self.path / STATUS_FILE) or {}).get("status"))
 
 
 def stored_runs(root: Path, run_ids: Iterable[str] | None = None) -> list[StoredRun]:
@@ -65,13 +62,14 @@ def _read(root: Path, run_ids: Iterable[str] | None) -> Iterator[StoredRun]:
 
 def _stored_run(root: Path, directory: RunDirectory) -> StoredRun:
     path = root / directory.key
-    meta = read_json_object(path / "meta.json") or {}
+    meta = read_json_object(path / META_FILE) or {}
+    project, name = directory.names(meta.get("project"), meta.get("name"))
     created_at = number(meta.get("created_at"))
     return StoredRun(
         run_id=directory.run_id,
         path=path,
-        project=text(meta.get("project")) or directory.project,
-        name=text(meta.get("name")) or directory.name,
+        project=project,
+        name=name,
         created_at=created_at if created_at is not None else _mtime(path) or 0.0,
         is_legacy=directory.project is None,
         is_deleted=os.path.lexists(path / DELETED_FILE),

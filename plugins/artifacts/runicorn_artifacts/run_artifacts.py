@@ -16,6 +16,8 @@ from typing import Any, ClassVar, cast
 import msgspec
 
 from runicorn.plugin import (
+    ARTIFACTS_CREATED_FILE,
+    ARTIFACTS_USED_FILE,
     Batch,
     Claim,
     FoldedProjection,
@@ -35,7 +37,7 @@ from runicorn.plugin import (
 CREATED = "created"
 USED = "used"
 
-_FILES = {"artifacts_created.json": CREATED, "artifacts_used.json": USED}
+_FILES = {ARTIFACTS_CREATED_FILE: CREATED, ARTIFACTS_USED_FILE: USED}
 _TIMES = {CREATED: "created_at", USED: "used_at"}
 
 

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 import apsw
 import msgspec
 
+from runicorn.plugin import EVENTS_FILE, LOGS_FILE
+
 LAST_CHANGE = (
     "nullif(max(ifnull(created, 0), ifnull(started, 0), ifnull(ended, 0), ifnull(deleted_at, 0),"
     " ifnull((SELECT max(last_ts) FROM activity WHERE activity.key = run.key), 0)), 0)"
@@ -18,8 +20,8 @@ DURATION = "CASE WHEN status <> 'running' THEN ended - started END"
 
 _RUN_DIR = ":root || '/' || run.key"
 COLUMNS = (
-    f"run_id, {_RUN_DIR}, created, status, pid, best_value, best_name, project, name, {_RUN_DIR} || '/logs.txt',"
-    f" {_RUN_DIR} || '/events.jsonl', {_RUN_DIR} || '/events.jsonl', created, {LAST_CHANGE}, started, ended, {DURATION},"
+    f"run_id, {_RUN_DIR}, created, status, pid, best_value, best_name, project, name, {_RUN_DIR} || '/{LOGS_FILE}',"
+    f" {_RUN_DIR} || '/{EVENTS_FILE}', {_RUN_DIR} || '/{EVENTS_FILE}', created, {LAST_CHANGE}, started, ended, {DURATION},"
     " best_step, best_mode, deleted_at, delete_reason"
 )
 """What `read_experiment` takes; `:root` is the storage root."""

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import msgspec
 
-_ENVIRONMENT = "environment.json"
+from runicorn.plugin import ENVIRONMENT_FILE
+
 _LOCK = ".lock"
 
 
@@ -33,4 +34,4 @@ def look_at(directory: Path) -> RunFolder:
                         count += 1
         except OSError:
             continue
-    return RunFolder(os.path.isfile(directory / _ENVIRONMENT), count)
+    return RunFolder(os.path.isfile(directory / ENVIRONMENT_FILE), count)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from runicorn.plugin import Payload
+from runicorn.plugin import FAILED, Payload
 
 
 class RunObserved(Payload, frozen=True, kw_only=True):
@@ -41,7 +41,7 @@ class RunLost(Payload, frozen=True, kw_only=True):
     run: str
     run_id: str
     ended_at: float
-    status: str = "failed"
+    status: str = FAILED
     exit_reason: str = "process_not_found"
 
 

@@ -10,20 +10,25 @@ from typing import Any, cast
 
 import msgspec
 
-from runicorn.plugin import integer, number, text
+from runicorn.plugin import (
+    ARTIFACTS_CREATED_FILE,
+    ARTIFACTS_USED_FILE,
+    DEFAULT_STATUS,
+    DELETED_FILE,
+    META_FILE,
+    STATUS_FILE,
+    SUMMARY_FILE,
+    integer,
+    number,
+    stored_status,
+    text,
+)
 
-META_FILE = "meta.json"
-STATUS_FILE = "status.json"
-SUMMARY_FILE = "summary.json"
-DELETED_FILE = ".deleted"
-CREATED_FILE = "artifacts_created.json"
-USED_FILE = "artifacts_used.json"
+OBSERVED_FILES = frozenset(
+    {META_FILE, STATUS_FILE, SUMMARY_FILE, DELETED_FILE, ARTIFACTS_CREATED_FILE, ARTIFACTS_USED_FILE}
+)
 DIRECTORY = ""
-
-OBSERVED_FILES = frozenset({META_FILE, STATUS_FILE, SUMMARY_FILE, DELETED_FILE, CREATED_FILE, USED_FILE})
-
-DEFAULT_STATUS = "finished"
-RUNNING = "running"
+"""In place of a file's name: the run directory itself."""
 
 Content = Mapping[str, Any]
 
@@ -73,7 +78,7 @@ class RunStatus(msgspec.Struct, frozen=True, omit_defaults=True):
     def read(cls, content: Content) -> RunStatus:
         """From the content of `status.json`."""
         return cls(
-            status=_status(content.get("status")),
+            status=stored_status(content.get("status")),
             started_at=number(content.get("started_at")),
             ended_at=number(content.get("ended_at")),
             exit_reason=text(content.get("exit_reason")),
@@ -141,12 +146,6 @@ def lenient_number(value: object) -> float | None:
         except ValueError:
             return None
     return number(value)
-
-
-def _status(value: object) -> str:
-    if value is None or value == "":
-        return DEFAULT_STATUS
-    return text(value) or str(value)[:128]
 
 
 def _is_artifact(entry: object) -> bool:

@@ -19,6 +19,8 @@ import msgspec
 import psutil
 
 from runicorn.plugin import (
+    RUNNING,
+    STATUS_FILE,
     LockTimeout,
     Store,
     Unavailable,
@@ -31,7 +33,7 @@ from runicorn.plugin import (
     write_json,
 )
 from runicorn_runs.events import RunLost
-from runicorn_runs.facts import RUNNING, STATUS_FILE, Meta
+from runicorn_runs.facts import Meta
 
 logger = logging.getLogger("runicorn.runs")
 

@@ -9,7 +9,7 @@ import apsw
 import msgspec
 
 from runicorn.columns import Frame
-from runicorn.plugin import RunNotFound
+from runicorn.plugin import EVENTS_FILE, LOGS_FILE, RunNotFound
 from runicorn_runs.projections.metric_points import read_frames
 
 LIST_ORDER = "is_legacy, project_fold, name_fold, created DESC, run_id DESC"
@@ -80,7 +80,7 @@ def run_detail(db: apsw.Connection, root: Path, key: str) -> RunDetail:
     if not rows:
         raise RunNotFound(key.rpartition("/")[2])
     item = RunListItem(*rows[0])  # type: ignore[arg-type]
-    events = f"{item.run_dir}/events.jsonl"
+    events = f"{item.run_dir}/{EVENTS_FILE}"
     return RunDetail(
         run_id=item.run_id,
         status=item.status,
@@ -88,7 +88,7 @@ def run_detail(db: apsw.Connection, root: Path, key: str) -> RunDetail:
         run_dir=item.run_dir,
         project=item.project,
         name=item.name,
-        logs=f"{item.run_dir}/logs.txt",
+        logs=f"{item.run_dir}/{LOGS_FILE}",
         metrics=events,
         metrics_step=events,
         artifacts_created_count=item.artifacts_created_count,

@@ -15,17 +15,25 @@ from typing import Any
 
 import apsw
 
-from runicorn.plugin import Claim, Payload, RunDirectory, dump_json, number, open_to_read, parse_json
-from runicorn_runs.events import RunObserved, RunVanished
-from runicorn_runs.facts import (
-    CREATED_FILE,
+from runicorn.plugin import (
+    ARTIFACTS_CREATED_FILE,
+    ARTIFACTS_USED_FILE,
     DELETED_FILE,
-    DIRECTORY,
     META_FILE,
-    OBSERVED_FILES,
     STATUS_FILE,
     SUMMARY_FILE,
-    USED_FILE,
+    Claim,
+    Payload,
+    RunDirectory,
+    dump_json,
+    number,
+    open_to_read,
+    parse_json,
+)
+from runicorn_runs.events import RunObserved, RunVanished
+from runicorn_runs.facts import (
+    DIRECTORY,
+    OBSERVED_FILES,
     Content,
     Deletion,
     Meta,
@@ -128,8 +136,8 @@ def _claim_on(file: str, known: RunFacts | None) -> Claim[Any] | None:
         STATUS_FILE: known.status,
         SUMMARY_FILE: known.summary,
         DELETED_FILE: known.deleted,
-        CREATED_FILE: known.created,
-        USED_FILE: known.used,
+        ARTIFACTS_CREATED_FILE: known.created,
+        ARTIFACTS_USED_FILE: known.used,
     }
     return claims[file]
 

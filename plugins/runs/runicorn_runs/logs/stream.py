@@ -26,17 +26,16 @@ from typing import Any, Protocol
 
 import msgspec
 
-from runicorn.plugin import RunicornError
+from runicorn.plugin import LOGS_FILE, RunicornError
 from runicorn_runs.logs.follow import LogFollower, LogUnreadable
 from runicorn_runs.logs.watch import LogWatch
 
 logger = logging.getLogger("runicorn.runs.logs")
 
-LOG_FILE = "logs.txt"
 BACKLOG_LINES = 10_000
 STREAMS_PER_CLIENT = 10
 
-LEFT_OUT = f"[info] Showing last {BACKLOG_LINES} lines. Full log file: {LOG_FILE}"
+LEFT_OUT = f"[info] Showing last {BACKLOG_LINES} lines. Full log file: {LOGS_FILE}"
 WAITING = "[info] No logs available yet. Waiting for logs to be created..."
 AVAILABLE = "[info] Logs are now available, streaming..."
 
@@ -176,7 +175,7 @@ class LogStreams:
             directory = await self._runs.find_run(run_id)
             if directory is None:
                 return RUN_NOT_FOUND
-            path, ended = directory / LOG_FILE, functools.partial(self._run_ended, run_id)
+            path, ended = directory / LOGS_FILE, functools.partial(self._run_ended, run_id)
             async with self._watch.follow(path, ended, lines=BACKLOG_LINES, offset=offset) as log:
                 await _announce(stream, log)
                 while True:

@@ -21,6 +21,13 @@ import apsw
 import msgspec
 
 from runicorn.plugin import (
+    ARTIFACTS_CREATED_FILE,
+    ARTIFACTS_USED_FILE,
+    DELETED_FILE,
+    META_FILE,
+    RUNNING,
+    STATUS_FILE,
+    SUMMARY_FILE,
     Batch,
     Claim,
     FoldedProjection,
@@ -37,17 +44,11 @@ from runicorn.plugin import (
     latest,
     number,
     parse_json,
+    run_at,
 )
 from runicorn_runs.events import RunLost, RunObserved, RunVanished
 from runicorn_runs.facts import (
-    CREATED_FILE,
-    DELETED_FILE,
     DIRECTORY,
-    META_FILE,
-    RUNNING,
-    STATUS_FILE,
-    SUMMARY_FILE,
-    USED_FILE,
     Best,
     Deletion,
     Meta,
@@ -286,9 +287,9 @@ def _fold_observed(part: RunPart, ts: float, observed: RunObserved) -> None:
         case str(file) if file == DELETED_FILE:
             marker = None if observed.content is None else Deletion.read(content, ts)
             part.deleted = claim(ts, marker, part.deleted)
-        case str(file) if file == CREATED_FILE:
+        case str(file) if file == ARTIFACTS_CREATED_FILE:
             part.created = claim(ts, count_artifacts(content), part.created)
-        case str(file) if file == USED_FILE:
+        case str(file) if file == ARTIFACTS_USED_FILE:
             part.used = claim(ts, count_artifacts(content), part.used)
         case _:
             pass
@@ -296,25 +297,23 @@ def _fold_observed(part: RunPart, ts: float, observed: RunObserved) -> None:
 
 def _row(key: str, facts: RunFacts) -> tuple[Any, ...]:
     """The columns of `_COLUMNS`."""
-    path = key.split("/")
-    is_legacy = len(path) == 2
+    run = run_at(key)
     meta = Meta() if facts.meta is None else facts.meta.value
     status = RunStatus() if facts.status is None else facts.status.value
     summary = b"{}" if facts.summary is None else facts.summary.value
     best = Best.read(parse_json(summary))
     deletion = None if facts.deleted is None else facts.deleted.value
-    project = meta.project or (None if is_legacy else path[0])
-    name = meta.name or (None if is_legacy else path[1])
+    project, name = run.names(meta.project, meta.name)
     directory = None if facts.directory is None else facts.directory.value
     return (
         key,
-        path[-1],
+        run.run_id,
         project,
         name,
         (project or "").casefold(),
         (name or "").casefold(),
-        path[-1].casefold(),
-        int(is_legacy),
+        run.run_id.casefold(),
+        int(run.project is None),
         meta.created_at if meta.created_at is not None else directory,
         status.status,
         status.started_at,

@@ -9,7 +9,7 @@ from tests.core.sdk.conftest import MakeRun
 from tests.core.sdk.run_files import run_python, types_of
 
 from runicorn.errors import InvalidName, StorageUnavailable
-from runicorn.sdk import directories
+from runicorn.sdk import run_folders
 from runicorn.sdk.run import Run
 
 BAD = ["../x", "/abs", "a/b", "a\\b", ".x", "x" * 101, "a..b", "..", "a\nb", "a\x00", " ", "é" * 65, "\udc00", 5, b"x"]
@@ -86,7 +86,7 @@ def test_the_root_itself_may_be_a_link(tmp_path: Path):
 
 def test_an_id_that_is_drawn_twice_is_drawn_again(make_run: MakeRun, monkeypatch):
     ids = iter(["20240101_000000_aaaaaa", "20240101_000000_aaaaaa", "20240101_000000_bbbbbb"])
-    monkeypatch.setattr(directories, "new_run_id", lambda: next(ids))
+    monkeypatch.setattr(run_folders, "new_run_id", lambda: next(ids))
     assert [make_run().id[-6:] for _ in range(2)] == ["aaaaaa", "bbbbbb"]
 
 

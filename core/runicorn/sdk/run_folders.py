@@ -12,15 +12,8 @@ from runicorn.config import storage_root
 from runicorn.errors import InvalidName, StorageUnavailable, shown
 from runicorn.events.discovery import EVENTS_FILE
 from runicorn.names import check_project, check_segment, new_run_id
+from runicorn.run_files import DELETED_FILE, MEDIA_DIRECTORY, META_FILE, is_inside
 
-META_FILE = "meta.json"
-STATUS_FILE = "status.json"
-SUMMARY_FILE = "summary.json"
-ENVIRONMENT_FILE = "environment.json"
-LOGS_FILE = "logs.txt"
-MEDIA_DIRECTORY = "media"
-
-_DELETED_FILE = ".deleted"
 _DEFAULT = "default"
 
 
@@ -32,8 +25,8 @@ class StorageNotWritable(StorageUnavailable, OSError):
     """
 
 
-class RunDirectories(msgspec.Struct, frozen=True, dict=True):
-    """The directories of one run, all absolute."""
+class RunFolders(msgspec.Struct, frozen=True, dict=True):
+    """The folders of one run, all absolute."""
 
     storage_root: Path
     project: str
@@ -75,7 +68,7 @@ class RunDirectories(msgspec.Struct, frozen=True, dict=True):
 
 def make_run_directory(
     project: str | None, storage: str | os.PathLike[str] | None, run_id: str | None, name: str | None
-) -> RunDirectories:
+) -> RunFolders:
     """Make the directory of a new run, or take the one that exists for the given id.
 
     Empty project and name mean `default`, no id a generated one. InvalidName (a ValueError) for names that must not
@@ -89,30 +82,30 @@ def make_run_directory(
         _checked(run_id, "run_id")
     root = storage_root(storage)
     while True:
-        directories = RunDirectories(root, project, name, run_id if run_id is not None else new_run_id())
-        _check_place(directories)
+        folders = RunFolders(root, project, name, run_id if run_id is not None else new_run_id())
+        _check_place(folders)
         try:
-            directories.runs_dir.mkdir(parents=True, exist_ok=True)
+            folders.runs_dir.mkdir(parents=True, exist_ok=True)
             try:
-                directories.run_dir.mkdir()
+                folders.run_dir.mkdir()
             except FileExistsError:
                 if run_id is None:  # somebody drew the same id within this second
                     continue
-                if not directories.run_dir.is_dir():
+                if not folders.run_dir.is_dir():
                     raise
-                directories = msgspec.structs.replace(directories, is_new=False)
-            directories.media_dir.mkdir(exist_ok=True)
+                folders = msgspec.structs.replace(folders, is_new=False)
+            folders.media_dir.mkdir(exist_ok=True)
         except OSError as error:
             raise StorageNotWritable(f"The run cannot be created: {error.strerror or 'storage error'}") from error
-        return directories
+        return folders
 
 
-def discard_run_directory(directories: RunDirectories) -> None:
+def discard_run_directory(folders: RunFolders) -> None:
     """Take a new run back that could not be begun, so that no list shows an empty one."""
-    if directories.is_new:
+    if folders.is_new:
         import shutil  # 6 ms that no other run needs
 
-        shutil.rmtree(directories.run_dir, ignore_errors=True)
+        shutil.rmtree(folders.run_dir, ignore_errors=True)
 
 
 def _checked(value: object, what: str) -> str:
@@ -121,10 +114,9 @@ def _checked(value: object, what: str) -> str:
     return check_segment(value, what)
 
 
-def _check_place(directories: RunDirectories) -> None:
-    run_dir = directories.run_dir
-    if os.path.lexists(run_dir / _DELETED_FILE):
+def _check_place(folders: RunFolders) -> None:
+    run_dir = folders.run_dir
+    if os.path.lexists(run_dir / DELETED_FILE):
         raise InvalidName(f"Invalid run_id: {shown(run_dir.name)!r} is in the recycle bin")
-    inside = os.path.realpath(directories.storage_root)
-    if os.path.commonpath([inside, os.path.realpath(run_dir)]) != inside:
+    if not is_inside(folders.storage_root, run_dir):
         raise InvalidName(f"Invalid run_id: {shown(run_dir.name)!r} would be outside of the storage root (a link)")
