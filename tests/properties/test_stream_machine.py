@@ -196,8 +196,7 @@ class Files(RuleBasedStateMachine):
         rows, activity = self.found()
         assert (rows, activity) == expected_rows(self.root)
         assert set(rows) == {run.key for run in find_runs(self.root)}
-        deleted = {key for key, row in rows.items() if not row["listed"]}
-        assert deleted == {key for key in rows if (self.root / key / ".deleted").exists()}
+        assert is_recycled(self.root, rows)
 
     def teardown(self) -> None:
         try:
@@ -207,6 +206,13 @@ class Files(RuleBasedStateMachine):
             if self.is_running:
                 self.stop_projector()
             self._directory.cleanup()
+
+
+def is_recycled(root: Path, rows: Any) -> bool:
+    """Whether the read model and the markers in the run directories agree on the recycle bin."""
+    return {key for key, row in rows.items() if not row["listed"]} == {
+        key for key in rows if (root / key / ".deleted").exists()
+    }
 
 
 class FilesAndProjector(Files):
@@ -250,6 +256,7 @@ class FilesAndProcess(Files):
                 self.projector.is_live()
                 and self.found() == wanted(self.root)
                 and set(self.found()[0]) == {run.key for run in find_runs(self.root)}
+                and is_recycled(self.root, self.found()[0])
             )
         )
 

@@ -125,9 +125,9 @@ class Projector:
 
     def apply_slice(self, stream: Stream, size: int) -> bool:
         """One small transaction for one stream; whether it is level now, or has reached `size`."""
-        end, forgotten = self.models.apply([stream], _LIVE_BYTES)
+        is_level, forgotten = self.models.apply_first(stream, size, _LIVE_BYTES)
         self._observe_again(forgotten)
-        return stream not in self.models.dirty or end >= size > 0
+        return is_level
 
     def settle(self) -> None:
         """Apply and observe what is known to have changed, without pacing; for a worker that waits for a new run."""

@@ -77,32 +77,37 @@ class ReadModels:
 
     def apply_some(self, limit: int) -> list[Stream]:
         """Apply about `limit` bytes of what is queued; the streams that were forgotten on the way."""
-        return self.apply(self.dirty.first(_STREAMS_AT_ONCE), limit)[1]
+        return self._apply(self.dirty.first(_STREAMS_AT_ONCE), limit, self._all)
 
-    def apply(self, streams: Sequence[Stream], limit: int) -> tuple[int, list[Stream]]:
-        """Apply about `limit` bytes of these streams, one after the other, in one transaction.
+    def apply_first(self, stream: Stream, size: int, limit: int) -> tuple[bool, list[Stream]]:
+        """Apply about `limit` bytes of one stream to the models that serve; successors wait for their turn.
 
-        The offset reached in the last of them, and those whose earlier contribution was undone.
+        Whether those are level with the stream now, or have reached `size`; and the streams that were forgotten on the way.
         """
+        forgotten = self._apply([stream], limit, lambda: self._models)
+        is_level = stream not in self.dirty or self.committed_end(stream) >= size > 0
+        if self._successors:
+            self.mark(stream)
+        return is_level, forgotten
+
+    def _apply(self, streams: Sequence[Stream], limit: int, models: Callable[[], Sequence[ReadModel]]) -> list[Stream]:
         while True:
             try:
-                return self._apply(streams, limit)
+                return self._apply_to(models(), streams, limit)
             except ModelFailed as failure:
                 self._stop(failure)
 
-    def _apply(self, streams: Sequence[Stream], limit: int) -> tuple[int, list[Stream]]:
-        models = self._all()
+    def _apply_to(self, models: Sequence[ReadModel], streams: Sequence[Stream], limit: int) -> list[Stream]:
+        """One transaction; the streams whose earlier contribution was undone."""
         applied: list[tuple[str, int, int]] = []
         done: list[Stream] = []
         more: list[Stream] = []
         forgotten: list[Stream] = []
-        end = 0
         with ExitStack() as transactions:
             for model in models:
                 transactions.enter_context(model.transaction())
             for stream in streams:
                 result = catch_up(self.log, models, stream, limit=limit, may_be_gone=self._may_be_gone)
-                end = result.end
                 (more if result.more else done).append(stream)
                 if result.end > result.start:
                     applied.append((stream.name, result.start, result.end))
@@ -118,7 +123,7 @@ class ReadModels:
         for stream in more:
             self.dirty.again(stream)
         self._publish(applied)
-        return end, forgotten
+        return forgotten
 
     def _report_unreadable(self, stream: Stream, problem: str) -> None:
         if stream not in self._unreadable:
