@@ -11,6 +11,8 @@ from runicorn.files import read_json_object
 INTERNAL = ".runicorn"
 """Below the root: our own files (store stream, state, staging). Never a project."""
 
+_MAX_NAME = 60  # characters, at most 240 bytes: with the digest still a file name
+
 
 def user_config_dir() -> Path:
     """The user's configuration directory; it need not exist."""
@@ -49,6 +51,19 @@ def configured_root() -> str:
 
 
 def state_directory(root: Path, explicit: str | os.PathLike[str] | None = None) -> Path:
-    """Where read models live: `explicit`, `RUNICORN_STATE_DIR`, or `<root>/.runicorn/state`. Nothing is created."""
-    chosen = os.fspath(explicit) if explicit else os.environ.get("RUNICORN_STATE_DIR", "")
-    return Path(os.path.abspath(os.path.expanduser(chosen))) if chosen else root / INTERNAL / "state"
+    """Where read models live: `explicit`, or a directory of this root in `RUNICORN_STATE_DIR`, or below the root.
+
+    In `RUNICORN_STATE_DIR`, every root has its own: its last path component and 8 hex digits of the SHA-256 of where it
+    really is. Below the root it is `.runicorn/state`. Nothing is created.
+    """
+    if explicit:
+        return Path(os.path.abspath(os.path.expanduser(explicit)))
+    shared = os.environ.get("RUNICORN_STATE_DIR", "")
+    if not shared:
+        return root / INTERNAL / "state"
+    from hashlib import sha256  # not for the SDK, which imports this module in the training process
+
+    resolved = os.path.realpath(root)
+    digest = sha256(os.fsencode(resolved)).hexdigest()[:8]
+    name = os.path.basename(resolved)[:_MAX_NAME] or "root"
+    return Path(os.path.abspath(os.path.expanduser(shared))) / f"{name}-{digest}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -53,8 +54,22 @@ def test_a_damaged_configuration_is_none(tmp_path, monkeypatch, configure, conte
 def test_read_models_are_below_the_root_unless_told_otherwise(tmp_path, monkeypatch):
     assert state_directory(tmp_path) == tmp_path / ".runicorn" / "state"
     monkeypatch.setenv("RUNICORN_STATE_DIR", str(tmp_path / "elsewhere"))
-    assert state_directory(tmp_path) == tmp_path / "elsewhere"
+    assert state_directory(tmp_path).parent == tmp_path / "elsewhere"
     assert state_directory(tmp_path, "/given") == Path("/given")
+
+
+def test_in_a_shared_directory_every_root_has_its_own_whatever_its_name_or_the_way_to_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("RUNICORN_STATE_DIR", str(tmp_path / "shared"))
+    roots = [tmp_path / "a" / "runs", tmp_path / "b" / "runs", tmp_path / ("x" * 255), Path("/")]
+    (tmp_path / "a" / "runs").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "a")
+    directories = [state_directory(root) for root in roots]
+
+    assert len(set(directories)) == len(roots)
+    assert all(directory.parent == tmp_path / "shared" for directory in directories)
+    assert re.fullmatch("runs-[0-9a-f]{8}", directories[0].name)
+    assert state_directory(tmp_path / "link" / "runs") == directories[0]
+    directories[2].mkdir(parents=True)
 
 
 def test_the_configuration_directory_follows_xdg(monkeypatch):

@@ -191,8 +191,10 @@ def replay(storage: str | None, state_dir: Path | None, plugins: tuple[str, ...]
     from runicorn.errors import RunicornError
     from runicorn.host import PluginHost, Selection
     from runicorn.projection.rebuild import rebuild
+    from runicorn.root import bind
 
     log = _open(storage, state_dir)
+    bind(log.root, log.state_dir)
     host = PluginHost.load(Selection.resolve())
     unknown = [name for name in plugins if host.get(name) is None]
     if unknown:
@@ -225,11 +227,14 @@ def replay(storage: str | None, state_dir: Path | None, plugins: tuple[str, ...]
 def _open(storage: str | None, state_dir: Path | None) -> FileLog:
     from runicorn.config import state_directory, storage_root
     from runicorn.events.log import FileLog
+    from runicorn.root import check_belongs
 
     root = storage_root(storage)
     if not root.is_dir():
         raise click.ClickException(f"There is no storage root at {root}. Name one with --storage.")
-    return FileLog(root, state_directory(root, state_dir))
+    state = state_directory(root, state_dir)
+    check_belongs(root, state)
+    return FileLog(root, state)
 
 
 def _is_chosen(name: str, chosen: Sequence[str]) -> bool:

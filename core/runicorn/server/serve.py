@@ -6,12 +6,12 @@ import asyncio
 import sys
 
 from runicorn.host import PluginHost
+from runicorn.root import prepare
 from runicorn.server.access_log import set_up_logging
 from runicorn.server.app import build
 from runicorn.server.health_route import plugins_summary
 from runicorn.server.listening import listen, url_of
 from runicorn.server.origins import is_loopback_host
-from runicorn.server.serving import prepare
 from runicorn.server.settings import ServeSettings
 from runicorn.server.worker import Server, run_server
 

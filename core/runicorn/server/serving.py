@@ -9,14 +9,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from runicorn.config import INTERNAL, state_directory
-from runicorn.errors import RunicornError, StorageUnavailable
+from runicorn.config import state_directory
+from runicorn.errors import StorageUnavailable
 from runicorn.host import Plugin, PluginHost, Selection
+from runicorn.root import WritableRoot, prepare
 from runicorn.server.projector_process import ProjectorProcess
 from runicorn.store import Store
 
@@ -24,15 +24,7 @@ logger = logging.getLogger("runicorn.server")
 
 _LEAVE_S = 1.5  # for all lifespans together
 _STARTING_S = 5.0
-_PROBE_S = 5.0
-_PROBE_TIMEOUT_S = 2.0
 _GRACE_S = 5.0  # how long requests of the old root may still run after a switch
-
-
-class RootUnusable(RunicornError):
-    """The root or the state directory cannot be used. The text is for the terminal: it names paths."""
-
-    status = 503
 
 
 class Serving:
@@ -71,7 +63,7 @@ class Serving:
     @property
     def is_writable(self) -> bool:
         """Whether the root could be written when it was last looked at, a few seconds ago."""
-        return self._current is not None and self._current.is_writable
+        return self._current is not None and self._current.writable.is_writable
 
     async def start(self) -> None:
         """Open the root that the server was started with. RootUnusable if it cannot be."""
@@ -88,11 +80,11 @@ class Serving:
             await self._close(current)
 
     async def switch(self, root: Path) -> None:
-        """Serve another root from now on, with its state below it. RootUnusable leaves everything as it was."""
+        """Serve another root from now on, with its own state directory. RootUnusable leaves everything as it was."""
         async with self._mutex:
             if self._current is not None and self._current.store.root == root:
                 return
-            opened = await self._open(root, root / INTERNAL / "state")
+            opened = await self._open(root, state_directory(root))
             old, self._current = self._current, opened
             logger.info("the storage root is now %s", root)
             for listener in self.on_switch:
@@ -113,8 +105,8 @@ class Serving:
         await opened.store.__aenter__()
         for plugin in list(self.host):
             await self._enter(plugin, opened)
-        opened.is_writable = await asyncio.to_thread(opened.look)
-        opened.probe = asyncio.create_task(_probe(opened))
+        opened.writable.is_writable = await asyncio.to_thread(opened.writable.look)
+        opened.probe = asyncio.create_task(opened.writable.watch(), name="writable-root")
         return opened
 
     async def _enter(self, plugin: Plugin, opened: _Opened) -> None:
@@ -154,61 +146,7 @@ class _Opened:
         self.lifespans = contextlib.AsyncExitStack()
         self.probe: asyncio.Task[None] | None = None
         self.since = time.monotonic()
-        self.is_writable = False
-        self._proved = False
-
-    def look(self) -> bool:
-        """Whether the root can be written. Blocks for as long as its file system does."""
-        root = self.store.root
-        if os.access(root, os.W_OK) and not self._proved:
-            # Proved by doing it, once: to the superuser every file system says that it can be written.
-            try:
-                directory = root / INTERNAL
-                directory.mkdir(exist_ok=True)
-                probe = directory / f".probe-{os.getpid()}"
-                probe.write_bytes(b"")
-                probe.unlink()
-            except OSError:
-                return False
-            self._proved = True
-        return self._proved and os.access(root, os.W_OK)
-
-
-def prepare(root: Path, state_dir: Path) -> None:
-    """Create the root with its `runs` directory, and the state directory.
-
-    RootUnusable if the state directory cannot be written, or if the root can neither be written nor, with its state
-    elsewhere, be read.
-    """
-    try:
-        (root / "runs").mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        if not root.is_dir():
-            raise RootUnusable(f"The storage root {root} cannot be created: {error.strerror}") from error
-        if state_dir == state_directory(root) and root in state_dir.parents:
-            raise RootUnusable(
-                f"The storage root {root} cannot be written: {error.strerror}. "
-                "To serve it read-only, give a directory for the server's own files with --state-dir."
-            ) from error
-    try:
-        state_dir.mkdir(parents=True, exist_ok=True)
-        probe = state_dir / f".probe-{os.getpid()}"
-        probe.write_bytes(b"")
-        probe.unlink()
-    except OSError as error:
-        raise RootUnusable(
-            f"The state directory {state_dir} cannot be written: {error.strerror}. Choose another with --state-dir."
-        ) from error
-
-
-async def _probe(opened: _Opened) -> None:
-    # In a thread, because a network file system may let this one call wait for minutes.
-    while True:
-        try:
-            opened.is_writable = await asyncio.wait_for(asyncio.to_thread(opened.look), _PROBE_TIMEOUT_S)
-        except TimeoutError:
-            opened.is_writable = False
-        await asyncio.sleep(_PROBE_S)
+        self.writable = WritableRoot(store.root)
 
 
 def _selected(host: PluginHost) -> Selection:

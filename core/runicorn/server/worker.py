@@ -21,9 +21,9 @@ import uvicorn
 
 from runicorn.errors import RunicornError
 from runicorn.host import PluginHost
+from runicorn.root import RootUnusable
 from runicorn.server.access_log import set_up_logging
 from runicorn.server.app import Application, build
-from runicorn.server.serving import RootUnusable
 from runicorn.server.settings import ServeSettings
 
 _PING_S = 20.0

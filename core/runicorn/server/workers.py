@@ -19,6 +19,7 @@ from typing import BinaryIO
 
 import msgspec
 
+from runicorn.config import state_directory
 from runicorn.server.projector_process import SPAWN_ERRORS
 from runicorn.server.settings import ServeSettings
 from runicorn.server.worker import Report, WorkerSettings
@@ -133,7 +134,7 @@ class Supervisor:
             transport.close()
 
     def _switch(self, index: int, root: str) -> None:
-        state_dir = str(Path(root) / ".runicorn" / "state")
+        state_dir = str(state_directory(Path(root)))
         self._settings = msgspec.structs.replace(self._settings, root=root, state_dir=state_dir)
         self._replace(except_for=index)
 

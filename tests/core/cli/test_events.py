@@ -190,3 +190,14 @@ def test_output_to_a_closed_pipe_is_no_traceback(recorded: Path) -> None:
     command = f"{sys.executable} -m runicorn events show {RUN} --storage {recorded} | head -1"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, env=os.environ)
     assert "Traceback" not in done.stderr
+
+
+def test_the_state_of_another_root_is_left_alone(recorded: Path, tmp_path: Path) -> None:
+    state = ("--state-dir", str(tmp_path / "state"))
+    assert events("replay", *state, root=recorded).returncode == 0
+    (tmp_path / "other").mkdir()
+
+    for command in (["replay"], ["tail"], ["show", RUN], ["verify"]):
+        done = events(*command, *state, root=tmp_path / "other")
+        assert done.returncode == 1
+        assert f"belongs to the storage root {recorded}" in done.stderr

@@ -44,6 +44,13 @@ SWITCH = """
 """
 
 
+@pytest.fixture
+def plugins(tmp_path: Path) -> PluginDirectory:
+    directory = PluginDirectory(tmp_path / "plugins")
+    directory.add("switching", SWITCH)
+    return directory
+
+
 def refused(*arguments: str, environment: dict[str, str] | None = None) -> str:
     """What `runicorn serve` says when it does not start."""
     command = [sys.executable, "-m", "runicorn", "serve", *arguments]
@@ -117,6 +124,28 @@ def test_an_unwritable_state_directory_is_named(tmp_path):
 
     assert "state directory" in message
     assert "--state-dir" in message
+
+
+def test_the_state_of_another_root_is_refused(serve, tmp_path):
+    state = ("--state-dir", str(tmp_path / "state"))
+    serve(tmp_path / "one", *state).stop()
+
+    for more in ([], ["--workers", "2"]):
+        message = refused("--storage", str(tmp_path / "two"), *state, "--port", "0", *more)
+        assert str(tmp_path / "one") in message
+        assert "--state-dir" in message
+
+
+def test_one_setting_for_state_serves_many_roots(serve, tmp_path, plugins):
+    environment = {"RUNICORN_STATE_DIR": str(tmp_path / "state"), **plugins.environment}
+    servers = [serve(tmp_path / name, "--rate-limit", "off", environment=environment) for name in ("one", "two")]
+    for server in servers:
+        wait_until(is_live(server), "the projector")
+        assert not (server.root / ".runicorn" / "state").exists()
+    servers[0].http.post("/api/switch", params={"to": str(tmp_path / "three")})
+
+    assert not (tmp_path / "three" / ".runicorn" / "state").exists()
+    assert sorted(path.name.partition("-")[0] for path in (tmp_path / "state").iterdir()) == ["one", "three", "two"]
 
 
 @pytest.fixture
@@ -312,13 +341,6 @@ def test_lifespans_are_entered_before_requests_and_left_before_the_end(serve, tm
 
 
 # ── several workers ─────────────────────────────────────────────────────────
-
-
-@pytest.fixture
-def plugins(tmp_path: Path) -> PluginDirectory:
-    directory = PluginDirectory(tmp_path / "plugins")
-    directory.add("switching", SWITCH)
-    return directory
 
 
 def workers_seen(server: Server, at_least: int) -> dict[int, dict[str, object]]:
