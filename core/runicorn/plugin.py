@@ -47,6 +47,7 @@ from runicorn.run_files import (
     SUMMARY_FILE,
     stored_status,
 )
+from runicorn.run_lookup import find_run
 from runicorn.server.clients import limited_client
 from runicorn.server.etag import CacheCounters, conditional, strong_etag, weak_etag
 from runicorn.server.health import Health
@@ -118,6 +119,7 @@ __all__ = [
     "dump_json",
     "expand_root",
     "file_lock",
+    "find_run",
     "hookimpl",
     "host_name",
     "integer",

@@ -11,7 +11,7 @@ from litestar import get
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 
-from runicorn.plugin import RunNotFound, Store
+from runicorn.plugin import Store, find_run
 from runicorn_artifacts import queries
 from runicorn_artifacts.run_artifacts import CREATED, USED, Entry
 from runicorn_artifacts.version_files import Status, read_version
@@ -42,21 +42,12 @@ class RunArtifactLists(msgspec.Struct, frozen=True):
 @get("/api/runs/{run_id:str}/artifacts", operation_id="list_run_artifacts")
 async def list_run_artifacts(run_id: FromPath[str], store: NamedDependency[Store]) -> RunArtifactLists:
     """The artifact versions that a run has created and used."""
-    key = await _find_run(store, run_id)
+    key = await find_run(store, run_id)
     model = store.model("artifacts")
     created, used = (model.query(queries.run_artifacts, key, direction) for direction in (CREATED, USED))
     return await asyncio.to_thread(
         lambda: RunArtifactLists(_describe(store.root, created), _describe(store.root, used))
     )
-
-
-async def _find_run(store: Store, run_id: str) -> str:
-    runs = store.model("runs")
-    try:
-        return runs.query(queries.run_key, run_id)
-    except RunNotFound:
-        await store.discover()
-        return runs.query(queries.run_key, run_id)
 
 
 def _describe(root: Path, entries: Sequence[Entry]) -> list[RunArtifact]:

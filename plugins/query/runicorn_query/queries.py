@@ -13,7 +13,7 @@ from typing import NamedTuple, cast
 
 import apsw
 
-from runicorn.plugin import NotFound, RunicornError, dump_json, shown
+from runicorn.plugin import NotFound, RunicornError, RunNotFound, dump_json, shown
 from runicorn_query.experiments import COLUMNS, Experiment, read_experiment
 from runicorn_query.filters import Filter, Order, Parameters
 
@@ -86,17 +86,12 @@ def matching(db: apsw.Connection, root: Path, wanted: Filter, order: Order, limi
         return Found([read_experiment(row) for row in rows], matches)
 
 
-def experiment(db: apsw.Connection, root: Path, exp_id: str) -> tuple[str, Experiment]:
-    """A run with its key, also if it is in the recycle bin. Of several with the id, the first that is not."""
-    rows = db.execute(
-        f"SELECT key, {COLUMNS} FROM run WHERE run_id = :exp_id"
-        " ORDER BY listed DESC, is_legacy, project_fold, name_fold, created DESC, key LIMIT 1",
-        {"root": str(root), "exp_id": exp_id},
-    ).fetchall()
+def experiment(db: apsw.Connection, root: Path, key: str) -> Experiment:
+    """A run, also if it is in the recycle bin. RunNotFound if it is gone."""
+    rows = db.execute(f"SELECT {COLUMNS} FROM run WHERE key = :key", {"root": str(root), "key": key}).fetchall()
     if not rows:
-        raise ExperimentNotFound(exp_id)
-    key, *row = rows[0]
-    return str(key), read_experiment(row)
+        raise RunNotFound(key.rpartition("/")[2])
+    return read_experiment(rows[0])
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from litestar import get
 from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery, QueryParameter
 
-from runicorn.plugin import Store, Stream
+from runicorn.plugin import RunNotFound, Store, Stream, find_run
 from runicorn_query import queries
 from runicorn_query.experiments import ExperimentDetail, ExperimentPage, MetricsSummary
 from runicorn_query.filters import DEFAULT_ORDER, Filter, Order, split_list
@@ -75,13 +75,11 @@ async def list_experiments(
 @get("/api/v2/experiments/{exp_id:str}", operation_id="get_experiment")
 async def get_experiment(exp_id: FromPath[str], store: NamedDependency[Store]) -> ExperimentDetail:
     """One run, also from the recycle bin, as of now."""
-    model = store.model("runs")
     try:
-        key, _ = model.query(queries.experiment, store.root, exp_id)
-    except queries.ExperimentNotFound:
-        await store.discover()
-        key, _ = model.query(queries.experiment, store.root, exp_id)
-    await store.catch_up("runs", Stream("run", key))
-    key, experiment = model.query(queries.experiment, store.root, exp_id)
+        key = await find_run(store, exp_id, include_deleted=True)
+        await store.catch_up("runs", Stream("run", key))
+        experiment = store.model("runs").query(queries.experiment, store.root, key)
+    except RunNotFound:
+        raise queries.ExperimentNotFound(exp_id) from None
     folder = await asyncio.to_thread(look_at, store.root / key)
     return ExperimentDetail(experiment, MetricsSummary(), folder.has_environment, folder.file_count)

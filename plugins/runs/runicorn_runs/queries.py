@@ -9,10 +9,9 @@ import apsw
 import msgspec
 
 from runicorn.columns import Frame
-from runicorn.plugin import EVENTS_FILE, LOGS_FILE, RunNotFound
+from runicorn.plugin import EVENTS_FILE, LOGS_FILE, RUNNING, RunNotFound
 from runicorn_runs.projections.metric_points import read_frames
-
-LIST_ORDER = "is_legacy, project_fold, name_fold, created DESC, run_id DESC"
+from runicorn_runs.projections.run_list import LIST_ORDER
 
 
 class RunListItem(msgspec.Struct, frozen=True):
@@ -60,18 +59,8 @@ def items_changed_since(db: apsw.Connection, root: Path, counter: int) -> list[t
 
 
 def keys_in_list_order(db: apsw.Connection) -> list[str]:
-    """Keys of the listed runs, in the order that every list of runs has."""
+    """Keys of the listed runs, in list order."""
     return [str(row[0]) for row in db.execute(f"SELECT key FROM run WHERE listed ORDER BY {LIST_ORDER}")]
-
-
-def run_key(db: apsw.Connection, run_id: str) -> str:
-    """The key of a listed run; of several with the same id the first in list order. RunNotFound if there is none."""
-    rows = db.execute(
-        f"SELECT key FROM run WHERE run_id = ? AND listed ORDER BY {LIST_ORDER} LIMIT 1", (run_id,)
-    ).fetchall()
-    if not rows:
-        raise RunNotFound(run_id)
-    return str(rows[0][0])
 
 
 def run_detail(db: apsw.Connection, root: Path, key: str) -> RunDetail:
@@ -102,6 +91,10 @@ def metric_frames(db: apsw.Connection, key: str) -> list[Frame]:
     return read_frames(db, cast(int, rows[0][0])) if rows else []
 
 
-def is_running(db: apsw.Connection, key: str) -> bool:
-    """Whether a run is listed with the status `running`."""
-    return bool(db.execute("SELECT 1 FROM run WHERE key = ? AND listed AND status = 'running'", (key,)).fetchall())
+def is_running(db: apsw.Connection, run_id: str) -> bool:
+    """Whether the run that an id means is listed, with the status `running`."""
+    rows = db.execute(
+        "SELECT 1 FROM run_named AS named JOIN run USING (key) WHERE named.run_id = ? AND named.listed AND status = ?",
+        (run_id, RUNNING),
+    )
+    return bool(rows.fetchall())

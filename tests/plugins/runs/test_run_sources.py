@@ -13,7 +13,8 @@ from tests.stores import make_run
 
 from runicorn.events.envelope import decode_data, encode_event
 from runicorn.events.log import FileLog
-from runicorn_runs.facts import Best, Meta, RunStatus, integer, lenient_number, number, text
+from runicorn.plugin import integer, number, text
+from runicorn_runs.facts import Best, Meta, RunStatus, lenient_number
 
 
 @pytest.fixture

@@ -4,10 +4,14 @@
 |-------------|--------|-------------------------------------------------------------------------------|
 | `run`       | merged | one row per run key; `listed` = exists and not in the recycle bin             |
 | `run_count` | merged | how many rows of `run` there are by (listed, project, status)                 |
+| `run_named` | view   | the run that an id means: one row (run_id, key, listed) per id                |
 | `activity`  | owned  | per run stream: time of the last event, number of events                      |
 
-Other plugins query these tables: `*_fold` is the case-folded text that orders and searches use; a run without project is
-counted under the empty one, which no run can have.
+Other plugins query these tables. *List order* is by project and name (case-folded), newest first, legacy runs last. Of
+several runs with one id, the id means the first in list order that is not in the recycle bin, else the first.
+
+In `run`, `*_fold` is the case-folded text that orders and searches use; a run without project is counted under the empty
+one, which no run can have.
 
 Counters: `runs` moves when what `GET /api/runs` shows of any run changes, `runs_removed` when a row disappears.
 """
@@ -55,6 +59,9 @@ from runicorn_runs.facts import (
     RunStatus,
     count_artifacts,
 )
+
+LIST_ORDER = "is_legacy, project_fold, name_fold, created DESC, run_id DESC, key"
+"""List order of rows of `run`, for `ORDER BY`."""
 
 
 class RunPart(Part, omit_defaults=True):
@@ -120,7 +127,7 @@ class RunList(FoldedProjection[RunPart]):
     """See the module's docstring."""
 
     name = "run_list"
-    version = 2
+    version = 3
     streams = frozenset[StreamKind]({"run", "store"})
     part_type = RunPart
     reading_indexes = frozenset(
@@ -136,7 +143,7 @@ class RunList(FoldedProjection[RunPart]):
             "activity_of_run",
         }
     )
-    tables_schema: ClassVar[str] = """
+    tables_schema: ClassVar[str] = f"""
         CREATE TABLE run(
             key TEXT NOT NULL UNIQUE, run_id TEXT NOT NULL, project TEXT, name TEXT,
             project_fold TEXT, name_fold TEXT, run_id_fold TEXT NOT NULL, is_legacy INTEGER NOT NULL,
@@ -147,13 +154,18 @@ class RunList(FoldedProjection[RunPart]):
             listed INTEGER NOT NULL, changed INTEGER NOT NULL, hostname TEXT,
             meta BLOB NOT NULL, summary BLOB NOT NULL);  -- the wide ones last: they may overflow the page
         CREATE INDEX run_order ON run(  -- holds all that searches look at
-            is_legacy, project_fold, name_fold, created DESC, run_id DESC, run_id_fold, key, listed) WHERE listed;
+            {LIST_ORDER}, run_id_fold, listed) WHERE listed;
         CREATE INDEX run_by_id ON run(run_id);
         CREATE INDEX run_newest ON run(created DESC, run_id_fold DESC) WHERE listed;
         CREATE INDEX run_newest_of_project ON run(project, created DESC, run_id_fold DESC) WHERE listed;
         CREATE INDEX run_newest_of_status ON run(status, created DESC, run_id_fold DESC) WHERE listed;
         CREATE INDEX run_newest_of_both ON run(project, status, created DESC, run_id_fold DESC) WHERE listed;
         CREATE INDEX run_changed ON run(changed);
+        CREATE VIEW run_named AS
+            SELECT run_id, key, listed FROM (
+                SELECT run_id, key, listed, row_number() OVER (
+                    PARTITION BY run_id ORDER BY listed DESC, {LIST_ORDER}) AS place FROM run)
+            WHERE place = 1;
         CREATE TABLE run_count(
             listed INTEGER NOT NULL, project TEXT NOT NULL, status TEXT NOT NULL, runs INTEGER NOT NULL,
             PRIMARY KEY(listed, project, status)) WITHOUT ROWID;

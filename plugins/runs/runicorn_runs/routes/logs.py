@@ -7,11 +7,10 @@ from typing import Any, cast
 
 from litestar import WebSocket
 
-from runicorn.plugin import RunNotFound, Store, limited_client
+from runicorn.plugin import RunNotFound, Store, find_run, limited_client
 from runicorn_runs import queries
 from runicorn_runs.logs.stream import LogStreams
 from runicorn_runs.logs.websocket import log_routes
-from runicorn_runs.lookup import find_run
 
 
 class StoredRuns:
@@ -29,11 +28,7 @@ class StoredRuns:
 
     def run_ended(self, run_id: str, /) -> bool:
         """Whether the run is not `running` (any more)."""
-        model = self._store.model("runs")
-        try:
-            return not model.query(queries.is_running, model.query(queries.run_key, run_id))
-        except RunNotFound:
-            return True
+        return not self._store.model("runs").query(queries.is_running, run_id)
 
 
 def streams_of(store: Store) -> LogStreams:

@@ -16,9 +16,8 @@ from litestar.params import FromPath
 from litestar.response import Stream as StreamedResponse
 
 from runicorn.columns import Frame, Table, encode_table, rows_by_step, rows_by_time
-from runicorn.plugin import Store, Stream, conditional, strong_etag
+from runicorn.plugin import Store, Stream, conditional, find_run, strong_etag
 from runicorn_runs import queries
-from runicorn_runs.lookup import find_run
 
 _PIECE_BYTES = 256 << 10
 _BREATH_S = 0.0001  # between slices of a millisecond: lets the event loop have the interpreter

@@ -9,11 +9,10 @@ from litestar import Request, Response, get, post
 from litestar.params import FromPath
 from litestar.status_codes import HTTP_200_OK
 
-from runicorn.plugin import Store, Stream, conditional, strong_etag
+from runicorn.plugin import Store, Stream, conditional, find_run, strong_etag
 from runicorn_runs import queries
 from runicorn_runs.listing import RunListing
 from runicorn_runs.liveness import Liveness
-from runicorn_runs.lookup import find_run
 
 
 class StatusCheck(msgspec.Struct, frozen=True):
