@@ -5,6 +5,7 @@ One damaged value never hides another: what cannot be used falls back to None, a
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -128,12 +129,22 @@ class Deletion(msgspec.Struct, frozen=True):
         )
 
 
-def count_artifacts(content: Content) -> int:
-    """The number of well-formed entries of `artifacts_created.json` or `artifacts_used.json`."""
-    entries = content.get("artifacts")
-    if not isinstance(entries, list):
-        return 0
-    return sum(1 for entry in cast(list[object], entries) if _is_artifact(entry))
+class ArtifactList(msgspec.Struct, frozen=True):
+    """The well-formed entries of `artifacts_created.json` or `artifacts_used.json`."""
+
+    count: int = 0
+    digest: bytes = b""
+    """Tells lists apart: of all that read models take from the entries, in their order; 8 bytes, none if there is none."""
+
+    @classmethod
+    def read(cls, content: Content) -> ArtifactList:
+        """From the content of the file; malformed entries are left out."""
+        listed = content.get("artifacts")
+        found = map(_artifact, cast(list[object], listed)) if isinstance(listed, list) else ()
+        entries = [entry for entry in found if entry is not None]
+        if not entries:
+            return cls()
+        return cls(len(entries), hashlib.blake2b(msgspec.msgpack.encode(entries), digest_size=8).digest())
 
 
 def lenient_number(value: object) -> float | None:
@@ -148,12 +159,12 @@ def lenient_number(value: object) -> float | None:
     return number(value)
 
 
-def _is_artifact(entry: object) -> bool:
+def _artifact(entry: object) -> tuple[object, ...] | None:
+    """The fields of an entry that count; None if it is malformed."""
     if not isinstance(entry, dict):
-        return False
+        return None
     fields = cast(dict[str, object], entry)
-    return (
-        isinstance(fields.get("name"), str)
-        and isinstance(fields.get("type"), str)
-        and integer(fields.get("version")) is not None
-    )
+    identity = text(fields.get("type")), text(fields.get("name")), integer(fields.get("version"))
+    if None in identity:
+        return None
+    return *identity, integer(fields.get("size_bytes")), number(fields.get("created_at")), number(fields.get("used_at"))

@@ -34,11 +34,11 @@ from runicorn_runs.events import RunObserved, RunVanished
 from runicorn_runs.facts import (
     DIRECTORY,
     OBSERVED_FILES,
+    ArtifactList,
     Content,
     Deletion,
     Meta,
     RunStatus,
-    count_artifacts,
 )
 from runicorn_runs.projections.run_list import RunFacts, facts_of
 
@@ -151,7 +151,7 @@ def _says_the_same(file: str, content: Content, mtime: float, value: Any) -> boo
         return dump_json(content) == value or dump_json(parse_json(dump_json(content))) == dump_json(parse_json(value))
     if file == DELETED_FILE:
         return value is not None and Deletion.read(content, mtime) == value
-    return count_artifacts(content) == value
+    return ArtifactList.read(content) == value
 
 
 def _since(file: str, content: Content, mtime: float) -> float:

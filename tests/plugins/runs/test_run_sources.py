@@ -177,3 +177,29 @@ def test_a_field_that_cannot_be_used_hides_no_other():
     assert RunStatus.read({"status": None, "ended_at": 5}) == RunStatus("finished", None, 5.0, None)
     assert RunStatus.read({"status": 7}).status == "7"
     assert Best.read({"best_metric_value": True, "best_metric_step": 10**30}) == Best(1.0, None, None, None)
+
+
+ENTRY = {"name": "net", "type": "model", "version": 1, "created_at": 5.0, "size_bytes": 7}
+
+
+@pytest.mark.parametrize("name", ["artifacts_created.json", "artifacts_used.json"])
+def test_an_entry_replaced_by_another_is_noticed_and_a_rewritten_one_is_not(root, projector, name):
+    directory = make_run(root, "p/n/runs/one", meta={"created_at": 5.0})
+
+    def said_after_writing(*entries: object) -> list[object]:
+        (directory / name).write_text(json.dumps({"artifacts": entries}, indent=2))
+        projector.sweep()
+        said = [event["content"]["artifacts"] for event in observed(root) if event.get("file") == name]
+        return said[len(before) :]
+
+    before: list[object] = []
+    assert said_after_writing(ENTRY) == [[ENTRY]]
+    before.append(None)
+    assert said_after_writing(dict(reversed(ENTRY.items())), "junk") == []
+    for other in ({"version": 2}, {"name": "net\ud800"}, {"size_bytes": 8}, {"used_at": 10**30}, {"created_at": None}):
+        assert len(said_after_writing(ENTRY | other)) == 1
+        before.append(None)
+        assert said_after_writing(ENTRY | other, {"name": "no version", "type": "model"}) == []
+    assert len(said_after_writing(ENTRY, ENTRY)) == 1
+    before.append(None)
+    assert said_after_writing() == [[]]

@@ -53,11 +53,11 @@ from runicorn.plugin import (
 from runicorn_runs.events import RunLost, RunObserved, RunVanished
 from runicorn_runs.facts import (
     DIRECTORY,
+    ArtifactList,
     Best,
     Deletion,
     Meta,
     RunStatus,
-    count_artifacts,
 )
 
 LIST_ORDER = "is_legacy, project_fold, name_fold, created DESC, run_id DESC, key"
@@ -77,8 +77,8 @@ class RunPart(Part, omit_defaults=True):
     summary: Claim[bytes] | None = None
     """As JSON text: a summary may hold integers of any size, and NaN."""
     deleted: Claim[Deletion | None] | None = None
-    created: Claim[int] | None = None
-    used: Claim[int] | None = None
+    created: Claim[ArtifactList] | None = None
+    used: Claim[ArtifactList] | None = None
 
 
 class RunFacts(msgspec.Struct, frozen=True):
@@ -90,8 +90,8 @@ class RunFacts(msgspec.Struct, frozen=True):
     status: Claim[RunStatus] | None
     summary: Claim[bytes] | None
     deleted: Claim[Deletion | None] | None
-    created: Claim[int] | None
-    used: Claim[int] | None
+    created: Claim[ArtifactList] | None
+    used: Claim[ArtifactList] | None
     present: Claim[bool] | None
 
 
@@ -127,7 +127,7 @@ class RunList(FoldedProjection[RunPart]):
     """See the module's docstring."""
 
     name = "run_list"
-    version = 3
+    version = 4
     streams = frozenset[StreamKind]({"run", "store"})
     part_type = RunPart
     reading_indexes = frozenset(
@@ -300,9 +300,9 @@ def _fold_observed(part: RunPart, ts: float, observed: RunObserved) -> None:
             marker = None if observed.content is None else Deletion.read(content, ts)
             part.deleted = claim(ts, marker, part.deleted)
         case str(file) if file == ARTIFACTS_CREATED_FILE:
-            part.created = claim(ts, count_artifacts(content), part.created)
+            part.created = claim(ts, ArtifactList.read(content), part.created)
         case str(file) if file == ARTIFACTS_USED_FILE:
-            part.used = claim(ts, count_artifacts(content), part.used)
+            part.used = claim(ts, ArtifactList.read(content), part.used)
         case _:
             pass
 
@@ -336,8 +336,8 @@ def _row(key: str, facts: RunFacts) -> tuple[Any, ...]:
         best.name,
         best.step,
         best.mode,
-        0 if facts.created is None else facts.created.value,
-        0 if facts.used is None else facts.used.value,
+        0 if facts.created is None else facts.created.value.count,
+        0 if facts.used is None else facts.used.value.count,
         meta.hostname,
         msgspec.msgpack.encode(meta),
         summary,
