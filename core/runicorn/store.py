@@ -6,6 +6,7 @@ A command is: validate, `append`, and the answer's next read shows it. Routes ta
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -14,17 +15,21 @@ from typing import Protocol, TypeVar, cast, runtime_checkable
 from runicorn.errors import ReadModelBehind, StorageUnavailable
 from runicorn.events.envelope import Payload
 from runicorn.events.log import FileLog, Stream
+from runicorn.events.positions import Positions
 from runicorn.events.store import StoreStream
 from runicorn.host import PluginHost
 from runicorn.projection.client import ProjectorClient
 from runicorn.projection.reading import ModelReader
 from runicorn.projection.wire import Committed, Status
 
+logger = logging.getLogger("runicorn.store")
+
 T = TypeVar("T")
 
 _COMMAND_TIMEOUT_S = 5.0
 _READ_TIMEOUT_S = 0.25
 _FIRST_START_S = 3.0
+_CLOSE_S = 1.0
 
 
 @runtime_checkable
@@ -47,6 +52,7 @@ class Store:
         self.log = FileLog(root, state_dir)
         self.client = ProjectorClient(state_dir)
         self._commands = StoreStream(self.log)
+        self._positions = Positions(self.log, may_hang=False)
         self._owned: dict[Callable[[Store], object], object] = {}
         self._readers = {
             plugin.name: ModelReader(state_dir, plugin.name, projections)
@@ -55,15 +61,15 @@ class Store:
         self.client.on_commit(self._move_readers)
 
     async def __aenter__(self) -> Store:
+        self._positions = Positions(self.log, may_hang=await asyncio.to_thread(_may_hang, self.root))
         await self.client.start()
         await self._wait_for_models()
         return self
 
     async def __aexit__(self, *exception: object) -> None:
-        for owned in self._owned.values():
-            if isinstance(owned, Closeable):
-                await owned.close()
+        await self._close_owned()
         await self.client.stop()
+        self._positions.close()
         for reader in self._readers.values():
             reader.reopen()
 
@@ -89,17 +95,36 @@ class Store:
 
         StorageUnavailable if nothing was recorded; ReadModelBehind if it is recorded, but not visible after 5 s.
         """
-        stream, _ = await asyncio.to_thread(self._commands.append, *payloads)
-        if not await self.client.apply(stream, timeout_s=_COMMAND_TIMEOUT_S):
-            raise ReadModelBehind
+        await self.until_visible(await asyncio.to_thread(self.record, *payloads))
+
+    def record(self, *payloads: Payload, ts: float | None = None) -> Stream:
+        """Append events to the store stream, in a thread that may block: `append` without waiting until they are visible.
+
+        `ts` is when they became true (default: now). The stream that they are in now is for `until_visible`.
+        StorageUnavailable if nothing was recorded.
+        """
+        return self._commands.append(*payloads, ts=ts)[0]
+
+    async def until_visible(self, *streams: Stream) -> None:
+        """Wait until every reader sees all that these streams hold now. ReadModelBehind if that takes more than 5 s."""
+        for stream in streams:
+            if not await self.client.apply(stream, timeout_s=_COMMAND_TIMEOUT_S):
+                raise ReadModelBehind
 
     async def catch_up(self, plugin: str, stream: Stream) -> None:
         """Make the next query of `plugin` exact for one stream: everything complete on disk before this call is in it.
 
-        Costs one `stat` when nothing is new. After 250 ms the query answers from what is there.
+        Costs one `stat` when nothing is new. After 250 ms the query answers from what is there, also where a network
+        file system does not answer.
         """
-        if not self.model(plugin).is_level(stream, self.log.position(stream)):
-            await self.client.apply(stream, timeout_s=_READ_TIMEOUT_S)
+        model = self.model(plugin)
+        deadline = time.monotonic() + _READ_TIMEOUT_S
+        try:
+            if model.is_level(stream, await self._positions.of(stream)):
+                return
+        except TimeoutError:
+            pass
+        await self.client.apply(stream, timeout_s=max(0.0, deadline - time.monotonic()))
 
     async def discover(self) -> None:
         """Have new run directories found now, instead of with the next notice or sweep."""
@@ -114,6 +139,18 @@ class Store:
         reply = await self.client.status()
         return None if reply is None else reply.status
 
+    async def _close_owned(self) -> None:
+        closing = [asyncio.create_task(owned.close()) for owned in self._owned.values() if isinstance(owned, Closeable)]
+        if not closing:
+            return
+        done, late = await asyncio.wait(closing, timeout=_CLOSE_S)
+        for task in late:
+            logger.warning("something that belongs to the store did not close in time")
+            task.cancel()
+        for task in done:
+            if not task.cancelled() and (error := task.exception()) is not None:
+                logger.error("something that belongs to the store did not close cleanly", exc_info=error)
+
     async def _wait_for_models(self) -> None:
         """At the very first start, give the projector a moment to create the read models; they fill up afterwards."""
         deadline = time.monotonic() + _FIRST_START_S
@@ -125,3 +162,9 @@ class Store:
         if notice.moved:
             for reader in self._readers.values():
                 reader.reopen()
+
+
+def _may_hang(root: Path) -> bool:
+    from runicorn.projection.watching import needs_polling  # not before: the command line does without watchfiles
+
+    return needs_polling(root)

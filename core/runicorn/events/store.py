@@ -19,11 +19,19 @@ from runicorn.errors import StorageUnavailable
 from runicorn.events.append import StreamRemoved, StreamWriter
 from runicorn.events.envelope import Payload, decode_event, encode_event
 from runicorn.events.log import FileLog, Stream, segments
-from runicorn.files import file_lock, sync_directory
+from runicorn.files import LockTimeout, file_lock, sync_directory
 
 _SEGMENT_BYTES = 64 << 20  # a reader that fell behind opens at most one of these; larger only slows `events verify`
+_LOCK_TIMEOUT_S = 5.0  # an append takes milliseconds: who holds the lock that long has stopped, or hangs
 _TICK = 1e-6
 _TAIL_BYTES = 1 << 16
+
+
+class StoreLocked(StorageUnavailable):
+    """Somebody else holds the lock of the store stream; nothing was recorded."""
+
+    def __init__(self) -> None:
+        super().__init__("Another process holds the lock of the store's log. Nothing was recorded; try again later.")
 
 
 class StoreStream:
@@ -33,8 +41,11 @@ class StoreStream:
     is recorded as of a later time than its append, either: a file that claims the year 2100 outlives no command.
     """
 
-    def __init__(self, log: FileLog, *, segment_bytes: int = _SEGMENT_BYTES) -> None:
+    def __init__(
+        self, log: FileLog, *, segment_bytes: int = _SEGMENT_BYTES, lock_timeout_s: float = _LOCK_TIMEOUT_S
+    ) -> None:
         self._segment_bytes = segment_bytes
+        self._lock_timeout_s = lock_timeout_s
         self._log = log
         self._mutex = threading.Lock()
         self._writer: tuple[Path, StreamWriter] | None = None
@@ -49,14 +60,20 @@ class StoreStream:
 
     def append_at(self, events: Sequence[tuple[float | None, Payload]]) -> tuple[Stream, int]:
         """Like `append`, with a time for each event; None is the time of the append."""
+        deadline = time.monotonic() + self._lock_timeout_s
+        if not self._mutex.acquire(timeout=self._lock_timeout_s):
+            raise StoreLocked
         try:
-            with self._mutex:
-                try:
-                    return self._append(events)
-                except StreamRemoved:  # somebody removed the log of a running server: a new one begins
-                    return self._append(events)
+            try:
+                return self._append(events, deadline)
+            except StreamRemoved:  # somebody removed the log of a running server: a new one begins
+                return self._append(events, deadline)
+        except LockTimeout as error:
+            raise StoreLocked from error
         except OSError as error:
             raise StorageUnavailable from error
+        finally:
+            self._mutex.release()
 
     @cached_property
     def _place(self) -> tuple[Path, str]:
@@ -68,10 +85,10 @@ class StoreStream:
             return self._log.root / INTERNAL / "log", f"{INTERNAL}/log/"
         return self._log.state_dir / "log", "@state/log/"
 
-    def _append(self, events: Sequence[tuple[float | None, Payload]]) -> tuple[Stream, int]:
+    def _append(self, events: Sequence[tuple[float | None, Payload]], deadline: float) -> tuple[Stream, int]:
         directory, prefix = self._place
         directory.mkdir(parents=True, exist_ok=True)
-        with file_lock(directory / "lock"):
+        with file_lock(directory / "lock", timeout_s=max(0.0, deadline - time.monotonic())):
             existing = segments(directory)
             path = self._segment(directory, existing)
             now = max(time.time(), self._last_time(existing) + _TICK)

@@ -132,9 +132,11 @@ class Serving:
             logger.warning("a plugin did not stop in time")
         except Exception:  # a stranger's code must not keep the rest from being closed
             logger.exception("a plugin did not stop cleanly")
-        if opened.projector is not None:
-            await opened.projector.stop()
-        await opened.store.__aexit__()
+        try:
+            await opened.store.__aexit__()  # first: what plugins left in the store may still record something
+        finally:
+            if opened.projector is not None:
+                await opened.projector.stop()
 
 
 class _Opened:

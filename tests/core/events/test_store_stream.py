@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from typing import ClassVar
 
@@ -174,8 +175,8 @@ def test_a_read_only_root_has_its_store_stream_in_the_state_directory(tmp_path, 
         (root / ".runicorn").mkdir(mode=0o555)
     root.chmod(0o555 if not internal else 0o777)
     state.chmod(0o777)
-    for parent in tmp_path.parents[:3]:
-        if parent.stat().st_uid == os.getuid() and "pytest" in parent.name:
+    for parent in tmp_path.parents[:5]:
+        if parent.stat().st_uid == os.getuid() and "pytest" in str(parent):
             parent.chmod(0o755)
     tmp_path.chmod(0o755)
     result = subprocess.run(
@@ -191,3 +192,45 @@ def test_storage_that_cannot_be_written_is_an_error_that_users_understand(tmp_pa
     (tmp_path / "state").touch()
     with pytest.raises(StorageUnavailable):
         StoreStream(FileLog(tmp_path / "root", tmp_path / "state")).append(Noted(writer=1, number=1))
+
+
+def test_a_lock_that_another_process_keeps_is_an_error_that_says_so(log):
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLD_LOCK, str(log.root / ".runicorn" / "log")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert holder.stdin is not None
+    assert holder.stdout is not None
+    holder.stdout.readline()
+    store = StoreStream(log, lock_timeout_s=0.05)
+    failures: list[StorageUnavailable] = []
+
+    def append() -> None:
+        try:
+            store.append(Noted(writer=1, number=1))
+        except StorageUnavailable as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=append) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    holder.communicate()
+
+    assert len(failures) == 3
+    assert all("Another process holds the lock" in str(error) for error in failures)
+    store.append(Noted(writer=1, number=2))
+    assert [noted.number for _, noted in stored(log)] == [2]
+
+
+HOLD_LOCK = """
+import sys
+from pathlib import Path
+from runicorn.files import file_lock
+Path(sys.argv[1]).mkdir(parents=True)
+with file_lock(Path(sys.argv[1]) / "lock"):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
