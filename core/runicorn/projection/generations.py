@@ -21,6 +21,7 @@ import msgspec
 from runicorn.projection.base import Projection
 
 _NAME = re.compile(r"(?P<plugin>.+)-(?P<fingerprint>[0-9a-f]{12})-(?P<generation>[0-9]{6})\.db", re.DOTALL)
+_LOOKS = 3
 _KEEP_OTHERS_S = 86400.0
 
 FRAMEWORK_SCHEMA = """
@@ -66,8 +67,13 @@ def model_files(state_dir: Path, plugin: str) -> list[ModelFile]:
 
 def newest(state_dir: Path, plugin: str, own: str) -> Path | None:
     """The newest ready file with the fingerprint `own`, else the newest unfinished one, else None."""
-    files = [file.path for file in model_files(state_dir, plugin) if file.fingerprint == own]
-    return next((path for path in files if is_ready(path)), files[0] if files else None)
+    for _ in range(_LOOKS):
+        files = [file.path for file in model_files(state_dir, plugin) if file.fingerprint == own]
+        ready = next((path for path in files if is_ready(path)), None)
+        # A listing is not of one moment: while a new file takes over it may hold neither the new one nor the old one.
+        if ready is not None or (files and all(path.exists() for path in files)):
+            return ready or files[0]
+    return None
 
 
 def next_path(state_dir: Path, plugin: str, projections: Sequence[Projection]) -> Path:
@@ -83,6 +89,7 @@ def is_ready(path: Path) -> bool:
     except apsw.Error:
         return False
     try:
+        connection.set_busy_timeout(1000)
         rows = connection.execute("SELECT value FROM meta WHERE key = 'ready'").fetchall()
         return bool(rows and rows[0][0])
     except apsw.Error:

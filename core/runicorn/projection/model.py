@@ -195,6 +195,10 @@ class ReadModel:
                 self._connection.execute("UPDATE meta SET value = 1 WHERE key = 'ready'")
             self.ready = True
 
+    def end_scratch(self) -> None:
+        """A finished scratch file becomes like any other, before it is closed and made durable."""
+        self._connection.execute("PRAGMA journal_mode=wal").fetchall()
+
     def truncate_wal(self) -> None:
         """Write the WAL back into the database file; without this it only grows while readers are busy."""
         self._connection.set_busy_timeout(50)  # a reader with a long query is not worth waiting for

@@ -77,28 +77,32 @@ class ReadModels:
 
     def apply_some(self, limit: int) -> list[Stream]:
         """Apply about `limit` bytes of what is queued; the streams that were forgotten on the way."""
-        return self._apply(self.dirty.first(_STREAMS_AT_ONCE), limit, self._all)
+        return self._apply(self.dirty.first(_STREAMS_AT_ONCE), limit, self._all)[1]
 
     def apply_first(self, stream: Stream, size: int, limit: int) -> tuple[bool, list[Stream]]:
         """Apply about `limit` bytes of one stream to the models that serve; successors wait for their turn.
 
         Whether those are level with the stream now, or have reached `size`; and the streams that were forgotten on the way.
         """
-        forgotten = self._apply([stream], limit, lambda: self._models)
-        is_level = stream not in self.dirty or self.committed_end(stream) >= size > 0
+        more, forgotten = self._apply([stream], limit, lambda: self._models)
+        is_level = not more or self.committed_end(stream) >= size > 0
         if self._successors:
             self.mark(stream)
         return is_level, forgotten
 
-    def _apply(self, streams: Sequence[Stream], limit: int, models: Callable[[], Sequence[ReadModel]]) -> list[Stream]:
+    def _apply(
+        self, streams: Sequence[Stream], limit: int, models: Callable[[], Sequence[ReadModel]]
+    ) -> tuple[list[Stream], list[Stream]]:
+        """Those of which more is left for `models`, and those whose earlier contribution was undone."""
         while True:
             try:
                 return self._apply_to(models(), streams, limit)
             except ModelFailed as failure:
                 self._stop(failure)
 
-    def _apply_to(self, models: Sequence[ReadModel], streams: Sequence[Stream], limit: int) -> list[Stream]:
-        """One transaction; the streams whose earlier contribution was undone."""
+    def _apply_to(
+        self, models: Sequence[ReadModel], streams: Sequence[Stream], limit: int
+    ) -> tuple[list[Stream], list[Stream]]:
         applied: list[tuple[str, int, int]] = []
         done: list[Stream] = []
         more: list[Stream] = []
@@ -119,11 +123,12 @@ class ReadModels:
                 if limit <= 0:
                     break
         self.last_commit = time.monotonic()
-        self.dirty.done(done)
+        if len(models) == len(self._all()):  # else a successor may still lack them, and is not to take over without
+            self.dirty.done(done)
         for stream in more:
             self.dirty.again(stream)
         self._publish(applied)
-        return forgotten
+        return more, forgotten
 
     def _report_unreadable(self, stream: Stream, problem: str) -> None:
         if stream not in self._unreadable:

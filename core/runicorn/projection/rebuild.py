@@ -101,6 +101,7 @@ def _build(
                     events += applied.events
         for model in models:
             model.mark_ready()
+            model.end_scratch()
     except ModelFailed as failure:
         raise ReplayFailed(f"The plugin {failure.model.plugin} cannot apply the log: {failure}") from failure
     finally:
