@@ -6,9 +6,11 @@ Light on purpose: the SDK imports this module in the training process.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import re
+import stat
 import time
 from collections.abc import Generator
 from pathlib import Path
@@ -125,12 +127,16 @@ def _parse_int(digits: str) -> int | None:
 
 
 def open_to_read(path: Path | str) -> BinaryIO:
-    """Open a file for reading, without waiting for a writer where a pipe lies in its place. OSError as it comes."""
-    return open(path, "rb", opener=_open_without_waiting)
+    """Open a file for reading. OSError as it comes, also where a pipe or a device lies in its place: nothing is waited for."""
+    return open(path, "rb", opener=_open_regular)
 
 
-def _open_without_waiting(path: str, flags: int) -> int:
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+def _open_regular(path: str, flags: int) -> int:
+    descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "not a regular file", path)
+    return descriptor
 
 
 def read_json_object(path: Path | str) -> dict[str, Any] | None:

@@ -141,3 +141,12 @@ def test_a_lock_excludes_threads_of_one_process(tmp_path):
     for thread in threads:
         thread.join()
     assert count == 200
+
+
+def test_a_pipe_that_somebody_holds_open_is_not_read(tmp_path):
+    os.mkfifo(tmp_path / "meta.json")
+    writer = os.open(tmp_path / "meta.json", os.O_RDWR)
+    try:
+        assert read_json_object(tmp_path / "meta.json") is None
+    finally:
+        os.close(writer)
