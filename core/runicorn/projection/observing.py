@@ -19,10 +19,10 @@ from runicorn.errors import StorageUnavailable
 from runicorn.events.discovery import RunDirectory
 from runicorn.events.envelope import Payload
 from runicorn.events.log import Stream
-from runicorn.events.source import KnowsRuns, Source
 from runicorn.events.store import StoreStream
 from runicorn.projection.generations import remove_file
 from runicorn.projection.model import ReadModel
+from runicorn.projection.source import KnowsRuns, Source
 
 logger = logging.getLogger("runicorn.projection")
 
@@ -39,6 +39,8 @@ class Observer:
         self.files: frozenset[str] = frozenset().union(*(source.files for _, source in sources))
         """Names of the files in a run directory that any source reads."""
         self._is_complete = True
+        self.failed: dict[str, str] = {}
+        """Plugins whose source failed, with the reason; their other work goes on."""
         self._db, self._signatures = _open(state_dir / "observed.db")
 
     def known(self) -> Iterable[str]:
@@ -69,8 +71,9 @@ class Observer:
             for model, source in list(self._sources):
                 try:
                     events += source.observe(self._root, run, model.connection)
-                except Exception:  # a stranger's code: whatever it raises concerns this source alone
+                except Exception as error:  # a stranger's code: whatever it raises concerns this source alone
                     logger.exception("source %s is disabled: it failed on the run %s", source.name, run.key)
+                    self.failed[model.plugin] = f"source {source.name}: {type(error).__name__}: {error}"
                     self._sources.remove((model, source))
                     self._is_complete = False
         if events:

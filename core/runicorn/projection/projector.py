@@ -206,7 +206,7 @@ class Projector:
             behind_streams=len(self.models.dirty),
             lag_s=self.models.dirty.lag_s,
             watching="polling" if watching == "polling" else "inotify",
-            failed=dict(self.models.failed),
+            failed={**self.observer.failed, **self.models.failed},
         )
 
     def close(self) -> None:
