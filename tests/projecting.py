@@ -8,13 +8,13 @@ from pathlib import Path
 import apsw
 
 from runicorn.events.log import FileLog
-from runicorn.events.source import Source
 from runicorn.events.store import StoreStream
 from runicorn.host import PluginHost, Selection
 from runicorn.projection.base import Projection
 from runicorn.projection.model import ReadModel
 from runicorn.projection.observing import Observer
 from runicorn.projection.projector import Projector
+from runicorn.projection.source import Source
 
 _ROUNDS = 2000
 

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from litestar.types import ControllerRouterHandler
 
     from runicorn.events.envelope import Payload
-    from runicorn.events.source import Source
+    from runicorn.events.log import LocatedEvent
     from runicorn.projection.base import Projection
-    from runicorn.projection.reactions import CommittedEvent
+    from runicorn.projection.source import Source
     from runicorn.server.health import Health
     from runicorn.store import Store
 
@@ -110,7 +110,7 @@ def runicorn_health(store: Store) -> Health:  # type: ignore[empty-body]
 
 
 @hookspec
-def runicorn_on_events(events: Sequence[CommittedEvent]) -> None:
+def runicorn_on_events(events: Sequence[LocatedEvent]) -> None:
     """React to events after they were committed to the read models: alerts, webhooks, external indexers.
 
     Called in the projector process on a thread of this plugin, in the order of each stream, at most 500 at a time. The

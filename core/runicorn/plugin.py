@@ -21,16 +21,17 @@ from runicorn.errors import (
 )
 from runicorn.events.discovery import EVENTS_FILE, RunDirectory, is_run_key, run_at
 from runicorn.events.envelope import Event, Payload, decode_data, decode_payload
-from runicorn.events.log import Stream, StreamKind
+from runicorn.events.log import LocatedEvent, Stream, StreamKind
+from runicorn.events.observed import RunObserved
 from runicorn.events.run import METRICS, RUN_EVENTS, ImageLogged, RunCreated, RunFinished, RunSummarized
-from runicorn.events.source import Source
 from runicorn.fields import integer, number, text
 from runicorn.files import LockTimeout, dump_json, file_lock, open_to_read, parse_json, read_json_object, write_json
 from runicorn.hookspecs import hookimpl
-from runicorn.process_identity import boot_id, host_name, pid_namespace, start_ticks
+from runicorn.process_identity import ProcessIdentity, has_ended
 from runicorn.projection.base import Batch, Projection, Tables
 from runicorn.projection.folded import Claim, FoldedProjection, Part, Parts, claim, latest
-from runicorn.projection.reactions import CommittedEvent
+from runicorn.projection.reading import ModelReader
+from runicorn.projection.source import Source
 from runicorn.run_files import (
     ARTIFACTS_CREATED_FILE,
     ARTIFACTS_USED_FILE,
@@ -45,15 +46,16 @@ from runicorn.run_files import (
     RUNNING,
     STATUS_FILE,
     SUMMARY_FILE,
+    is_inside,
     stored_status,
 )
 from runicorn.run_lookup import find_run
 from runicorn.server.clients import limited_client
-from runicorn.server.etag import CacheCounters, conditional, strong_etag, weak_etag
+from runicorn.server.etag import conditional, strong_etag, weak_etag
 from runicorn.server.health import Health
 from runicorn.server.serving import Serving
 from runicorn.store import Store
-from runicorn.user_config import NotSaved, change_json, expand_root, prepare_root, set_user_root
+from runicorn.user_config import NotSaved, change_json, set_user_root
 from runicorn.version import API_VERSION
 
 __all__ = [
@@ -76,9 +78,7 @@ __all__ = [
     "SUMMARY_FILE",
     "BadInput",
     "Batch",
-    "CacheCounters",
     "Claim",
-    "CommittedEvent",
     "Conflict",
     "Event",
     "FoldedProjection",
@@ -86,17 +86,21 @@ __all__ = [
     "Health",
     "ImageLogged",
     "InvalidName",
+    "LocatedEvent",
     "LockTimeout",
+    "ModelReader",
     "NotFound",
     "NotSaved",
     "Part",
     "Parts",
     "Payload",
+    "ProcessIdentity",
     "Projection",
     "RunCreated",
     "RunDirectory",
     "RunFinished",
     "RunNotFound",
+    "RunObserved",
     "RunSummarized",
     "RunicornError",
     "Serving",
@@ -108,7 +112,6 @@ __all__ = [
     "Tables",
     "TooLarge",
     "Unavailable",
-    "boot_id",
     "change_json",
     "claim",
     "conditional",
@@ -117,25 +120,22 @@ __all__ = [
     "decode_data",
     "decode_payload",
     "dump_json",
-    "expand_root",
     "file_lock",
     "find_run",
+    "has_ended",
     "hookimpl",
-    "host_name",
     "integer",
+    "is_inside",
     "is_run_key",
     "latest",
     "limited_client",
     "number",
     "open_to_read",
     "parse_json",
-    "pid_namespace",
-    "prepare_root",
     "read_json_object",
     "run_at",
     "set_user_root",
     "shown",
-    "start_ticks",
     "stored_status",
     "strong_etag",
     "text",

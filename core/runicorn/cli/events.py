@@ -16,8 +16,7 @@ import click
 from runicorn.cli.group import storage_option
 
 if TYPE_CHECKING:
-    from runicorn.events.log import FileLog, Stream
-    from runicorn.events.tail import Located
+    from runicorn.events.log import FileLog, LocatedEvent, Stream
 
 state_dir_option = click.option(
     "--state-dir",
@@ -241,29 +240,29 @@ def _is_chosen(name: str, chosen: Sequence[str]) -> bool:
     return not chosen or any(name == choice or name.rpartition("/")[2] == choice for choice in chosen)
 
 
-def _filter(types: Sequence[str]) -> Callable[[Located], bool]:
+def _filter(types: Sequence[str]) -> Callable[[LocatedEvent], bool]:
     wanted = frozenset(types)
     return lambda located: not wanted or located.event.type in wanted
 
 
-def _read_all(log: FileLog, stream: Stream, offset: int) -> Iterator[Located]:
-    from runicorn.events.tail import Located
+def _read_all(log: FileLog, stream: Stream, offset: int) -> Iterator[LocatedEvent]:
+    from runicorn.events.log import LocatedEvent
 
     after = log.line_start(stream, offset)
     while (lines := log.read(stream, after=after)).end > after:
         for start, event in zip(lines.offsets, lines.events, strict=True):
-            yield Located(stream, start, event)
+            yield LocatedEvent(stream, start, event)
         after = lines.end
 
 
-def _print(located: Iterable[Located], as_json: bool) -> None:
+def _print(located: Iterable[LocatedEvent], as_json: bool) -> None:
     for one in located:
         click.echo(_as_json(one) if as_json else _as_line(one))
         if as_json or not sys.stdout.isatty():
             sys.stdout.flush()
 
 
-def _as_json(one: Located) -> str:
+def _as_json(one: LocatedEvent) -> str:
     from runicorn.events.envelope import decode_data
     from runicorn.files import dump_json
 
@@ -278,7 +277,7 @@ def _as_json(one: Located) -> str:
     return dump_json(record).decode()
 
 
-def _as_line(one: Located) -> str:
+def _as_line(one: LocatedEvent) -> str:
     ts = one.event.ts
     clock = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(ts)) if 0 <= ts < 1 << 35 else "?" * 19
     data = bytes(one.event.data).decode("utf-8", "replace")

@@ -25,7 +25,7 @@ import msgspec
 
 from runicorn.config import INTERNAL
 from runicorn.events.discovery import EVENTS_FILE, find_artifacts, find_runs, is_run_key
-from runicorn.events.envelope import Lines
+from runicorn.events.envelope import Event, Lines
 
 StreamKind = Literal["run", "artifact", "store"]
 
@@ -53,6 +53,14 @@ class Stream(msgspec.Struct, frozen=True):
         if name.startswith((_ROOT_LOG, _STATE_LOG)):
             return cls("store", name)
         return cls("run" if is_run_key(name) else "artifact", name)
+
+
+class LocatedEvent(msgspec.Struct, frozen=True):
+    """An event with its identity, `(stream, offset)`."""
+
+    stream: Stream
+    offset: int
+    event: Event
 
 
 class Position(msgspec.Struct, frozen=True):

@@ -6,22 +6,11 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from heapq import merge
 
-import msgspec
-
-from runicorn.events.envelope import Event
-from runicorn.events.log import FileLog, Position, Stream, StreamReplaced
+from runicorn.events.log import FileLog, LocatedEvent, Position, Stream, StreamReplaced
 
 _TAIL_BYTES = 64 << 10
 _POLL_S = 0.1
 _DISCOVER_S = 1.0
-
-
-class Located(msgspec.Struct, frozen=True):
-    """An event with its identity."""
-
-    stream: Stream
-    offset: int
-    event: Event
 
 
 def ends_of(log: FileLog, streams: Iterable[Stream]) -> dict[Stream, int]:
@@ -29,7 +18,7 @@ def ends_of(log: FileLog, streams: Iterable[Stream]) -> dict[Stream, int]:
     return {stream: log.complete_end(stream) for stream in streams}
 
 
-def last_events(log: FileLog, ends: Mapping[Stream, int], count: int) -> list[Located]:
+def last_events(log: FileLog, ends: Mapping[Stream, int], count: int) -> list[LocatedEvent]:
     """The last `count` events before the given ends of streams, by time. Only the end of each stream is read.
 
     Within a stream the order is that of its lines: what was observed in files may carry times of long ago.
@@ -46,7 +35,7 @@ def follow(
     choose: Callable[[], Iterable[Stream]],
     *,
     stop: Callable[[], bool] = lambda: False,
-) -> Iterator[Located]:
+) -> Iterator[LocatedEvent]:
     """Every event behind the given ends of streams, as it appears, and all of the streams that appear later.
 
     `choose` gives the streams that exist; it is asked once per second, `stop` ten times. A truncated or replaced stream is
@@ -74,7 +63,7 @@ def follow(
         time.sleep(_POLL_S)
 
 
-def _timed(events: Iterable[Located]) -> Iterator[tuple[float, Located]]:
+def _timed(events: Iterable[LocatedEvent]) -> Iterator[tuple[float, LocatedEvent]]:
     latest = 0.0
     for located in events:
         if located.event.ts > latest:
@@ -82,7 +71,7 @@ def _timed(events: Iterable[Located]) -> Iterator[tuple[float, Located]]:
         yield latest, located
 
 
-def _appended(log: FileLog, stream: Stream, offsets: dict[Stream, int]) -> Iterator[Located]:
+def _appended(log: FileLog, stream: Stream, offsets: dict[Stream, int]) -> Iterator[LocatedEvent]:
     while True:
         try:
             lines = log.read(stream, after=offsets[stream])
@@ -97,10 +86,10 @@ def _appended(log: FileLog, stream: Stream, offsets: dict[Stream, int]) -> Itera
             return
         offsets[stream] = lines.end
         for offset, event in zip(lines.offsets, lines.events, strict=True):
-            yield Located(stream, offset, event)
+            yield LocatedEvent(stream, offset, event)
 
 
-def _before(log: FileLog, stream: Stream, end: int, count: int) -> Iterator[Located]:
+def _before(log: FileLog, stream: Stream, end: int, count: int) -> Iterator[LocatedEvent]:
     window = _TAIL_BYTES
     while True:
         try:
@@ -112,4 +101,4 @@ def _before(log: FileLog, stream: Stream, end: int, count: int) -> Iterator[Loca
             break
         window *= 4
     pairs = [(offset, event) for offset, event in zip(lines.offsets, lines.events, strict=True) if offset < end]
-    yield from (Located(stream, offset, event) for offset, event in pairs[-count:])
+    yield from (LocatedEvent(stream, offset, event) for offset, event in pairs[-count:])

@@ -23,7 +23,6 @@ import msgspec
 
 from runicorn.errors import RunicornError
 from runicorn.events.log import FileLog, Stream
-from runicorn.events.source import Source
 from runicorn.events.store import StoreStream
 from runicorn.files import LockTimeout, lock_descriptor
 from runicorn.host import PluginHost, Selection
@@ -34,6 +33,7 @@ from runicorn.projection.model import DAMAGE, STORAGE_ERRORS, ModelDamaged, Read
 from runicorn.projection.observing import Observer
 from runicorn.projection.projector import Projector
 from runicorn.projection.reactions import Reactions
+from runicorn.projection.source import Source
 from runicorn.projection.watching import Watcher, needs_polling
 from runicorn.projection.wire import PROJECTOR_LOCK, Committed, Reply, Request
 

@@ -16,8 +16,7 @@ from typing import cast
 import apsw
 import msgspec
 
-from runicorn.events.envelope import Event
-from runicorn.events.log import FileLog, Stream, StreamReplaced
+from runicorn.events.log import FileLog, LocatedEvent, Stream, StreamReplaced
 from runicorn.host import Plugin, PluginHost
 from runicorn.projection.wire import Committed
 
@@ -27,14 +26,6 @@ _AT_ONCE = 500
 _READ_BYTES = 64 << 10
 _FIRST_RETRY_S = 1.0
 _LAST_RETRY_S = 300.0
-
-
-class CommittedEvent(msgspec.Struct, frozen=True):
-    """An event with its identity, `(stream, offset)`."""
-
-    stream: Stream
-    offset: int
-    event: Event
 
 
 class Cursor(msgspec.Struct, frozen=True):
@@ -173,7 +164,7 @@ class _Reaction(threading.Thread):
             if end <= cursor.offset:
                 return
             events = [
-                CommittedEvent(stream, offset, event)
+                LocatedEvent(stream, offset, event)
                 for offset, event in zip(lines.offsets, lines.events, strict=True)
                 if offset < end
             ]

@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from runicorn.plugin import CommittedEvent
+from runicorn.plugin import LocatedEvent
 
 logger = logging.getLogger("runicorn.leaderboard")
 
 
-def congratulate(events: Sequence[CommittedEvent]) -> None:
+def congratulate(events: Sequence[LocatedEvent]) -> None:
     """One log line for every run that ended by itself."""
     for committed in events:
         if committed.event.type == "run.finished":

@@ -11,7 +11,7 @@ directory has vanished stays. The counter `run_artifacts` moves when a row chang
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, cast
+from typing import ClassVar, cast
 
 import msgspec
 
@@ -23,7 +23,7 @@ from runicorn.plugin import (
     FoldedProjection,
     Part,
     Parts,
-    Payload,
+    RunObserved,
     StreamKind,
     Tables,
     claim,
@@ -39,15 +39,6 @@ USED = "used"
 
 _FILES = {ARTIFACTS_CREATED_FILE: CREATED, ARTIFACTS_USED_FILE: USED}
 _TIMES = {CREATED: "created_at", USED: "used_at"}
-
-
-class RunFileObserved(Payload, frozen=True, kw_only=True):
-    """The part of `run.observed` that counts here: `content` is what `file` says now, None if the file is gone."""
-
-    event_type: ClassVar[str] = "run.observed"
-    run: str
-    file: str
-    content: dict[str, Any] | None
 
 
 class Entry(msgspec.Struct, frozen=True, array_like=True):
@@ -96,7 +87,7 @@ class RunArtifacts(FoldedProjection[RunArtifactsPart]):
 
     def fold(self, parts: Parts[RunArtifactsPart], batch: Batch) -> None:
         """The last content of each file counts."""
-        for event, observed in batch.payloads(RunFileObserved):
+        for event, observed in batch.payloads(RunObserved):
             direction = _FILES.get(observed.file)
             if direction is None or not is_run_key(observed.run):
                 continue

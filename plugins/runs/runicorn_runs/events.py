@@ -1,28 +1,13 @@
-"""Events of the store stream about runs: what was observed in files, and what was decided about runs.
+"""Events of the store stream about runs: what was observed, and what was decided.
 
 `run` is the run's key, its path below the root; `run_id` stands beside it for people and for other programs.
 """
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from runicorn.plugin import FAILED, Payload
-
-
-class RunObserved(Payload, frozen=True, kw_only=True):
-    """A file of a run directory says something new. `file` is its name; empty for the directory itself.
-
-    `content` is the JSON object in the file (`{}` if it has none; for the directory its modification time as `mtime`),
-    None if the file is gone.
-    """
-
-    event_type: ClassVar[str] = "run.observed"
-    run: str
-    run_id: str
-    file: str
-    content: dict[str, Any] | None
-    observed_at: float
+from runicorn.plugin import FAILED, Payload, RunObserved
 
 
 class RunVanished(Payload, frozen=True, kw_only=True):

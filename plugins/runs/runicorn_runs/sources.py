@@ -25,12 +25,13 @@ from runicorn.plugin import (
     Claim,
     Payload,
     RunDirectory,
+    RunObserved,
     dump_json,
     number,
     open_to_read,
     parse_json,
 )
-from runicorn_runs.events import RunObserved, RunVanished
+from runicorn_runs.events import RunVanished
 from runicorn_runs.facts import (
     DIRECTORY,
     OBSERVED_FILES,
@@ -59,8 +60,10 @@ class RunFiles:
         """See `runicorn.plugin.Source`."""
         now = time.time()
         known = facts_of(model, run.key)
+        directory = f"{root}/{run.key}"
         try:
-            directory_mtime = os.stat(root / run.key).st_mtime
+            directory_mtime = os.stat(directory).st_mtime
+            present = OBSERVED_FILES.intersection(os.listdir(directory))
         except (FileNotFoundError, NotADirectoryError):
             if known is None or not _could_be_listed(known):
                 return []
@@ -75,7 +78,7 @@ class RunFiles:
             )
 
         for file in sorted(OBSERVED_FILES):
-            found = _read(root / run.key / file)
+            found = _read(f"{directory}/{file}") if file in present else None
             before = _claim_on(file, known)
             if found is None:
                 if before is not None and file == DELETED_FILE and before.value is not None:
@@ -108,7 +111,7 @@ def _lacks_time(known: RunFacts, observed: list[tuple[float, Payload]]) -> bool:
     return not any(number((payload.content or {}).get("created_at")) is not None for payload in metas)
 
 
-def _read(path: Path) -> tuple[dict[str, Any], float] | None:
+def _read(path: str) -> tuple[dict[str, Any], float] | None:
     """The object in a file and its modification time; `{}` if it holds anything else, None if it does not exist."""
     try:
         with open_to_read(path) as file:

@@ -256,7 +256,7 @@ def test_it_ends_with_its_parent_and_on_sigterm(start):
 
 
 def test_commands_of_other_processes_are_noticed(root, state, start):
-    from runicorn_runs.events import RunObserved
+    from runicorn.plugin import RunObserved
 
     make_run(root, "p/n/runs/one", events=created("one") + finished())
     projector = start()

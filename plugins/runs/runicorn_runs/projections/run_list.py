@@ -39,6 +39,7 @@ from runicorn.plugin import (
     Parts,
     RunCreated,
     RunFinished,
+    RunObserved,
     RunSummarized,
     StreamKind,
     Tables,
@@ -50,7 +51,7 @@ from runicorn.plugin import (
     parse_json,
     run_at,
 )
-from runicorn_runs.events import RunLost, RunObserved, RunVanished
+from runicorn_runs.events import RunLost, RunVanished
 from runicorn_runs.facts import (
     DIRECTORY,
     ArtifactList,
