@@ -7,9 +7,19 @@ import sys
 import time
 
 import psutil
+from msgspec.structs import replace
 
 from runicorn import process_identity
-from runicorn.process_identity import boot_id, host_name, identity_of, own_identity, pid_namespace, start_ticks
+from runicorn.process_identity import (
+    ProcessIdentity,
+    boot_id,
+    has_ended,
+    host_name,
+    identity_of,
+    own_identity,
+    pid_namespace,
+    start_ticks,
+)
 
 
 def test_our_own_identity_agrees_with_what_the_system_says():
@@ -56,3 +66,44 @@ def test_a_system_without_proc_tells_only_the_id(monkeypatch):
 
 def test_the_host_name_is_that_of_the_socket_module():
     assert host_name() == socket.gethostname()
+
+
+def test_a_process_lives_until_it_has_ended():
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    recorded = identity_of(process.pid)
+    assert recorded is not None
+    only_the_id = ProcessIdentity(process.pid)
+    for identity in (recorded, only_the_id):
+        assert not has_ended(identity)
+        assert not has_ended(identity, host=host_name())
+    process.kill()
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # ended, but nobody has asked how: a zombie
+    for identity in (recorded, only_the_id):
+        assert has_ended(identity)
+        assert not has_ended(identity, host="another-machine")
+    process.communicate()
+    assert has_ended(recorded)
+    assert has_ended(only_the_id)
+
+
+def test_an_id_that_was_given_to_a_later_process_is_not_the_recorded_one():
+    own = own_identity()
+    assert own.pid_start_ticks is not None
+    assert own.pid_started_at is not None
+    assert has_ended(replace(own, pid_start_ticks=own.pid_start_ticks - 1))
+    assert has_ended(replace(own, pid_start_ticks=None, pid_started_at=own.pid_started_at - 120))
+    assert not has_ended(replace(own, pid_start_ticks=None, pid_started_at=own.pid_started_at - 2))
+    assert has_ended(ProcessIdentity(own.pid), known_at=own.pid_started_at - 120)
+    assert not has_ended(ProcessIdentity(own.pid), known_at=own.pid_started_at + 120)
+
+
+def test_a_process_of_an_earlier_boot_has_ended_and_one_of_another_namespace_cannot_be_judged():
+    own = own_identity()
+    assert own.pid_ns is not None
+    assert has_ended(replace(own, boot_id="another"))
+    assert not has_ended(replace(own, pid_ns=own.pid_ns + 1, pid_start_ticks=1))
+
+
+def test_an_id_that_cannot_be_one_is_not_judged():
+    for pid in (0, -1, 1 << 31, 1 << 70):
+        assert not has_ended(ProcessIdentity(pid))

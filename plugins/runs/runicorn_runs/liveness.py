@@ -16,20 +16,19 @@ from typing import Any, cast
 
 import apsw
 import msgspec
-import psutil
 
 from runicorn.plugin import (
     RUNNING,
     STATUS_FILE,
     LockTimeout,
+    ProcessIdentity,
     Store,
+    Stream,
     Unavailable,
-    boot_id,
     file_lock,
-    host_name,
-    pid_namespace,
+    has_ended,
+    is_inside,
     read_json_object,
-    start_ticks,
     write_json,
 )
 from runicorn_runs.events import RunLost
@@ -41,52 +40,14 @@ _PERIOD_S = 30.0
 _RETRY_S = 1.0
 _ON_REQUEST_S = 5.0
 _LOCK_TIMEOUT_S = 2.0
-_CLOCK_MARGIN_S = 60.0  # clocks are set while a training runs; kernel start times in ticks need no margin
 
 
-class Machine(msgspec.Struct, frozen=True):
-    """This machine, as far as runs can have recorded it."""
-
-    hostname: str
-    boot_id: str | None
-    pid_ns: int | None
-
-    @classmethod
-    def this(cls) -> Machine:
-        """Read from the operating system; unknown parts are None."""
-        return cls(host_name(), boot_id(), pid_namespace())
-
-
-def is_gone(meta: Meta, machine: Machine) -> bool:
+def is_gone(meta: Meta) -> bool:
     """Whether the process that made a run has certainly ended."""
-    if meta.pid is None or not 0 < meta.pid < 1 << 31:
+    if meta.pid is None:
         return False
-    if meta.hostname is not None and meta.hostname != machine.hostname:
-        return False
-    if meta.boot_id is not None and machine.boot_id is not None and meta.boot_id != machine.boot_id:
-        return True
-    if meta.pid_ns is not None and machine.pid_ns is not None and meta.pid_ns != machine.pid_ns:
-        return False
-    try:
-        process = psutil.Process(meta.pid)
-        if process.status() == psutil.STATUS_ZOMBIE:
-            return True
-        return _is_another(process, meta)
-    except psutil.NoSuchProcess:
-        return True
-    except psutil.Error:  # not allowed to look: it lives
-        return False
-
-
-def _is_another(process: psutil.Process, meta: Meta) -> bool:
-    """Whether the process id was given to a later process."""
-    ticks = start_ticks(process.pid)
-    if meta.pid_start_ticks is not None and ticks is not None:
-        return ticks != meta.pid_start_ticks
-    started = process.create_time()
-    if meta.pid_started_at is not None:
-        return abs(started - meta.pid_started_at) > _CLOCK_MARGIN_S
-    return meta.created_at is not None and started > meta.created_at + _CLOCK_MARGIN_S
+    recorded = ProcessIdentity(meta.pid, meta.pid_started_at, meta.boot_id, meta.pid_start_ticks, meta.pid_ns)
+    return has_ended(recorded, host=meta.hostname, known_at=meta.created_at)
 
 
 class Liveness:
@@ -94,9 +55,9 @@ class Liveness:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._machine = Machine.this()
         self._mutex = asyncio.Lock()
         self._last = 0.0
+        self._is_closed = False
         self._task: asyncio.Task[object] | None = None
 
     async def check(self) -> tuple[int, int]:
@@ -105,8 +66,7 @@ class Liveness:
             self._last = time.monotonic()
             running = await self._store.model("runs").run(_running)
             lost = await asyncio.to_thread(self._record, running)
-            if lost:
-                await self._store.append(*lost)
+            await self._store.until_visible(*dict.fromkeys(lost))
             return len(running), len(lost)
 
     def check_soon(self) -> None:
@@ -122,8 +82,10 @@ class Liveness:
             await asyncio.sleep(_PERIOD_S if checked else _RETRY_S)
 
     async def close(self) -> None:
-        """Wait for a check that is on its way."""
+        """End a check that is on its way; what it has recorded stays."""
+        self._is_closed = True
         if self._task is not None:
+            self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def _check_quietly(self) -> bool:
@@ -137,14 +99,17 @@ class Liveness:
             return False
         return True
 
-    def _record(self, running: Sequence[tuple[str, str, Meta]]) -> list[RunLost]:
-        lost: list[RunLost] = []
+    def _record(self, running: Sequence[tuple[str, str, Meta]]) -> list[Stream]:
+        """Record the end of the runs whose process is gone; for each the stream that says so. In a thread."""
+        recorded: list[Stream] = []
         for key, run_id, meta in running:
-            if is_gone(meta, self._machine):
-                event = RunLost(run=key, run_id=run_id, ended_at=time.time())
-                if mark_lost(self._store.root / key, event):
-                    lost.append(event)
-        return lost
+            if self._is_closed:
+                break
+            if is_gone(meta):
+                stream = record_lost(self._store, key, run_id)
+                if stream is not None:
+                    recorded.append(stream)
+        return recorded
 
 
 @asynccontextmanager
@@ -159,27 +124,39 @@ async def watch_liveness(store: Store) -> AsyncGenerator[None]:
             await asyncio.gather(task, return_exceptions=True)
 
 
-def mark_lost(directory: Path, event: RunLost) -> bool:
-    """Write the end of a lost run to its `status.json`; False if the run has ended itself meanwhile, or is locked.
+def record_lost(store: Store, key: str, run_id: str) -> Stream | None:
+    """Record that a run is lost, and write it to its `status.json`; the stream of the event.
 
-    Under the lock that `finish()` takes, and re-read there: a `finish()` that lands in between always wins.
+    None if the run has ended itself meanwhile, is locked, or is gone. All is done under the lock that `finish()` takes,
+    the event first: whoever looks at the file knows the event, and a later `finish()` has the later time. A file that
+    cannot be written, or that a link puts outside of the root, stays as it is: then the event alone tells it.
     """
-    path = directory / STATUS_FILE
+    path = store.root / key / STATUS_FILE
     try:
+        if not is_inside(store.root, path.parent):
+            return _record(store, key, run_id, path)
         with file_lock(f"{path}.lock", timeout_s=_LOCK_TIMEOUT_S):
-            status: dict[str, Any] = read_json_object(path) or {"status": RUNNING}
-            if status.get("status") != RUNNING:
-                return False
-            write_json(
-                path, {**status, "status": event.status, "ended_at": event.ended_at, "exit_reason": event.exit_reason}
-            )
+            return _record(store, key, run_id, path, write=True)
     except LockTimeout:
-        return False
-    except OSError as error:
-        # A read-only root: the event alone has to tell it.
-        logger.info("the status file of a lost run cannot be written: %s", error.strerror)
-        return directory.is_dir()
-    return True
+        return None
+    except OSError:  # a read-only root has no place for the lock
+        return _record(store, key, run_id, path) if path.parent.is_dir() else None
+
+
+def _record(store: Store, key: str, run_id: str, path: Path, *, write: bool = False) -> Stream | None:
+    status: dict[str, Any] = read_json_object(path) or {"status": RUNNING}
+    if status.get("status") != RUNNING:
+        return None
+    lost = RunLost(run=key, run_id=run_id, ended_at=time.time())
+    stream = store.record(lost, ts=lost.ended_at)
+    if write:
+        try:
+            write_json(
+                path, {**status, "status": lost.status, "ended_at": lost.ended_at, "exit_reason": lost.exit_reason}
+            )
+        except OSError as error:
+            logger.info("the status file of a lost run cannot be written: %s", error.strerror)
+    return stream
 
 
 def _running(db: apsw.Connection) -> list[tuple[str, str, Meta]]:
