@@ -1,6 +1,6 @@
 """What V2 says about a run; *experiment* is its word for one.
 
-No read model has `metric_count`, `tags` and `description` yet, nor a summary of the metrics: they are null or empty.
+`metric_count`, `description` and the summary of the metrics are null, and `tags` empty: no read model holds them.
 """
 
 from __future__ import annotations

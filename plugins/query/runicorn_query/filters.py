@@ -43,7 +43,7 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
         parts = ["1" if self.include_deleted else "listed"]
         parameters: Parameters = {}
         if self.tags:
-            parts.append("0")  # no run has tags yet
+            parts.append("0")  # no read model holds tags, so no run has any
         if self.statuses:
             parts.append("status IN (SELECT value FROM json_each(:statuses))")
             parameters["statuses"] = dump_json(list(self.statuses)).decode()

@@ -7,7 +7,6 @@ import time
 from typing import Annotated
 
 from litestar import get
-from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery, QueryParameter
 
 from runicorn.plugin import RunNotFound, Store, Stream, find_run
@@ -21,7 +20,7 @@ _ROWS_ON_THE_LOOP = 200  # skipped and returned; more take a thread, so that oth
 
 @get("/api/v2/experiments", operation_id="list_experiments")
 async def list_experiments(
-    store: NamedDependency[Store],
+    store: Store,
     project: FromQuery[str | None] = None,
     name: FromQuery[str | None] = None,
     status: FromQuery[str | None] = None,
@@ -73,7 +72,7 @@ async def list_experiments(
 
 
 @get("/api/v2/experiments/{exp_id:str}", operation_id="get_experiment")
-async def get_experiment(exp_id: FromPath[str], store: NamedDependency[Store]) -> ExperimentDetail:
+async def get_experiment(exp_id: FromPath[str], store: Store) -> ExperimentDetail:
     """One run, also from the recycle bin, as of now."""
     try:
         key = await find_run(store, exp_id, include_deleted=True)
