@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import json
 import os
 import re
@@ -17,11 +18,6 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from runicorn.fields import without_surrogates
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
 
 _MAX_INT_DIGITS = 4300  # CPython's limit for int(str); longer literals become null
 _MAX_DEPTH = 200  # far below the interpreter's recursion limit, wherever on the stack a value is read or written
@@ -132,7 +128,7 @@ def open_to_read(path: Path | str) -> BinaryIO:
 
 
 def _open_regular(path: str, flags: int) -> int:
-    descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+    descriptor = os.open(path, flags | os.O_NONBLOCK)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise OSError(errno.EINVAL, "not a regular file", path)
@@ -157,8 +153,8 @@ class LockTimeout(TimeoutError):
 def file_lock(path: Path | str, *, timeout_s: float | None = None) -> Generator[None]:
     """Hold the advisory lock on the file `path` (created if missing, never removed), as the `filelock` package does.
 
-    Shared with 0.4.0 and with other processes; on Windows `msvcrt.locking`, elsewhere `flock`. LockTimeout after
-    `timeout_s` seconds (None: wait for ever), OSError if the file cannot be opened.
+    Shared with 0.4.0 and with other processes, by `flock`. LockTimeout after `timeout_s` seconds (None: wait for ever),
+    OSError if the file cannot be opened.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     _held.add(descriptor)
@@ -183,42 +179,29 @@ def _close_held_after_fork() -> None:
             os.close(_held.pop())
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_close_held_after_fork)
+os.register_at_fork(after_in_child=_close_held_after_fork)
 
 
 def lock_descriptor(descriptor: int, *, timeout_s: float | None = None) -> None:
     """Take the lock of an open lock file; see `file_lock`. Released by `unlock_descriptor` or by closing."""
-    if fcntl is not None and timeout_s is None:
+    if timeout_s is None:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         return
-    deadline = None if timeout_s is None else time.monotonic() + timeout_s
+    deadline = time.monotonic() + timeout_s
     while not _try_lock(descriptor):
-        if deadline is not None and time.monotonic() >= deadline:
+        if time.monotonic() >= deadline:
             raise LockTimeout("the file is locked by another process")
         time.sleep(0.01)
 
 
 def unlock_descriptor(descriptor: int) -> None:
     """Release what `lock_descriptor` took."""
-    if fcntl is not None:
-        fcntl.flock(descriptor, fcntl.LOCK_UN)
-    else:
-        import msvcrt
-
-        os.lseek(descriptor, 0, os.SEEK_SET)
-        msvcrt.locking(descriptor, msvcrt.LK_UNLCK, 1)  # type: ignore[attr-defined]
+    fcntl.flock(descriptor, fcntl.LOCK_UN)
 
 
 def _try_lock(descriptor: int) -> bool:
     try:
-        if fcntl is not None:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        else:
-            import msvcrt
-
-            os.lseek(descriptor, 0, os.SEEK_SET)
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except (BlockingIOError, PermissionError):
         return False
     return True

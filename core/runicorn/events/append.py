@@ -62,7 +62,7 @@ class StreamWriter:
             self._close()
 
     def _open(self) -> None:
-        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_CLOEXEC", 0)
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
         try:
             self._lock = os.open(self._path + ".lock", flags, 0o644)
             self._file = os.open(self._path, flags, 0o644)
@@ -88,7 +88,7 @@ class StreamWriter:
             raise StreamRemoved(errno.ENOENT, "the stream was removed")
         start = stat.st_size
         # Our own last append ended in a newline; only somebody else's bytes need a look.
-        if start != self._end and start and _byte_at(self._file, start - 1) != b"\n":
+        if start != self._end and start and os.pread(self._file, 1, start - 1) != b"\n":
             lines = b"\n" + lines
             torn = 1
         else:
@@ -113,13 +113,6 @@ class StreamWriter:
         self._close()
 
 
-def _byte_at(descriptor: int, offset: int) -> bytes:
-    if hasattr(os, "pread"):
-        return os.pread(descriptor, 1, offset)
-    os.lseek(descriptor, offset, os.SEEK_SET)
-    return os.read(descriptor, 1)
-
-
 _writers: weakref.WeakSet[StreamWriter] = weakref.WeakSet()
 
 
@@ -128,5 +121,4 @@ def _reopen_after_fork() -> None:
         writer._after_fork()  # pyright: ignore[reportPrivateUsage]
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_reopen_after_fork)
+os.register_at_fork(after_in_child=_reopen_after_fork)

@@ -75,8 +75,6 @@ def _install() -> None:
         _is_installed = True
         _chain_excepthook()
         atexit.register(_at_exit)
-    if sys.platform == "win32":  # no process ends by SIGTERM there
-        return
     # Each time: the first run may have been begun by another thread, and a forked child has lost the handler.
     if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
         with contextlib.suppress(ValueError, OSError):  # a sub-interpreter may not
@@ -149,5 +147,4 @@ def _after_fork() -> None:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+os.register_at_fork(after_in_child=_after_fork)

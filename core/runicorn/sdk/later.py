@@ -70,5 +70,4 @@ def _forget_after_fork() -> None:
     _due.clear()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_after_fork)
+os.register_at_fork(after_in_child=_forget_after_fork)

@@ -90,9 +90,5 @@ def _last_known_time(folders: RunFolders) -> float:
 
 
 def _platform() -> str:
-    if sys.platform != "win32":
-        system = os.uname()  # what the platform module says, without its import
-        return f"{system.sysname} {system.release} ({system.machine})"
-    import platform
-
-    return f"{platform.system()} {platform.release()} ({platform.machine()})"
+    system = os.uname()  # what the platform module says, without its import
+    return f"{system.sysname} {system.release} ({system.machine})"
