@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.metadata
+import importlib.util
 import logging
 import os
 import re
@@ -143,13 +144,21 @@ class PluginHost:
         return collected
 
     def unique(self, hook: str, key: Callable[[Any], str], what: str, **arguments: object) -> list[tuple[Plugin, Any]]:
-        """Like `collect`, one pair for each contribution; PluginCollision if two plugins contribute the same key."""
+        """Like `collect`, one pair for each contribution; PluginCollision if two plugins contribute the same key.
+
+        A plugin with a contribution that has no key is disabled.
+        """
         owners: dict[str, str] = {}
         contributions: list[tuple[Plugin, Any]] = []
         for plugin, items in self.collect(hook, **arguments):
-            for item in items:
-                claim(owners, key(item), plugin.name, what)
-                contributions.append((plugin, item))
+            try:
+                keys = [key(item) for item in items]
+            except Exception as error:  # a stranger's object: whatever is wrong with it concerns this plugin alone
+                self.fail(plugin, f"{hook}: {_describe(error)}", error)
+                continue
+            for name in keys:
+                claim(owners, name, plugin.name, what)
+            contributions += [(plugin, item) for item in items]
         return contributions
 
     def fail(self, plugin: Plugin, reason: str, error: BaseException | None = None) -> None:
@@ -170,6 +179,19 @@ class PluginHost:
             with contextlib.suppress(AssertionError, ValueError):  # it may be registered in part, or not at all
                 self._manager.unregister(plugin.module)
             self.fail(plugin, _describe(error), error)
+
+
+def source_paths() -> list[str]:
+    """Where the source of the installed plugins is: their packages, or the files of single modules. Imports none of them."""
+    found: set[str] = set()
+    for entry in importlib.metadata.entry_points(group=GROUP):
+        try:
+            spec = importlib.util.find_spec(entry.module.partition(".")[0])
+        except (ImportError, ValueError):
+            continue
+        if spec is not None:
+            found.update(spec.submodule_search_locations or ([spec.origin] if spec.origin else []))
+    return sorted(path for path in found if os.path.exists(path))
 
 
 def claim(owners: dict[str, str], key: str, plugin: str, what: str) -> None:

@@ -8,7 +8,6 @@ from typing import Any
 
 import msgspec
 from litestar import Request, Response, WebSocket, get, post, websocket
-from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery, JSONBody
 
 from runicorn.plugin import Store, conditional, hookimpl, limited_client, weak_etag
@@ -43,7 +42,7 @@ def needs(metric: FromQuery[str]) -> dict[str, str]:
 
 
 @post("/api/probe/body", status_code=200, sync_to_thread=False)
-def body(data: JSONBody[Wanted], store: NamedDependency[Store]) -> Wanted:
+def body(data: JSONBody[Wanted], store: Store) -> Wanted:
     return data
 
 

@@ -129,6 +129,15 @@ def test_two_plugins_with_one_contribution_are_both_named(plugins):
         host.unique("commands", str, "command")
 
 
+def test_a_plugin_whose_contribution_has_no_key_is_disabled_and_the_others_count(plugins):
+    plugins.add("odd", PROJECTING.format(command="it"))
+    plugins.add("fine", PROJECTING.format(command="its"))
+    host = load(only=only("odd", "fine"))
+
+    assert [item for _, item in host.unique("commands", lambda item: item[2], "command")] == ["its"]
+    assert next(plugin for plugin in host.plugins if plugin.name == "odd").state == "failed"
+
+
 def test_two_distributions_with_one_plugin_name_are_both_named(plugins):
     plugins.add("twin", "")
     plugins.add("other", "")

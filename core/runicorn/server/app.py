@@ -52,11 +52,12 @@ class Application:
 def build(host: PluginHost, settings: ServeSettings, *, is_leader: bool = True) -> Application:
     """The application for `settings`, with the routes of the host's plugins.
 
-    PluginCollision if two plugins have the same route; BadInput if a setting cannot be understood.
+    PluginCollision if two plugins have the same route or event type; BadInput if a setting cannot be understood.
     """
     serving = Serving(host, settings.root_path, settings.state_path, is_leader=is_leader, log_level=settings.log_level)
     sockets, access_log, cache = OpenSockets(), AccessLog(enabled=_logs_requests(settings)), CacheCounters()
     serving.on_switch.append(lambda _: sockets.close_all())
+    host.unique("event_types", lambda payload: payload.event_type, "event type")
     limiter = _limiter(host, settings)
     routers = _routers(host)
     litestar = _litestar(routers, serving, cache, limiter)
@@ -92,7 +93,6 @@ def _litestar(
             dependencies={
                 "store": _provide(lambda: serving.store),
                 "serving": _provide(lambda: serving),
-                "cache": _provide(lambda: cache),
             },
             exception_handlers={Exception: answer_exception, HTTPException: answer_exception},
             lifespan=[lifespan],

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 import time
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
-from litestar import get
-from litestar.di import NamedDependency
+from litestar import Request, get
 
 from runicorn.host import Plugin, PluginHost
 from runicorn.projection.wire import Status
@@ -27,6 +26,8 @@ class ProjectorHealth(msgspec.Struct, frozen=True):
     """`busy`: it is there, but did not answer at once. `down`: answers are as of the moment when it ended."""
     lag_s: float | None
     """Seconds since the oldest event that no read model has yet; null if unknown."""
+    behind_streams: int | None
+    """How many streams are known to have events that no read model has yet; null if unknown."""
     restarts: int | None
     """How often it had to be started again; null in workers that do not supervise it."""
     elsewhere: bool
@@ -50,8 +51,9 @@ class HealthReport(msgspec.Struct, frozen=True):
 
 
 @get("/api/health", operation_id="Health", tags=["server"])
-async def health(serving: NamedDependency[Serving], cache: NamedDependency[CacheCounters]) -> HealthReport:
+async def health(request: Request[Any, Any, Any], serving: Serving) -> HealthReport:
     """The state of server, storage, projector and plugins."""
+    cache: CacheCounters = request.app.state.cache
     store = serving.store
     status = await store.projector_status() if store.client.connected else None  # which would wait for it
     projector = _projector(serving, status)
@@ -83,6 +85,7 @@ def _projector(serving: Serving, status: Status | None) -> ProjectorHealth:
     return ProjectorHealth(
         state=silent if status is None else status.state,
         lag_s=round(status.lag_s, 3) if status is not None else None,
+        behind_streams=status.behind_streams if status is not None else None,
         restarts=process.restarts if process is not None else None,
         elsewhere=process is not None and process.state == "elsewhere",
     )

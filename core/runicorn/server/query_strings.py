@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from types import NoneType
 from typing import Any, Literal
 from urllib.parse import parse_qsl, urlencode
@@ -24,7 +24,7 @@ _FALSE = frozenset({"false", "0", "no", "off", "f", "n"})
 _INTEGER = re.compile(r"[+-]?[0-9]{1,4000}", re.ASCII)
 _DECIMAL = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?", re.ASCII)
 _EXPECTED = {"bool": "must be true or false", "int": "must be an integer", "float": "must be a finite number"}
-_RESERVED = frozenset({"data", "request", "socket", "scope", "state", "headers", "cookies", "query", "body", "store"})
+_RESERVED = frozenset({"data", "request", "socket", "scope", "state", "headers", "cookies", "query", "body"})
 
 
 class QueryRules(msgspec.Struct, frozen=True):
@@ -35,13 +35,23 @@ class QueryRules(msgspec.Struct, frozen=True):
     """Parameters whose empty value reaches the handler."""
 
     @classmethod
-    def of(cls, signature: Mapping[str, Any], template: str, keep_empty: Iterable[str] = ()) -> QueryRules | None:
-        """From a handler's signature, as Litestar has parsed it; None if it declares no query parameter."""
+    def of(
+        cls,
+        signature: Mapping[str, Any],
+        template: str,
+        dependencies: Container[str] = (),
+        keep_empty: Iterable[str] = (),
+    ) -> QueryRules | None:
+        """From a handler's signature, as Litestar has parsed it; None if it declares no query parameter.
+
+        `dependencies` are the names of parameters that the application provides.
+        """
         kinds: dict[str, Kind] = {}
         for name, field in signature.items():
             parameter = field.kwarg_definition
             where = getattr(getattr(parameter, "param_type", None), "value", None)
-            is_plain = parameter is None and name not in _RESERVED and f"{{{name}" not in template
+            is_provided = name in _RESERVED or name in dependencies
+            is_plain = parameter is None and not is_provided and f"{{{name}" not in template
             if where == "query" or is_plain:
                 alias = getattr(parameter, "query", None) or getattr(parameter, "name", None) or name
                 kinds[alias] = _kind(field)

@@ -58,7 +58,7 @@ class RouteTable:
         self._routes: dict[tuple[str, str], Route] = {}
         for owner, router in owners:
             for endpoint in endpoints(router):
-                self._routes[endpoint.method, _anonymous(endpoint.template)] = _route(endpoint, owner)
+                self._routes[endpoint.method, _anonymous(endpoint.template)] = _route(endpoint, owner, app.dependencies)
         self._by_template: dict[tuple[str, str], Route | None] = {}
 
     def __iter__(self) -> Iterator[Route]:
@@ -125,7 +125,8 @@ def _anonymous(template: str) -> str:
     return "/".join("{}" if "{" in segment else segment for segment in template.split("/"))
 
 
-def _route(endpoint: Endpoint, owner: Plugin | None) -> Route:
+def _route(endpoint: Endpoint, owner: Plugin | None, dependencies: Iterable[str]) -> Route:
+    provided = {*dependencies, *endpoint.handler.resolve_dependencies()}
     signature = endpoint.handler.parsed_fn_signature.parameters
     body = signature.get("data")
     encoding = getattr(body.kwarg_definition, "media_type", RequestEncodingType.JSON) if body is not None else None
@@ -133,7 +134,7 @@ def _route(endpoint: Endpoint, owner: Plugin | None) -> Route:
         method=endpoint.method,
         template=endpoint.template,
         owner=owner,
-        query=QueryRules.of(signature, endpoint.template, endpoint.handler.opt.get("keep_empty", ())),
+        query=QueryRules.of(signature, endpoint.template, provided, endpoint.handler.opt.get("keep_empty", ())),
         takes_json=body is not None and encoding in (None, RequestEncodingType.JSON),
         has_secrets=bool(endpoint.handler.opt.get("has_secrets")),
         takes_slashes=endpoint.takes_slashes,

@@ -20,6 +20,7 @@ from typing import BinaryIO
 import msgspec
 
 from runicorn.config import state_directory
+from runicorn.host import source_paths
 from runicorn.server.projector_process import SPAWN_ERRORS
 from runicorn.server.settings import ServeSettings
 from runicorn.server.worker import Report, WorkerSettings
@@ -149,12 +150,10 @@ class Supervisor:
 
         import runicorn
 
-        directories = {str(Path(runicorn.__file__).parent)}
-        for name in ("runs", "artifacts", "remote", "query", "system"):
-            module = sys.modules.get(f"runicorn_{name}")
-            if module is not None and module.__file__:
-                directories.add(str(Path(module.__file__).parent))
-        async for _ in watchfiles.awatch(*directories, watch_filter=watchfiles.PythonFilter()):
+        while True:  # anew after each change: a file that an editor replaces takes its watch along
+            paths = {str(Path(runicorn.__file__).parent), *source_paths()}
+            async for _ in watchfiles.awatch(*paths, watch_filter=watchfiles.PythonFilter()):
+                break
             logger.info("the source changed: restarting")
             self._replace()
 

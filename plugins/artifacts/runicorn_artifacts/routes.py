@@ -8,7 +8,6 @@ from pathlib import Path
 
 import msgspec
 from litestar import get
-from litestar.di import NamedDependency
 from litestar.params import FromPath
 
 from runicorn.plugin import Store, find_run
@@ -40,7 +39,7 @@ class RunArtifactLists(msgspec.Struct, frozen=True):
 
 
 @get("/api/runs/{run_id:str}/artifacts", operation_id="list_run_artifacts")
-async def list_run_artifacts(run_id: FromPath[str], store: NamedDependency[Store]) -> RunArtifactLists:
+async def list_run_artifacts(run_id: FromPath[str], store: Store) -> RunArtifactLists:
     """The artifact versions that a run has created and used."""
     key = await find_run(store, run_id)
     model = store.model("artifacts")

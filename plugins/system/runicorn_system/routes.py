@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import msgspec
 from litestar import get
-from litestar.di import NamedDependency
 
 from runicorn.plugin import API_VERSION, Store, config_file, configured_root
 from runicorn_system.gpu import GpuMonitor, GpuReadings, NoReadings
@@ -24,12 +23,12 @@ class Configuration(msgspec.Struct, frozen=True):
 
 
 @get("/api/gpu/telemetry", operation_id="gpu_telemetry")
-async def gpu_telemetry(store: NamedDependency[Store]) -> GpuReadings | NoReadings:
+async def gpu_telemetry(store: Store) -> GpuReadings | NoReadings:
     """What the GPUs of this machine are doing, at most a second old."""
     return await store.own(GpuMonitor).read()
 
 
 @get("/api/config", operation_id="get_config", sync_to_thread=True)
-def get_config(store: NamedDependency[Store]) -> Configuration:
+def get_config(store: Store) -> Configuration:
     """The configuration in use."""
     return Configuration(configured_root(), str(store.root), str(config_file()), API_VERSION)

@@ -22,11 +22,10 @@ SWITCH = """
     import os
     from pathlib import Path
     from litestar import post, get
-    from litestar.di import NamedDependency
     from runicorn.plugin import Serving, Store, hookimpl
 
     @post("/api/switch", status_code=200)
-    async def switch(serving: NamedDependency[Serving], to: str) -> dict[str, str]:
+    async def switch(serving: Serving, to: str) -> dict[str, str]:
         await serving.switch(Path(to))
         return {"storage": str(serving.store.root)}
 
@@ -190,6 +189,30 @@ def test_two_plugins_with_one_route_prevent_the_start_and_are_both_named(tmp_pat
         assert "first" in message
         assert "second" in message
         assert "/api/same/" in message
+
+
+def test_two_plugins_with_one_event_type_prevent_the_start_and_are_both_named(tmp_path):
+    plugins = PluginDirectory(tmp_path / "plugins")
+    for name in ("first", "second"):
+        plugins.add(
+            name,
+            """
+            from typing import ClassVar
+            from runicorn.plugin import Payload, hookimpl
+
+            class Happened(Payload, frozen=True):
+                event_type: ClassVar[str] = "thing.happened"
+
+            @hookimpl
+            def runicorn_event_types():
+                return [Happened]
+            """,
+        )
+    for more in ([], ["--workers", "2"]):
+        message = refused("--storage", str(tmp_path / "root"), "--port", "0", *more, environment=plugins.environment)
+        assert "first" in message
+        assert "second" in message
+        assert "event type thing.happened" in message
 
 
 def test_a_plugin_cannot_take_a_route_of_the_server(tmp_path):
@@ -436,17 +459,20 @@ def test_a_switch_reaches_all_workers(serve, plugins, tmp_path):
 
 
 @pytest.mark.slow
-def test_changed_sources_restart_the_server(serve, plugins, tmp_path):
+def test_changed_sources_restart_the_server_also_those_of_plugins_and_again(serve, plugins, tmp_path):
     package = tmp_path / "copy"
     source = Path(__file__).parents[3] / "core" / "runicorn"
     shutil.copytree(source, package / "runicorn", ignore=shutil.ignore_patterns("__pycache__", "assets"))
     environment = {"PYTHONPATH": f"{package}{os.pathsep}{plugins.environment['PYTHONPATH']}"}
     server = serve(None, "--reload", environment=environment)
-    (before,) = workers_seen(server, 1)
-    changed = package / "runicorn" / "version.py"
+    changed = [package / "runicorn" / "version.py", plugins.directory / "switching.py"]
+    for file in [*changed, *changed]:
+        (before,) = workers_seen(server, 1)
 
-    def restarted() -> bool:
-        changed.write_text(changed.read_text() + "\n")
-        return bool(set(workers_seen(server, 1)) - {before})
+        def restarted(file: Path = file, before: int = before) -> bool:
+            replacement = file.with_suffix(".new")
+            replacement.write_text(file.read_text() + "\n")
+            replacement.replace(file)  # as editors do
+            return bool(set(workers_seen(server, 1)) - {before})
 
-    wait_until(restarted, "the restart")
+        wait_until(restarted, "the restart")
