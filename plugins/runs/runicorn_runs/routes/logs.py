@@ -1,16 +1,42 @@
-"""The live log of a run, wired to the read model."""
+"""`/api/runs/{run_id}/logs/ws`: the live log of a run, as a WebSocket."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, cast
 
-from litestar import WebSocket
+from litestar import Response, get, websocket
+from litestar.params import FromPath
 
 from runicorn.plugin import RunNotFound, Store, find_run, limited_client
 from runicorn_runs import queries
 from runicorn_runs.logs.stream import LogStreams
-from runicorn_runs.logs.websocket import log_routes
+from runicorn_runs.logs.websocket import Socket, serve_socket
+
+PATH = "/api/runs/{run_id:str}/logs/ws"
+
+
+@websocket(PATH)
+async def run_log(socket: Socket, run_id: FromPath[str], store: Store) -> None:
+    """The log of a run, line by line, for as long as the client stays."""
+    await serve_socket(store.own(streams_of), socket, run_id, counted_as=limited_client(socket))
+
+
+@get(PATH, sync_to_thread=False, status_code=426, summary="Live log (WebSocket)")
+def not_upgraded(run_id: FromPath[str]) -> Response[dict[str, str]]:
+    """Open this path as a WebSocket: text frames, one log line each, first the last 10 000.
+
+    `?offset=BYTES` starts at that byte of `logs.txt` instead; beyond its end, and for a file that appears later, 0.
+    """
+    return Response(
+        {"detail": "This path is a WebSocket: connect with ws:// or wss://"},
+        status_code=426,
+        headers={"Upgrade": "websocket"},
+    )
+
+
+def streams_of(store: Store) -> LogStreams:
+    """The log streams of a store in this worker."""
+    return LogStreams(StoredRuns(store))
 
 
 class StoredRuns:
@@ -29,15 +55,3 @@ class StoredRuns:
     def run_ended(self, run_id: str, /) -> bool:
         """Whether the run is not `running` (any more)."""
         return not self._store.model("runs").query(queries.is_running, run_id)
-
-
-def streams_of(store: Store) -> LogStreams:
-    """The log streams of a store in this worker."""
-    return LogStreams(StoredRuns(store))
-
-
-def _streams(socket: WebSocket[Any, Any, Any]) -> LogStreams:
-    return cast(Store, socket.app.state.serving.store).own(streams_of)
-
-
-run_log = log_routes(_streams, limited_client)

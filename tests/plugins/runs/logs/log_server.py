@@ -16,10 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
-from litestar import Litestar, get
+from litestar import Litestar, get, websocket
+from litestar.params import FromPath
 
 from runicorn_runs.logs.stream import LogStreams
-from runicorn_runs.logs.websocket import Socket, log_routes
+from runicorn_runs.logs.websocket import Socket, serve_socket
+from runicorn_runs.routes.logs import PATH, not_upgraded
 
 
 class Directories:
@@ -71,13 +73,12 @@ def main(root: Path, limited: bool) -> None:
         print(listener.getsockname()[1], flush=True)
         yield
 
-    def streams(socket: Socket) -> LogStreams:
-        return socket.app.state.streams
+    @websocket(PATH)
+    async def run_log(socket: Socket, run_id: FromPath[str]) -> None:
+        counted_as = socket.client.host if limited and socket.client else None
+        await serve_socket(socket.app.state.streams, socket, run_id, counted_as=counted_as)
 
-    def counted_as(socket: Socket) -> str | None:
-        return socket.client.host if limited and socket.client else None
-
-    app = Litestar([*log_routes(streams, counted_as), debug], lifespan=[lifespan], openapi_config=None)
+    app = Litestar([run_log, not_upgraded, debug], lifespan=[lifespan], openapi_config=None)
     server = Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=3))
     server.run([listener])
 
