@@ -38,8 +38,8 @@ def runicorn_event_types() -> Sequence[type[Payload]]:  # type: ignore[empty-bod
     """Contribute event types: payload classes with an `event_type` such as `alert.raised`.
 
     Called once per process at start. A type that another plugin contributes already is an error at start that names
-    both. Contributing a type documents it (`runicorn plugins`, `runicorn events show`) and lets `events verify` check
-    its payloads; events of other types are kept and passed on all the same. Added in 0.5.
+    both: `serve` refuses to start. Contributing a type documents it (`runicorn plugins`, `runicorn events show`) and lets
+    `events verify` check its payloads; events of other types are kept and passed on all the same. Added in 0.5.
     """
 
 
@@ -67,9 +67,9 @@ def runicorn_sources(root: Path) -> Sequence[Source]:  # type: ignore[empty-body
 def runicorn_routes() -> Sequence[ControllerRouterHandler]:  # type: ignore[empty-body]
     """Contribute HTTP and WebSocket routes: Litestar route handlers, controllers or routers with full paths.
 
-    Called once per API worker, before the application is built. Handlers may take the parameter `store: Store`. Raise
-    the classes of `runicorn.errors` for errors that users see. A path and method that another plugin has already
-    (parameter names do not count) is an error at start that names both. Added in 0.5.
+    Called once per API worker, before the application is built. Handlers may take the parameters `store: Store` and
+    `serving: Serving`. Raise the classes of `runicorn.errors` for errors that users see. A path and method that another
+    plugin has already (parameter names do not count) is an error at start that names both. Added in 0.5.
     """
 
 
