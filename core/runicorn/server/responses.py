@@ -8,6 +8,8 @@ from typing import Any, TypeVar, cast
 import msgspec
 from litestar.response import Response
 
+from runicorn.fields import without_surrogates
+
 T = TypeVar("T")
 
 
@@ -21,16 +23,16 @@ class JsonResponse(Response[T]):
         except Exception as error:
             if not isinstance(error.__cause__ or error, UnicodeEncodeError):
                 raise
-            return msgspec.json.encode(without_surrogates(msgspec.to_builtins(content)))
+            return msgspec.json.encode(_encodable(msgspec.to_builtins(content)))
 
 
-def without_surrogates(value: object) -> object:
-    """`value`, made of builtins, with U+FFFD in place of every lone surrogate."""
+def _encodable(value: object) -> object:
+    """`value`, made of builtins, with U+FFFD in place of every lone surrogate, in keys, too."""
     if isinstance(value, str):
-        return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+        return without_surrogates(value)
     if isinstance(value, Mapping):
         items = cast(Mapping[object, object], value).items()
-        return {without_surrogates(key): without_surrogates(item) for key, item in items}
+        return {_encodable(key): _encodable(item) for key, item in items}
     if isinstance(value, list | tuple):
-        return [without_surrogates(item) for item in cast(list[object], value)]
+        return [_encodable(item) for item in cast(list[object], value)]
     return value
