@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from benchmarks.baseline import list_runs, metrics_step
 from benchmarks.client import Client
 from benchmarks.rows import BENCHMARKS

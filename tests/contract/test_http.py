@@ -20,10 +20,11 @@ import httpx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.plugin_on_path import PluginDirectory
-from tests.serving import Server, wait_until
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
+
+from tests.plugin_on_path import PluginDirectory
+from tests.serving import Server, wait_until
 
 PROBE = (Path(__file__).parent / "http_plugin.py").read_text()
 RATE_HEADERS = ("x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from tests.plugins.artifacts.artifact_folders import ArtifactFolder
 from tests.recorded import RUNS, recorded, run_directories, wait_until_live
 from tests.serving import Server, serve, wait_until

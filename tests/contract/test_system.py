@@ -10,6 +10,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+
 from tests.plugins.system.fake_nvidia_smi import H200, FakeNvidiaSmi
 from tests.serving import Server, serve, wait_until
 

@@ -14,6 +14,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from tests.serving import Server, serve, wait_until
 from tests.stores import make_run
 

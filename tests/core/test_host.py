@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.plugin_on_path import PluginDirectory
 
 from runicorn.config import config_file
 from runicorn.host import PluginCollision, PluginFailed, PluginHost, Selection
+from tests.plugin_on_path import PluginDirectory
 
 PROJECTING = """
     from runicorn.plugin import hookimpl

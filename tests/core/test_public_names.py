@@ -7,9 +7,9 @@ import inspect
 from pathlib import Path
 
 import pytest
-from tests.core.sdk.run_files import run_python
 
 import runicorn
+from tests.core.sdk.run_files import run_python
 
 HEAVY = ["numpy", "asyncio", "litestar", "sqlite3", "apsw", "psutil", "pandas", "PIL", "click", "pluggy", "subprocess"]
 

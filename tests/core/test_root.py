@@ -8,9 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.serving import wait_until
 
 from runicorn.root import ROOT_FILE, RootUnusable, WritableRoot, check_belongs, prepare
+from tests.serving import wait_until
 
 
 def test_a_state_directory_elsewhere_serves_one_root_only(tmp_path: Path) -> None:

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import click
 import pytest
-from tests.serving import Server, serve
 
 from runicorn import hookspecs
+from tests.serving import Server, serve
 
 __all__ = ["serve"]
 

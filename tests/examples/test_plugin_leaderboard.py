@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from tests.recorded import wait_until_live
 from tests.serving import Server, serve, wait_until
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
 from tests.recorded import wait_until_live
 from tests.reference_metrics import metrics_step
 from tests.serving import Server, serve, wait_until

@@ -15,7 +15,6 @@ import pytest
 import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests import reference_metrics
 
 from runicorn.columns import (
     CHUNK_ROWS,
@@ -38,6 +37,7 @@ from runicorn.columns import (
 from runicorn.columns.rows import round_to_microseconds
 from runicorn.events.envelope import Event, Lines, decode_data
 from runicorn.events.run import METRICS
+from tests import reference_metrics
 
 NUMBERS = [
     "0", "1", "1.0", "-0", "-0.0", "true", "false", "null", "NaN", "Infinity", "-Infinity", "1e400", "-1e400", "2.7", "-2.7",

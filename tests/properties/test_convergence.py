@@ -13,13 +13,13 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.run_rows import actual_rows, expected_rows
 
 from runicorn.events.log import FileLog, Stream
 from runicorn.projection.catch_up import catch_up
 from runicorn.projection.model import ReadModel
 from runicorn_runs.projections.metric_points import MetricPoints
 from runicorn_runs.projections.run_list import RunList
+from tests.run_rows import actual_rows, expected_rows
 
 KEYS = ["p/n/runs/a", "p/ü/runs/b", "runs/c"]
 STREAMS = [*KEYS, ".runicorn/log/00000001", ".runicorn/log/00000002"]

@@ -17,13 +17,13 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
-from tests.projecting import InProcess
-from tests.projector_process import RunningProjector
-from tests.run_rows import actual_rows, expected_rows
 
 from runicorn.events.append import StreamWriter
 from runicorn.events.discovery import find_runs
 from runicorn.events.envelope import encode_event
+from tests.projecting import InProcess
+from tests.projector_process import RunningProjector
+from tests.run_rows import actual_rows, expected_rows
 
 KEYS = ["p/n/runs/a", "p/ü/runs/b", "runs/c"]
 keys = st.sampled_from(KEYS)

@@ -238,6 +238,7 @@ class Projector:
             self._to_observe.done(keys)
             return
         for stream in self.log.store_streams():  # a source compares with what the streams say
+            self.models.mark(stream)
             if stream in self.models.dirty and not self.apply_slice(stream, 0):
                 return
         changed: list[str] = []

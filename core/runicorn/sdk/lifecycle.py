@@ -64,10 +64,14 @@ class Lifecycle:
 
     def finish(self, status: str, exit_reason: str | None = None) -> None:
         """Say that the run has ended; may be said again, then the last word counts."""
-        now = self.now()
-        update: dict[str, Any] = {"status": status, "ended_at": now, "exit_reason": exit_reason or ABSENT}
-        event = RunFinished(status=status, ended_at=now, exit_reason=exit_reason)
-        self._status.merge(update, append_event=lambda: self.append(now, event))
+
+        def append_event() -> dict[str, Any]:
+            # Under the lock: whoever judged this run meanwhile, and had the lock before us, spoke earlier.
+            now = self.now()
+            self.append(now, RunFinished(status=status, ended_at=now, exit_reason=exit_reason))
+            return {"ended_at": now}
+
+        self._status.merge({"status": status, "exit_reason": exit_reason or ABSENT}, append_event=append_event)
         self._events.sync()
 
     def append(self, ts: float, payload: Payload) -> None:

@@ -37,11 +37,16 @@ class SideFile:
         self._retry_is_planned = False
 
     def merge(
-        self, update: dict[str, Any], *, append_event: Callable[[], None] | None = None, replace: bool = False
+        self,
+        update: dict[str, Any],
+        *,
+        append_event: Callable[[], dict[str, Any] | None] | None = None,
+        replace: bool = False,
     ) -> None:
         """Set keys (or, with `replace`, the whole content).
 
-        `append_event` is called first and under the same lock: the log is never behind the file.
+        `append_event` is called first and under the same lock: the log is never behind the file. It may return more keys
+        to set, such as a time that was taken under the lock.
         """
         with self._lock:
             if replace:
@@ -50,7 +55,7 @@ class SideFile:
             self._update.update(update)
             if self._is_busy:
                 if append_event is not None:
-                    append_event()
+                    self._update.update(append_event() or {})
                 return
             self._save(append_event)
         self._warnings.say()
@@ -68,12 +73,12 @@ class SideFile:
         self._is_busy = self._replace = self._retry_is_planned = False
         self._update = {}
 
-    def _save(self, append_event: Callable[[], None] | None) -> None:
+    def _save(self, append_event: Callable[[], dict[str, Any] | None] | None) -> None:
         self._is_busy = True
         try:
             with self._locked():
                 if append_event is not None:
-                    append_event()
+                    self._update.update(append_event() or {})
                 while self._update or self._replace:
                     if not self._is_present():  # purged: neither written nor kept
                         self._update, self._replace = {}, False

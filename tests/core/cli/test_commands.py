@@ -8,11 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.plugin_on_path import PluginDirectory
 
 from runicorn.cli import CORE_COMMANDS
 from runicorn.config import config_file
 from runicorn.server.rate_limit_table import limit_file_path
+from tests.plugin_on_path import PluginDirectory
 
 
 def runicorn(

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+
 from tests.serving import wait_until
 
 COMMAND = [sys.executable, "-m", "runicorn", "demo", "--port", "0", "--steps", "60"]

@@ -10,11 +10,10 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from runicorn.events.append import StreamWriter
 from tests.recorded import RUNS, recorded, wait_until_live
 from tests.serving import Server, serve
 from tests.stores import make_run, metrics_event, write
-
-from runicorn.events.append import StreamWriter
 
 __all__ = ["recorded", "serve"]
 

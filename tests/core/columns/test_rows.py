@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tests import reference_metrics
-
 from runicorn.columns import (
     Frame,
     build_frame,
@@ -21,6 +19,7 @@ from runicorn.columns import (
     rows_by_time,
 )
 from runicorn.events.envelope import Lines
+from tests import reference_metrics
 
 
 def by_step(*data: dict[str, object], ts: Sequence[float] | None = None) -> Any:

@@ -7,10 +7,10 @@ import threading
 from pathlib import Path
 
 import pytest
-from tests.stores import make_run, metrics_event
 
 from runicorn.events.log import FileLog, Position, Stream
 from runicorn.events.positions import Positions
+from tests.stores import make_run, metrics_event
 
 RUN = Stream("run", "p/n/runs/20260101_000000_000001")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from tests.plugin_on_path import PluginDirectory
 from tests.projector_process import RunningProjector
 

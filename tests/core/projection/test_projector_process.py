@@ -9,8 +9,6 @@ import shutil
 import time
 
 import pytest
-from tests.run_rows import expected_rows
-from tests.stores import make_run, metrics_event
 
 from runicorn.events.append import StreamWriter
 from runicorn.events.envelope import encode_event
@@ -19,6 +17,8 @@ from runicorn.events.store import StoreStream
 from runicorn.projection.__main__ import EXIT_LOCKED
 from runicorn.projection.generations import model_files
 from runicorn.projection.wire import Request
+from tests.run_rows import expected_rows
+from tests.stores import make_run, metrics_event
 
 
 def lines(count: int, first: int = 0) -> bytes:

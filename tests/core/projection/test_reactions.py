@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 
 import pytest
-from tests.core.projection.test_projector_process import created, is_level, lines, points
-from tests.stores import make_run
 
 from runicorn.events.append import StreamWriter
+from tests.core.projection.test_projector_process import created, is_level, lines, points
+from tests.stores import make_run
 
 NOTING = """
     import json, os, pathlib, time

@@ -6,13 +6,13 @@ import asyncio
 from pathlib import Path
 
 import apsw
-from tests.stores import make_run, metrics_event
 
 from runicorn.events.log import FileLog, Stream
 from runicorn.projection.catch_up import catch_up
 from runicorn.projection.model import ReadModel
 from runicorn.projection.reading import ModelReader
 from runicorn_runs.projections.metric_points import MetricPoints, read_frames
+from tests.stores import make_run, metrics_event
 
 STREAM = Stream("run", "p/n/runs/a")
 

@@ -8,10 +8,6 @@ import threading
 import time
 
 import pytest
-from tests.core.projection.test_projector_process import created, finished, is_level, lines, points
-from tests.projecting import InProcess, runs_host
-from tests.run_rows import actual_rows, expected_rows
-from tests.stores import make_run
 
 from runicorn.errors import Unavailable
 from runicorn.events.append import StreamWriter
@@ -20,6 +16,10 @@ from runicorn.files import file_lock
 from runicorn.projection.generations import is_ready, model_files
 from runicorn.projection.reading import ModelReader
 from runicorn.projection.rebuild import ReplayFailed, rebuild
+from tests.core.projection.test_projector_process import created, finished, is_level, lines, points
+from tests.projecting import InProcess, runs_host
+from tests.run_rows import actual_rows, expected_rows
+from tests.stores import make_run
 
 
 @pytest.fixture
@@ -131,9 +131,8 @@ def test_only_one_rebuild_at_a_time(store, state):
 
 
 def test_a_rebuild_that_fails_leaves_everything_as_it_was(store, state, plugins, monkeypatch):
-    from tests.core.projection.test_projector_process import COUNTING
-
     from runicorn.host import PluginHost, Selection
+    from tests.core.projection.test_projector_process import COUNTING
 
     monkeypatch.syspath_prepend(str(plugins.directory))
     plugins.add("failing", COUNTING.format(version=1, column="x", apply="assert batch.end < 2000, 'enough'"))

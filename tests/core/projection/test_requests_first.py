@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.projecting import InProcess
-from tests.stores import make_run, metrics_event
-
 from runicorn.events.log import Stream
 from runicorn.projection.generations import next_path
 from runicorn.projection.model import ReadModel
+from tests.projecting import InProcess
+from tests.stores import make_run, metrics_event
 
 RUN = Stream("run", "p/n/runs/a")
 

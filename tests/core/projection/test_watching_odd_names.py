@@ -6,9 +6,8 @@ import os
 import threading
 from pathlib import Path
 
-from tests.serving import wait_until
-
 from runicorn.projection.watching import Watcher
+from tests.serving import wait_until
 
 
 def test_a_name_that_is_not_utf_8_does_not_end_the_watcher(tmp_path: Path) -> None:

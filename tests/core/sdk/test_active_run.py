@@ -5,9 +5,9 @@ import re
 from pathlib import Path
 
 import pytest
-from tests.core.sdk.run_files import data_of, json_of, run_python
 
 import runicorn as rn
+from tests.core.sdk.run_files import data_of, json_of, run_python
 
 pytestmark = pytest.mark.usefixtures("_no_active_run")
 

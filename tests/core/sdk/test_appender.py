@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from tests.serving import wait_until
 
 from runicorn.sdk import appender as appender_module
 from runicorn.sdk.appender import Appender
 from runicorn.sdk.warn_once import Warnings
+from tests.serving import wait_until
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from tests.core.sdk.run_files import data_of, events_of, json_of, only_run_in, run_python, start_python
 from tests.serving import wait_until
 

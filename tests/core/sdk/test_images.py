@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tests.core.sdk.run_files import data_of, run_python
 
 from runicorn.errors import BadInput
 from runicorn.sdk.images import media_name
 from runicorn.sdk.run import Run
+from tests.core.sdk.run_files import data_of, run_python
 
 
 def stored(run: Run, path: str) -> Image.Image:

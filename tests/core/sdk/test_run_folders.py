@@ -5,12 +5,12 @@ import re
 from pathlib import Path
 
 import pytest
-from tests.core.sdk.conftest import MakeRun
-from tests.core.sdk.run_files import run_python, types_of
 
 from runicorn.errors import InvalidName, StorageUnavailable
 from runicorn.sdk import run_folders
 from runicorn.sdk.run import Run
+from tests.core.sdk.conftest import MakeRun
+from tests.core.sdk.run_files import run_python, types_of
 
 BAD = ["../x", "/abs", "a/b", "a\\b", ".x", "x" * 101, "a..b", "..", "a\nb", "a\x00", " ", "é" * 65, "\udc00", 5, b"x"]
 

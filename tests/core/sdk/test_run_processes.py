@@ -9,12 +9,12 @@ import threading
 from pathlib import Path
 
 import pytest
-from tests.core.sdk.conftest import MakeRun
-from tests.core.sdk.run_files import data_of, events_of, json_of, only_run_in, run_python, start_python, types_of
-from tests.core.sdk.test_appender import file_size_limit
 
 from runicorn.files import file_lock
 from runicorn.sdk.run import Run
+from tests.core.sdk.conftest import MakeRun
+from tests.core.sdk.run_files import data_of, events_of, json_of, only_run_in, run_python, start_python, types_of
+from tests.core.sdk.test_appender import file_size_limit
 
 THREADS, PROCESSES, EVENTS = 8, 4, 100
 

@@ -17,13 +17,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
+from runicorn.names import is_run_id
+from runicorn.sdk.run import Run
 from tests.core.sdk.conftest import MakeRun
 from tests.core.sdk.run_files import data_of, events_of, json_of, run_python, types_of
 from tests.core.sdk.test_appender import file_size_limit
 from tests.serving import wait_until
-
-from runicorn.names import is_run_id
-from runicorn.sdk.run import Run
 
 
 class TestBeginning:

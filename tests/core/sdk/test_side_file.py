@@ -7,14 +7,14 @@ import threading
 from pathlib import Path
 
 import pytest
-from tests.core.sdk.run_files import json_of
-from tests.core.sdk.test_appender import file_size_limit
-from tests.serving import wait_until
 
 from runicorn.files import file_lock
 from runicorn.sdk import side_file
 from runicorn.sdk.side_file import ABSENT, SideFile
 from runicorn.sdk.warn_once import Warnings
+from tests.core.sdk.run_files import json_of
+from tests.core.sdk.test_appender import file_size_limit
+from tests.serving import wait_until
 
 
 @pytest.fixture

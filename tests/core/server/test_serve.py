@@ -13,10 +13,10 @@ from pathlib import Path
 
 import psutil
 import pytest
-from tests.plugin_on_path import PluginDirectory
-from tests.serving import Server, wait_until
 
 import runicorn
+from tests.plugin_on_path import PluginDirectory
+from tests.serving import Server, wait_until
 
 SWITCH = """
     import os

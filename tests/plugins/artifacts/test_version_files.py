@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.plugins.artifacts.artifact_folders import ArtifactFolder
 
 from runicorn_artifacts.version_files import MISSING, VersionFacts, read_version
+from tests.plugins.artifacts.artifact_folders import ArtifactFolder
 
 
 @pytest.fixture

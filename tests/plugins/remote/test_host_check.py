@@ -9,8 +9,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tests.serving import wait_until
-from tests.sshd import Sshd
 
 from runicorn_remote.errors import (
     BehindProxy,
@@ -25,6 +23,8 @@ from runicorn_remote.errors import (
 )
 from runicorn_remote.host_check import CheckReport, check_host
 from runicorn_remote.ssh_config import Host, HostsFile
+from tests.serving import wait_until
+from tests.sshd import Sshd
 
 LOOPBACK = "127.0.0.1"
 

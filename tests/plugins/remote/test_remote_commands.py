@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from tests.sshd import Sshd
 
 Write = Callable[[str], None]

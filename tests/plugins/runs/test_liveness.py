@@ -13,15 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.projecting import runs_host
-from tests.serving import Server, serve, wait_until
-from tests.stores import make_run
 
 from runicorn.events.envelope import decode_data
 from runicorn.events.log import FileLog
 from runicorn.files import file_lock
 from runicorn.store import Store
 from runicorn_runs.liveness import Liveness, record_lost
+from tests.projecting import runs_host
+from tests.serving import Server, serve, wait_until
+from tests.stores import make_run
 
 __all__ = ["serve"]
 

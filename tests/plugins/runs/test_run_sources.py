@@ -7,14 +7,14 @@ import os
 import time
 
 import pytest
-from tests.projecting import InProcess
-from tests.run_rows import actual_rows, expected_rows
-from tests.stores import make_run
 
 from runicorn.events.envelope import decode_data, encode_event
 from runicorn.events.log import FileLog
 from runicorn.plugin import integer, number, text
 from runicorn_runs.facts import Best, Meta, RunStatus, lenient_number
+from tests.projecting import InProcess
+from tests.run_rows import actual_rows, expected_rows
+from tests.stores import make_run
 
 
 @pytest.fixture

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
+from runicorn_system.gpu import GpuMonitor, GpuReadings, NoReadings
 from tests.plugins.system.fake_nvidia_smi import H200, FakeNvidiaSmi
 from tests.serving import wait_until
-
-from runicorn_system.gpu import GpuMonitor, GpuReadings, NoReadings
 
 
 async def until_called(command: FakeNvidiaSmi) -> None:

@@ -10,10 +10,10 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.plugins.system.fake_nvidia_smi import H200, FakeNvidiaSmi
-from tests.serving import wait_until
 
 from runicorn_system.nvidia_smi import Gpu, GpuUnavailable, NvidiaSmi, parse_line
+from tests.plugins.system.fake_nvidia_smi import H200, FakeNvidiaSmi
+from tests.serving import wait_until
 
 NOWHERE = "/nonexistent"
 

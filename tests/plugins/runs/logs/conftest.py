@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from tests.plugins.runs.logs.log_clients import LogServer
 
 

@@ -10,9 +10,9 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from tests.plugins.runs.logs.log_clients import DEADLINE_S, Client, LogServer, eventually
 
 from runicorn_runs.logs.stream import AVAILABLE, LEFT_OUT, WAITING
+from tests.plugins.runs.logs.log_clients import DEADLINE_S, Client, LogServer, eventually
 
 
 def append(log: Path, data: str | bytes) -> None:
