@@ -63,7 +63,8 @@ def test_runs_that_are_never_finished_keep_no_descriptors(root: Path):
     for _ in range(20):
         rn.init("p", root, None, "n", False)
         rn.log(a=1)
-    assert len(os.listdir("/proc/self/fd")) == before
+    # Fewer is fine: what earlier tests left behind may be collected meanwhile.
+    assert len(os.listdir("/proc/self/fd")) <= before
     rn.finish()
 
 
