@@ -9,6 +9,7 @@ stream name. (Integer stream ids depend on the order of discovery, so they decid
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from typing import ClassVar, Generic, TypeVar, cast
 
@@ -76,7 +77,7 @@ class Parts(Generic[S]):
         return [(entity, new) for entity, (part, old) in self._loaded.items() if (new := encode(part)) != old]
 
 
-class FoldedProjection(Generic[S]):
+class FoldedProjection(ABC, Generic[S]):
     """Base class for projections of this pattern: implement `fold`, `merge` and give `tables_schema`.
 
     The parts live in the table `<name>_part`; the merged tables are the subclass's own.
@@ -111,13 +112,13 @@ class FoldedProjection(Generic[S]):
             {self.tables_schema}
         """
 
+    @abstractmethod
     def fold(self, parts: Parts[S], batch: Batch) -> None:
         """Change `parts[entity]` by the events of a batch."""
-        raise NotImplementedError
 
+    @abstractmethod
     def merge(self, entity: str, parts: Sequence[tuple[str, S]], tables: Tables) -> None:
         """Write the merged rows of `entity` from all its parts, `(stream name, part)`; remove them if there are none."""
-        raise NotImplementedError
 
     def apply(self, batch: Batch, tables: Tables) -> None:
         """Fold the batch into the parts of its stream, then merge what changed."""
