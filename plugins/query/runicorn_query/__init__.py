@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @hookimpl
 def runicorn_routes() -> Sequence[ControllerRouterHandler]:
-    from runicorn_query.routes import get_experiment, list_experiments
+    from runicorn_query.routes.experiments import get_experiment, list_experiments
 
     return [list_experiments, get_experiment]
 
