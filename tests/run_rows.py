@@ -21,6 +21,7 @@ _COLUMNS = (
     *("key", "run_id", "project", "name", "project_fold", "name_fold", "is_legacy", "created", "status", "started"),
     *("ended", "exit_reason", "pid", "best_value", "best_name", "best_step", "best_mode", "artifacts_created"),
     *("artifacts_used", "hostname", "meta", "summary", "deleted_at", "delete_reason", "original_status", "listed"),
+    *("config", "tags", "description", "archived", "pinned", "annotated", "label"),
 )
 
 
@@ -47,8 +48,13 @@ def actual_rows(db: apsw.Connection) -> tuple[dict[str, Row], dict[str, tuple[An
     for values in db.execute(f"SELECT {', '.join(_COLUMNS)} FROM run"):
         row: Row = dict(zip(_COLUMNS, values, strict=True))
         row["summary"] = json.dumps(json.loads(row["summary"]), sort_keys=True)
+        row["config"] = json.dumps(json.loads(row["config"]), sort_keys=True)
+        row["tags"] = json.loads(row["tags"])
+        row["label"] = None if row["label"] is None else json.loads(row["label"])
         row["meta"] = sorted(msgspec.msgpack.decode(row["meta"]).items())
         rows[row.pop("key")] = row
+    tagged = {(tag, key) for tag, key in db.execute("SELECT tag, key FROM run_tag")}
+    assert tagged == {(tag, key) for key, row in rows.items() for tag in row["tags"]}
     activity = {name: (last, count) for name, last, count in db.execute("SELECT key, last_ts, events FROM activity")}
     return rows, activity
 
@@ -106,6 +112,8 @@ class _World:
             )
         elif kind == "run.summarized" and _has(data, update=dict):
             self._say(run, "summary", run, ts, {**(self._said(run, "summary", run) or {}), **data["update"]})
+        elif kind == "run.configured" and _has(data, config=dict):
+            self._say(run, "config", run, ts, {**(self._said(run, "config", run) or {}), **data["config"]})
 
     def _store_event(self, stream: str, ts: float, kind: str, data: Row) -> None:
         if not _has(data, run=str, run_id=str):
@@ -119,6 +127,32 @@ class _World:
             self._say(key, "status", stream, ts, ended)
         elif kind == "run.observed" and _has(data, file=str, observed_at=float):
             self._observed(stream, ts, data)
+        else:
+            self._decided(stream, ts, kind, data)
+
+    def _decided(self, stream: str, ts: float, kind: str, data: Row) -> None:
+        key = data["run"]
+        if kind == "run.deleted" and _has(data, deleted_at=float, reason=str, original_status=str):
+            marker = (_number(data["deleted_at"]), data["reason"], data["original_status"])
+            self._say(key, "deleted", stream, ts, marker)
+            self._say(key, "present", stream, ts, True)
+        elif kind == "run.restored":
+            self._say(key, "deleted", stream, ts, None)
+        elif kind == "run.purged":
+            self._say(key, "present", stream, ts, False)
+            self._annotate(key, stream, ts, {}, None)
+        elif kind in _ANNOTATIONS and isinstance(data.get(_ANNOTATIONS[kind][0]), _ANNOTATIONS[kind][1]):
+            field = _ANNOTATIONS[kind][0]
+            self._say(key, field, stream, ts, _unique(data[field]) if field == "tags" else data[field])
+            self._say(key, "annotated", stream, ts, _number(ts))
+
+    def _annotate(self, key: str, stream: str, ts: float, entry: Row, label: Row | None) -> None:
+        self._say(key, "tags", stream, ts, _unique(entry.get("tags")))
+        self._say(key, "description", stream, ts, _text(entry.get("description")))
+        for field in ("archived", "pinned"):
+            self._say(key, field, stream, ts, entry.get(field) is True)
+        self._say(key, "annotated", stream, ts, _number(entry.get("updated_at")))
+        self._say(key, "label", stream, ts, label)
 
     def _observed(self, stream: str, ts: float, data: Row) -> None:
         key, file = data["run"], data["file"]
@@ -143,6 +177,11 @@ class _World:
         elif file in ("artifacts_created.json", "artifacts_used.json"):
             entries = content.get("artifacts")
             self._say(key, file, stream, ts, len(entries) if isinstance(entries, list) else 0)
+        elif file == ".experiments_metadata.json":
+            texts = {name: _text(content.get(name)) for name in ("project", "name")}
+            label: Row = {**texts, "created_at": _number(content.get("created_at"))}
+            label = {name: value for name, value in label.items() if value is not None}
+            self._annotate(key, stream, ts, content, None if data["content"] is None else label)
 
     def rows(self) -> dict[str, Row]:
         rows: dict[str, Row] = {}
@@ -199,7 +238,26 @@ def _row(key: str, winner: Any) -> Row:
         "delete_reason": None if deleted is None else deleted[1],
         "original_status": None if deleted is None else deleted[2],
         "listed": int(deleted is None),
+        "config": json.dumps(winner("config", {}), sort_keys=True),
+        "tags": winner("tags", []),
+        "description": winner("description"),
+        "archived": int(winner("archived", False)),
+        "pinned": int(winner("pinned", False)),
+        "annotated": winner("annotated"),
+        "label": winner("label"),
     }
+
+
+_ANNOTATIONS: dict[str, tuple[str, Any]] = {
+    "run.tagged": ("tags", list),
+    "run.described": ("description", str | None),
+    "run.archived": ("archived", bool),
+    "run.pinned": ("pinned", bool),
+}
+
+
+def _unique(tags: Any) -> list[str]:
+    return list(dict.fromkeys(tag for tag in tags if isinstance(tag, str))) if isinstance(tags, list) else []
 
 
 def _meta(content: Row) -> Row:

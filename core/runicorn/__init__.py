@@ -16,6 +16,7 @@ from runicorn.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from runicorn.sdk.active import (
+        configure,
         finish,
         get_active_run,
         init,
@@ -41,6 +42,7 @@ __all__ = [
     "MetricMonitor",
     "MetricsExporter",
     "Run",
+    "configure",
     "finish",
     "get_active_run",
     "init",
@@ -53,6 +55,7 @@ __all__ = [
 
 _HOMES = {
     "runicorn.sdk.active": (
+        "configure",
         "finish",
         "get_active_run",
         "init",

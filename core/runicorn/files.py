@@ -19,6 +19,9 @@ from typing import Any, BinaryIO, cast
 
 from runicorn.fields import without_surrogates
 
+TEMPORARY = ".tmp"
+"""How the names of files end that are on their way to another name."""
+
 _MAX_INT_DIGITS = 4300  # CPython's limit for int(str); longer literals become null
 _MAX_DEPTH = 200  # far below the interpreter's recursion limit, wherever on the stack a value is read or written
 
@@ -30,7 +33,23 @@ def replace_file(path: Path | str, data: bytes, *, fsync: bool = False, mode: in
     OSError as it comes; then the old file is untouched and no temporary file stays.
     """
     target = os.fspath(path)
-    temporary = f"{target}.{os.getpid()}.{os.urandom(4).hex()}.tmp"
+    temporary = write_temporary(target, data, fsync=fsync, mode=mode)
+    try:
+        os.replace(temporary, target)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+    if fsync:
+        sync_directory(os.path.dirname(target) or ".")
+
+
+def write_temporary(path: Path | str, data: bytes, *, fsync: bool = False, mode: int = 0o644) -> str:
+    """Write what shall become `path` to a file beside it, `<path>.….tmp`; its path, for `os.replace`.
+
+    OSError as it comes; then no temporary file stays.
+    """
+    temporary = f"{os.fspath(path)}.{os.getpid()}.{os.urandom(4).hex()}{TEMPORARY}"
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     try:
         try:
@@ -41,13 +60,11 @@ def replace_file(path: Path | str, data: bytes, *, fsync: bool = False, mode: in
                 os.fsync(descriptor)
         finally:
             os.close(descriptor)
-        os.replace(temporary, target)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
-    if fsync:
-        sync_directory(os.path.dirname(target) or ".")
+    return temporary
 
 
 def sync_directory(path: Path | str) -> None:
@@ -61,8 +78,12 @@ def sync_directory(path: Path | str) -> None:
 
 def write_json(path: Path | str, value: object, *, fsync: bool = False, mode: int = 0o644) -> None:
     """Replace `path` by `value` as 0.4.0 writes JSON: 2-space indent, unescaped non-ASCII, bare NaN."""
-    text = json.dumps(value, ensure_ascii=False, indent=2)
-    replace_file(path, without_surrogates(text).encode(), fsync=fsync, mode=mode)
+    replace_file(path, as_file(value), fsync=fsync, mode=mode)
+
+
+def as_file(value: object) -> bytes:
+    """JSON as `write_json` writes it."""
+    return without_surrogates(json.dumps(value, ensure_ascii=False, indent=2)).encode()
 
 
 def dump_json(value: object) -> bytes:

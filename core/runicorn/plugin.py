@@ -19,11 +19,31 @@ from runicorn.errors import (
     Unavailable,
     shown,
 )
+from runicorn.events.decided import (
+    DECIDED_EVENTS,
+    RunArchived,
+    RunDecision,
+    RunDeleted,
+    RunDescribed,
+    RunPinned,
+    RunPurged,
+    RunRestored,
+    RunTagged,
+)
 from runicorn.events.discovery import EVENTS_FILE, RunDirectory, is_run_key, run_at
 from runicorn.events.envelope import Event, Payload, decode_data, decode_payload
 from runicorn.events.log import LocatedEvent, Stream, StreamKind
 from runicorn.events.observed import RunObserved
-from runicorn.events.run import METRICS, RUN_EVENTS, ImageLogged, RunCreated, RunFinished, RunSummarized
+from runicorn.events.run import (
+    METRICS,
+    RUN_EVENTS,
+    ImageLogged,
+    RunConfigured,
+    RunCreated,
+    RunFinished,
+    RunSummarized,
+)
+from runicorn.experiment_file import METADATA_FILE
 from runicorn.fields import integer, number, text
 from runicorn.files import LockTimeout, dump_json, file_lock, open_to_read, parse_json, read_json_object, write_json
 from runicorn.hookspecs import hookimpl
@@ -32,6 +52,9 @@ from runicorn.projection.base import Batch, Projection, Tables
 from runicorn.projection.folded import Claim, FoldedProjection, Part, Parts, claim, latest
 from runicorn.projection.reading import ModelReader
 from runicorn.projection.source import Source
+from runicorn.run_commands.ids import InvalidRunId, check_run_ids
+from runicorn.run_commands.marker import Deletion, prepared_deletions
+from runicorn.run_commands.on_store import empty_recycle_bin, purge, restore, soft_delete
 from runicorn.run_files import (
     ARTIFACTS_CREATED_FILE,
     ARTIFACTS_USED_FILE,
@@ -49,7 +72,7 @@ from runicorn.run_files import (
     is_inside,
     stored_status,
 )
-from runicorn.run_lookup import find_run
+from runicorn.run_lookup import LIST_ORDER, find_run
 from runicorn.server.clients import limited_client
 from runicorn.server.etag import conditional, strong_etag, weak_etag
 from runicorn.server.health import Health
@@ -62,6 +85,7 @@ __all__ = [
     "API_VERSION",
     "ARTIFACTS_CREATED_FILE",
     "ARTIFACTS_USED_FILE",
+    "DECIDED_EVENTS",
     "DEFAULT_STATUS",
     "DELETED_FILE",
     "ENVIRONMENT_FILE",
@@ -69,7 +93,9 @@ __all__ = [
     "FAILED",
     "FINISHED",
     "INTERRUPTED",
+    "LIST_ORDER",
     "LOGS_FILE",
+    "METADATA_FILE",
     "META_FILE",
     "METRICS",
     "RUNNING",
@@ -80,12 +106,14 @@ __all__ = [
     "Batch",
     "Claim",
     "Conflict",
+    "Deletion",
     "Event",
     "FoldedProjection",
     "Forbidden",
     "Health",
     "ImageLogged",
     "InvalidName",
+    "InvalidRunId",
     "LocatedEvent",
     "LockTimeout",
     "ModelReader",
@@ -96,12 +124,21 @@ __all__ = [
     "Payload",
     "ProcessIdentity",
     "Projection",
+    "RunArchived",
+    "RunConfigured",
     "RunCreated",
+    "RunDecision",
+    "RunDeleted",
+    "RunDescribed",
     "RunDirectory",
     "RunFinished",
     "RunNotFound",
     "RunObserved",
+    "RunPinned",
+    "RunPurged",
+    "RunRestored",
     "RunSummarized",
+    "RunTagged",
     "RunicornError",
     "Serving",
     "Source",
@@ -113,6 +150,7 @@ __all__ = [
     "TooLarge",
     "Unavailable",
     "change_json",
+    "check_run_ids",
     "claim",
     "conditional",
     "config_file",
@@ -120,6 +158,7 @@ __all__ = [
     "decode_data",
     "decode_payload",
     "dump_json",
+    "empty_recycle_bin",
     "file_lock",
     "find_run",
     "has_ended",
@@ -132,10 +171,14 @@ __all__ = [
     "number",
     "open_to_read",
     "parse_json",
+    "prepared_deletions",
+    "purge",
     "read_json_object",
+    "restore",
     "run_at",
     "set_user_root",
     "shown",
+    "soft_delete",
     "stored_status",
     "strong_etag",
     "text",

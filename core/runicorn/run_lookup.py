@@ -10,6 +10,9 @@ import apsw
 from runicorn.errors import RunNotFound
 from runicorn.store import Store
 
+LIST_ORDER = "is_legacy, project_fold, name_fold, created DESC, run_id DESC, key"
+"""List order of rows of the table `run` in the read model `runs`, for `ORDER BY`."""
+
 
 async def find_run(store: Store, run_id: str, *, include_deleted: bool = False) -> str:
     """The key of the run that an id means; also of one that was made a moment ago.

@@ -44,9 +44,10 @@ def test_an_unknown_name_is_an_attribute_error():
 def test_the_order_of_arguments_is_that_of_0_4_0():
     expected = ["project", "storage", "run_id", "name", "capture_env"]
     for function in (runicorn.init, runicorn.Run):
-        parameters = inspect.signature(function).parameters
-        assert list(parameters) == expected
-        assert [parameter.default for parameter in parameters.values()] == ["default", None, None, None, True]
+        parameters = inspect.signature(function).parameters.values()
+        positional = [parameter for parameter in parameters if parameter.kind is not parameter.KEYWORD_ONLY]
+        assert [parameter.name for parameter in positional] == expected
+        assert [parameter.default for parameter in positional] == ["default", None, None, None, True]
     assert list(inspect.signature(runicorn.log_image).parameters) == [
         "key",
         "image",

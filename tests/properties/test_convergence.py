@@ -47,6 +47,7 @@ finished = st.builds(
     times, st.sampled_from(["finished", "failed", ""]), st.sampled_from([1.0, 2.5, math.nan]),
 )  # fmt: skip
 summarized = st.builds(lambda ts, update: line(ts, "run.summarized", {"update": update}), times, summaries)
+configured = st.builds(lambda ts, config: line(ts, "run.configured", {"config": config}), times, summaries)
 metrics = st.builds(
     lambda ts, step, loss: line(ts, "metrics", {"loss": loss, "global_step": step}), times, st.integers(-2, 9), numbers
 )
@@ -61,7 +62,7 @@ junk = st.sampled_from(
         b'\xef\xbb\xbf{"ts": 2.5, "type": "metrics", "data": {"loss": 1, "global_step": 1}}\r\n',
     ]
 )
-run_lines = st.lists(st.one_of(created, finished, summarized, metrics, junk), max_size=8)
+run_lines = st.lists(st.one_of(created, finished, summarized, configured, metrics, junk), max_size=8)
 
 contents = {
     "": st.fixed_dictionaries({"mtime": numbers}),
@@ -71,6 +72,17 @@ contents = {
     "status.json": st.fixed_dictionaries({}, optional={"status": words, "started_at": numbers, "ended_at": numbers}),
     "summary.json": summaries,
     ".deleted": st.fixed_dictionaries({}, optional={"deleted_at": numbers, "reason": words}),
+    ".experiments_metadata.json": st.fixed_dictionaries(
+        {},
+        optional={
+            "tags": st.one_of(st.lists(words, max_size=3), words),
+            "description": words,
+            "pinned": numbers,
+            "archived": st.booleans(),
+            "updated_at": numbers,
+            "project": words,
+        },
+    ),
     "artifacts_used.json": st.fixed_dictionaries(
         {"artifacts": st.lists(st.just({"name": "m", "type": "model", "version": 1}), max_size=2)}
     ),
@@ -93,7 +105,23 @@ vanished = st.builds(
 lost = st.builds(
     lambda ts, key: line(ts, "run.lost", {"run": key, "run_id": "a", "ended_at": 2.0}), times, st.sampled_from(KEYS)
 )
-store_lines = st.lists(st.one_of(observed, observed, vanished, lost, junk), max_size=8)
+decisions = st.one_of(
+    st.builds(
+        lambda at, reason: ("run.deleted", {"deleted_at": at, "reason": reason, "original_status": "running"}),
+        st.sampled_from([1.0, 2.5, math.nan]),
+        st.sampled_from(["user_deleted", "cleanup"]),
+    ),
+    st.sampled_from([("run.restored", {}), ("run.purged", {})]),
+    st.builds(lambda tags: ("run.tagged", {"tags": tags}), st.lists(st.sampled_from(["a", "b", "ü"]), max_size=3)),
+    st.builds(lambda text: ("run.described", {"description": text}), st.sampled_from([None, "", "long"])),
+    st.builds(lambda flag: ("run.archived", {"archived": flag}), st.booleans()),
+    st.builds(lambda flag: ("run.pinned", {"pinned": flag}), st.booleans()),
+)
+decided = st.builds(
+    lambda ts, key, decision: line(ts, decision[0], {"run": key, "run_id": "a", **decision[1]}),
+    times, st.sampled_from(KEYS), decisions,
+)  # fmt: skip
+store_lines = st.lists(st.one_of(observed, observed, decided, decided, vanished, lost, junk), max_size=8)
 
 worlds = st.tuples(run_lines, run_lines, run_lines, store_lines, store_lines).map(
     lambda streams: [b"".join(lines) for lines in streams]
@@ -238,6 +266,10 @@ FIELDS = {
     "run.observed": ["run", "run_id", "file", "content", "observed_at"],
     "run.vanished": ["run", "run_id", "observed_at"],
     "run.lost": ["run", "run_id", "ended_at", "status"],
+    "run.deleted": ["run", "run_id", "deleted_at", "reason", "original_status"],
+    "run.tagged": ["run", "run_id", "tags"],
+    "run.described": ["run", "run_id", "description"],
+    "run.configured": ["config"],
     "metrics": ["loss", "global_step", "time", "stage"],
 }
 usual = st.sampled_from(
@@ -248,7 +280,8 @@ usual = st.sampled_from(
         1.0,
         0,
         {"created_at": 1e400, "best_metric_value": "1_0", "best_metric_step": 1e300},
-        *("meta.json", "status.json", "summary.json", ".deleted", ""),
+        *("meta.json", "status.json", "summary.json", ".deleted", ".experiments_metadata.json", ""),
+        ["a", "\ud800", "a"],
     ]
 )
 

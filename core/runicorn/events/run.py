@@ -51,6 +51,13 @@ class RunSummarized(Payload, frozen=True, kw_only=True):
     update: dict[str, Any]
 
 
+class RunConfigured(Payload, frozen=True, kw_only=True):
+    """Parameters of the training were set; `config` is merged shallowly into what was there."""
+
+    event_type: ClassVar[str] = "run.configured"
+    config: dict[str, Any]
+
+
 class RunFinished(Payload, frozen=True, kw_only=True):
     """The training process ended the run itself; a killed process leaves no such event."""
 
@@ -60,4 +67,4 @@ class RunFinished(Payload, frozen=True, kw_only=True):
     exit_reason: str | None = None
 
 
-RUN_EVENTS: tuple[type[Payload], ...] = (ImageLogged, RunCreated, RunSummarized, RunFinished)
+RUN_EVENTS: tuple[type[Payload], ...] = (ImageLogged, RunCreated, RunConfigured, RunSummarized, RunFinished)

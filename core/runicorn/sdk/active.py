@@ -27,10 +27,12 @@ def init(
     run_id: str | None = None,
     name: str | None = None,
     capture_env: bool = True,
+    *,
+    config: Mapping[str, Any] | None = None,
 ) -> Run:
     """Begin a run (arguments and errors: see `Run`) and make it the active one. An earlier one is not finished."""
     global _active
-    run = Run(project, storage, run_id, name, capture_env)
+    run = Run(project, storage, run_id, name, capture_env, config=config)
     previous, _active = _active, run
     if previous is not None:
         previous.release()
@@ -67,6 +69,11 @@ def log_image(
 def summary(update: Mapping[str, Any] | None) -> None:
     """Set keys of the active run's summary; see `Run.summary`."""
     _run().summary(update)
+
+
+def configure(config: Mapping[str, Any] | None) -> None:
+    """Record parameters of the active run's training; see `Run.configure`."""
+    _run().configure(config)
 
 
 def set_primary_metric(metric_name: str, mode: Literal["max", "min"] = "max") -> None:

@@ -16,10 +16,14 @@ from typing import Any, cast
 
 import msgspec
 
+from runicorn.config import state_directory
 from runicorn.errors import RunicornError
+from runicorn.events.log import FileLog
+from runicorn.events.store import StoreStream
+from runicorn.experiment_file import ExperimentFile, ExperimentMetadata, appended_tags, checked_tags
+from runicorn.run_commands.purging import forget_entries, purge
+from runicorn.run_commands.recycling import RunPlace, put_into_bin
 from runicorn.run_files import RUNNING
-from runicorn.sdk.experiment_file import ExperimentFile, ExperimentMetadata, appended_tags, checked_tags
-from runicorn.sdk.removal import remove_run, soft_delete
 from runicorn.sdk.stored_runs import StoredRun, stored_runs
 
 logger = logging.getLogger("runicorn")
@@ -39,6 +43,7 @@ class ExperimentManager:
     def __init__(self, storage_root: str | os.PathLike[str]) -> None:
         self.storage_root = Path(os.path.abspath(os.path.expanduser(storage_root)))
         self._file = ExperimentFile(self.storage_root)
+        self._log = StoreStream(FileLog(self.storage_root, state_directory(self.storage_root)))
 
     def add_experiment(
         self, run_id: str, project: str, name: str, tags: Iterable[str] | None = None, description: str | None = None
@@ -102,19 +107,10 @@ class ExperimentManager:
         wanted = list(dict.fromkeys([run_ids] if isinstance(run_ids, str) else run_ids))
         entries = self._file.read()
         runs = self._runs_by_id(wanted)
-        results: dict[str, bool] = {}
-        for run_id in wanted:
-            run, entry = runs.get(run_id), _entry(run_id, entries, runs.get(run_id))
-            if entry is not None and entry.pinned and not force:
-                results[run_id] = False
-            else:
-                results[run_id] = self._remove(run) if run is not None else run_id in entries
-        removed = [run_id for run_id, is_gone in results.items() if is_gone and run_id in entries]
-        if removed:
-            with self._file.changing() as current:
-                for run_id in removed:
-                    current.pop(run_id, None)
-        return results
+        unlocked = [run_id for run_id in wanted if force or not self._is_pinned(run_id, entries, runs.get(run_id))]
+        removed = self._purge([runs[run_id] for run_id in unlocked if run_id in runs])
+        removed |= set(forget_entries(self.storage_root, [run_id for run_id in unlocked if run_id not in runs]))
+        return {run_id: run_id in removed for run_id in wanted}
 
     def cleanup_old_experiments(self, days: float = 30, dry_run: bool = True) -> list[str]:
         """Put runs into the recycle bin that did nothing for `days`; the ids of those (with `dry_run`: that would be).
@@ -125,16 +121,15 @@ class ExperimentManager:
             raise ValueError(f"days must not be negative, got {days}")
         limit = time.time() - days * _DAY_S
         entries = self._file.read()
-        cleaned: list[str] = []
+        old: list[StoredRun] = []
         for run_id, run in self._runs_by_id().items():
             entry = _entry(run_id, entries, run)
             if run.is_deleted or run.path.is_symlink() or run.last_activity > limit or run.status == RUNNING:
                 continue
             if entry is not None and (entry.pinned or entry.archived or entry.updated_at > limit):
                 continue
-            if dry_run or self._soft_delete(run):
-                cleaned.append(run_id)
-        return cleaned
+            old.append(run)
+        return [run.run_id for run in (old if dry_run else self._soft_delete(old))]
 
     def get_experiment_stats(self) -> dict[str, Any]:
         """Numbers of known runs: `total`, `archived`, `pinned`, `active` (not archived), per project; and all tags."""
@@ -182,21 +177,34 @@ class ExperimentManager:
             if entry is not None:
                 yield entry
 
-    def _remove(self, run: StoredRun) -> bool:
-        try:
-            remove_run(self.storage_root, run.path)
-        except (OSError, RunicornError) as error:
-            logger.warning("could not remove the run %s: %s", run.run_id, error)
-            return False
-        return True
+    def _is_pinned(self, run_id: str, entries: Mapping[str, Any], run: StoredRun | None) -> bool:
+        entry = _entry(run_id, entries, run)
+        return entry is not None and entry.pinned
 
-    def _soft_delete(self, run: StoredRun) -> bool:
+    def _purge(self, runs: Sequence[StoredRun]) -> set[str]:
         try:
-            soft_delete(self.storage_root, run.path, reason="cleanup")
-        except (OSError, RunicornError) as error:
-            logger.warning("could not put the run %s into the recycle bin: %s", run.run_id, error)
-            return False
-        return True
+            failures = purge(self.storage_root, _places(runs), self._log.append).failures
+        except RunicornError as error:
+            logger.warning("could not remove runs: %s", error)
+            return set()
+        return {run.run_id for run in runs if failures[run.key] is None}
+
+    def _soft_delete(self, runs: Sequence[StoredRun]) -> list[StoredRun]:
+        """Those that are in the recycle bin now."""
+        places = _places(runs)
+        try:
+            failures = put_into_bin(self.storage_root, places, self._log.append, reason="cleanup")
+        except RunicornError as error:
+            logger.warning("could not put runs into the recycle bin: %s", error)
+            return []
+        for run in runs:
+            if failures[run.key] is not None:
+                logger.warning("could not put the run %s into the recycle bin: %s", run.run_id, failures[run.key])
+        return [run for run in runs if failures[run.key] is None]
+
+
+def _places(runs: Iterable[StoredRun]) -> list[RunPlace]:
+    return [RunPlace(run.key, run.run_id) for run in runs]
 
 
 def _entry(run_id: str, entries: Mapping[str, Any], run: StoredRun | None) -> ExperimentMetadata | None:

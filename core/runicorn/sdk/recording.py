@@ -7,7 +7,7 @@ from typing import Any
 
 from runicorn.errors import shown
 from runicorn.events.discovery import EVENTS_FILE
-from runicorn.events.run import RunSummarized
+from runicorn.events.run import RunConfigured, RunSummarized
 from runicorn.files import replace_file
 from runicorn.run_files import LOGS_FILE, STATUS_FILE, SUMMARY_FILE
 from runicorn.sdk.appender import Appender
@@ -59,6 +59,10 @@ class Recording:
         """Set keys of the summary; the values are plain."""
         ts = self._lifecycle.now()
         self._summary.merge(update, append_event=lambda: self._lifecycle.append(ts, RunSummarized(update=update)))
+
+    def configure(self, config: dict[str, Any]) -> None:
+        """Set parameters of the training; the values are plain."""
+        self._lifecycle.append(self._lifecycle.now(), RunConfigured(config=config))
 
     def store_media(self, name: str, content: bytes) -> bool:
         """Write a file of the run's media; whether that was possible."""

@@ -53,11 +53,14 @@ class Run:
         run_id: str | None = None,
         name: str | None = None,
         capture_env: bool = True,
+        *,
+        config: Mapping[str, Any] | None = None,
     ) -> None:
         """Create the directory and files of a run with status `running`, or take over the run with the given id.
 
         Without `storage` the storage root is `RUNICORN_DIR`, the configured one, or `./.runicorn`. An existing run
-        keeps its events; its `meta.json` and status are written anew, and steps count from 1 again.
+        keeps its events; its `meta.json` and status are written anew, and steps count from 1 again. `config` is what
+        `configure` is given first.
 
         InvalidName (a ValueError) for names that cannot be directories and for a run in the recycle bin;
         StorageNotWritable (an OSError) if the run cannot be created: then training could record nothing at all.
@@ -70,6 +73,7 @@ class Run:
             discard_run_directory(folders)
             raise
         exit_hooks.begun(str(self.run_dir), self)
+        self.configure(config)
         if capture_env:
             capture_environment(self.run_dir / ENVIRONMENT_FILE, self._recording.is_present)
 
@@ -161,6 +165,19 @@ class Run:
                 self._recording.merge_summary(values)
         except Exception as error:
             self._warnings.note("summary", f"the summary could not be recorded: {shown(repr(error))}")
+        self._warnings.say()
+
+    def configure(self, config: Mapping[str, Any] | None) -> None:
+        """Record parameters of the training; others stay. Values as in `log`; None changes nothing.
+
+        They are in the run's stream alone: readers of 0.4.0's files do not see them.
+        """
+        try:
+            values = {} if config is None else plain_items(config, self._drop)
+            if values:
+                self._recording.configure(values)
+        except Exception as error:
+            self._warnings.note("configure", f"the configuration could not be recorded: {shown(repr(error))}")
         self._warnings.say()
 
     def set_primary_metric(self, metric_name: str, mode: Literal["max", "min"] = "max") -> None:

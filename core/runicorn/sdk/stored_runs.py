@@ -22,6 +22,7 @@ _ACTIVITY = (EVENTS_FILE, LOGS_FILE, SUMMARY_FILE, STATUS_FILE, META_FILE)
 class StoredRun(msgspec.Struct, frozen=True):
     """One run directory, each field coerced alone."""
 
+    key: str
     run_id: str
     path: Path
     project: str | None
@@ -66,6 +67,7 @@ def _stored_run(root: Path, directory: RunDirectory) -> StoredRun:
     project, name = directory.names(meta.get("project"), meta.get("name"))
     created_at = number(meta.get("created_at"))
     return StoredRun(
+        key=directory.key,
         run_id=directory.run_id,
         path=path,
         project=project,

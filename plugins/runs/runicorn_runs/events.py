@@ -1,4 +1,4 @@
-"""Events of the store stream about runs: what was observed, and what was decided.
+"""Events of the store stream about runs: what was observed and found out; what people decide is `runicorn.events.decided`.
 
 `run` is the run's key, its path below the root; `run_id` stands beside it for people and for other programs.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from runicorn.plugin import FAILED, Payload, RunObserved
+from runicorn.plugin import DECIDED_EVENTS, FAILED, Payload, RunObserved
 
 
 class RunVanished(Payload, frozen=True, kw_only=True):
@@ -30,4 +30,4 @@ class RunLost(Payload, frozen=True, kw_only=True):
     exit_reason: str = "process_not_found"
 
 
-STORE_EVENTS: tuple[type[Payload], ...] = (RunObserved, RunVanished, RunLost)
+STORE_EVENTS: tuple[type[Payload], ...] = (RunObserved, RunVanished, RunLost, *DECIDED_EVENTS)

@@ -111,21 +111,34 @@ class Best(msgspec.Struct, frozen=True):
         )
 
 
-class Deletion(msgspec.Struct, frozen=True):
-    """The run is in the recycle bin since `at`."""
+class Label(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Project, name and time of creation that `.experiments_metadata.json` shows for a run, whatever its directory says."""
 
-    at: float | None = None
-    reason: str = "unknown"
-    original_status: str = "unknown"
+    project: str | None = None
+    name: str | None = None
+    created_at: float | None = None
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """What `.experiments_metadata.json` says about a run: what people decided, and under which names it lists the run."""
+
+    tags: list[str] = []
+    description: str | None = None
+    archived: bool = False
+    pinned: bool = False
+    label: Label | None = None
+    updated_at: float | None = None
 
     @classmethod
-    def read(cls, content: Content, mtime: float) -> Deletion:
-        """From the content of `.deleted`; an odd marker counts since it was written."""
-        at = number(content.get("deleted_at"))
+    def read(cls, content: Content) -> Entry:
+        """From one entry of the file."""
         return cls(
-            mtime if at is None else at,
-            text(content.get("reason")) or "unknown",
-            text(content.get("original_status")) or "unknown",
+            tags=read_tags(content.get("tags")),
+            description=text(content.get("description")),
+            archived=content.get("archived") is True,
+            pinned=content.get("pinned") is True,
+            label=Label(text(content.get("project")), text(content.get("name")), number(content.get("created_at"))),
+            updated_at=number(content.get("updated_at")),
         )
 
 
@@ -145,6 +158,12 @@ class ArtifactList(msgspec.Struct, frozen=True):
         if not entries:
             return cls()
         return cls(len(entries), hashlib.blake2b(msgspec.msgpack.encode(entries), digest_size=8).digest())
+
+
+def read_tags(value: object) -> list[str]:
+    """The texts in a list of tags, each once."""
+    found = map(text, cast(list[object], value)) if isinstance(value, list) else ()
+    return list(dict.fromkeys(tag for tag in found if tag is not None))
 
 
 def lenient_number(value: object) -> float | None:

@@ -9,9 +9,8 @@ import apsw
 import msgspec
 
 from runicorn.columns import Frame
-from runicorn.plugin import EVENTS_FILE, LOGS_FILE, RUNNING, RunNotFound
+from runicorn.plugin import EVENTS_FILE, LIST_ORDER, LOGS_FILE, RUNNING, RunNotFound
 from runicorn_runs.projections.metric_points import read_frames
-from runicorn_runs.projections.run_list import LIST_ORDER
 
 
 class RunListItem(msgspec.Struct, frozen=True):

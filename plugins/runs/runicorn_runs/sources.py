@@ -23,6 +23,7 @@ from runicorn.plugin import (
     STATUS_FILE,
     SUMMARY_FILE,
     Claim,
+    Deletion,
     Payload,
     RunDirectory,
     RunObserved,
@@ -30,6 +31,7 @@ from runicorn.plugin import (
     number,
     open_to_read,
     parse_json,
+    prepared_deletions,
 )
 from runicorn_runs.events import RunVanished
 from runicorn_runs.facts import (
@@ -37,11 +39,10 @@ from runicorn_runs.facts import (
     OBSERVED_FILES,
     ArtifactList,
     Content,
-    Deletion,
     Meta,
     RunStatus,
 )
-from runicorn_runs.projections.run_list import RunFacts, facts_of
+from runicorn_runs.projections.run_claims import RunFacts, facts_of
 
 _MAX_BYTES = 4 << 20  # a side file beyond this is not one that a tracker wrote; it is treated as empty
 
@@ -81,7 +82,7 @@ class RunFiles:
             found = _read(f"{directory}/{file}") if file in present else None
             before = _claim_on(file, known)
             if found is None:
-                if before is not None and file == DELETED_FILE and before.value is not None:
+                if before is not None and file == DELETED_FILE and _is_restored(Path(directory), before.value):
                     say(file, None, max(now, before.ts))
                 continue
             content, mtime = found
@@ -98,6 +99,13 @@ class RunFiles:
         elif known.directory is None and _lacks_time(known, observed):
             say(DIRECTORY, {"mtime": directory_mtime}, directory_mtime)
         return observed
+
+
+def _is_restored(run_dir: Path, deletion: Deletion | None) -> bool:
+    """Whether somebody removed the marker of a known deletion, and it is not just about to be written, or was just now."""
+    if deletion is None or deletion in prepared_deletions(run_dir):
+        return False
+    return not os.path.lexists(run_dir / DELETED_FILE)
 
 
 def _could_be_listed(known: RunFacts) -> bool:

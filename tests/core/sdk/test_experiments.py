@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runicorn.sdk.experiment_file import METADATA_FILE, InvalidTags, checked_tags
+from runicorn.experiment_file import METADATA_FILE, InvalidTags, checked_tags
 from runicorn.sdk.experiments import ExperimentManager, ExperimentMetadata
 
 DAY_S = 86400.0

@@ -5,130 +5,62 @@
 | `run`       | merged | one row per run key; `listed` = exists and not in the recycle bin             |
 | `run_count` | merged | how many rows of `run` there are by (listed, project, status)                 |
 | `run_named` | view   | the run that an id means: one row (run_id, key, listed) per id                |
+| `run_tag`   | merged | one row (tag, key) per tag of a run, runs in the recycle bin included         |
 | `activity`  | owned  | per run stream: time of the last event, number of events                      |
 
-Other plugins query these tables. *List order* is by project and name (case-folded), newest first, legacy runs last. Of
-several runs with one id, the id means the first in list order that is not in the recycle bin, else the first.
+Other plugins query these tables. *List order* (`LIST_ORDER`) is by project and name (case-folded), newest first, legacy
+runs last. Of several runs with one id, the id means the first in list order that is not in the recycle bin, else the
+first.
 
-In `run`, `*_fold` is the case-folded text that orders and searches use; a run without project is counted under the empty
-one, which no run can have.
+Columns of `run` that do not say it themselves:
 
-Counters: `runs` moves when what `GET /api/runs` shows of any run changes, `runs_removed` when a row disappears.
+| column                                | content                                                                      |
+|---------------------------------------|------------------------------------------------------------------------------|
+| `*_fold`                              | the case-folded text that orders and searches use                            |
+| `created`, `started`, `ended`         | Unix seconds, null where unknown                                             |
+| `deleted_at`, `delete_reason`, `original_status` | of the recycle bin; null unless the run is in it (`listed` = 0)   |
+| `tags`                                | JSON array of texts, in the order in which they were added; `[]`             |
+| `description`                         | text or null                                                                 |
+| `archived`, `pinned`                  | 0 or 1                                                                       |
+| `annotated`                           | when tags, description, archived or pinned changed last; null if never       |
+| `label`                               | `project`, `name`, `created_at` as `.experiments_metadata.json` shows them: JSON |
+| `config`                              | parameters of the training: JSON object, `{}` if none were given             |
+| `meta`, `summary`                     | `Meta` as msgpack; the summary as JSON                                       |
+
+JSON may hold NaN and integers of any size: SQLite's functions read it, strict decoders do not. A run without project is
+counted under the empty one, which no run can have. A tag filter is an intersection of `SELECT key FROM run_tag WHERE
+tag = ?`; facets join `run_tag` with `run` for `listed`.
+
+Counters: `runs` moves when a row of `run` changes, `runs_removed` when one disappears.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
-import apsw
 import msgspec
 
 from runicorn.plugin import (
-    ARTIFACTS_CREATED_FILE,
-    ARTIFACTS_USED_FILE,
-    DELETED_FILE,
-    META_FILE,
-    RUNNING,
-    STATUS_FILE,
-    SUMMARY_FILE,
+    LIST_ORDER,
     Batch,
-    Claim,
     FoldedProjection,
-    Part,
     Parts,
-    RunCreated,
-    RunFinished,
-    RunObserved,
-    RunSummarized,
     StreamKind,
     Tables,
-    claim,
     dump_json,
-    is_run_key,
-    latest,
-    number,
     parse_json,
     run_at,
 )
-from runicorn_runs.events import RunLost, RunVanished
-from runicorn_runs.facts import (
-    DIRECTORY,
-    ArtifactList,
-    Best,
-    Deletion,
-    Meta,
-    RunStatus,
-)
-
-LIST_ORDER = "is_legacy, project_fold, name_fold, created DESC, run_id DESC, key"
-"""List order of rows of `run`, for `ORDER BY`."""
-
-
-class RunPart(Part, omit_defaults=True):
-    """What one stream says about one run."""
-
-    is_own_stream: bool = False
-    """True in the part of the run's own stream: the run exists as long as this stream does."""
-    present: Claim[bool] | None = None
-    directory: Claim[float | None] | None = None
-    """Modification time of the directory, for runs without `created_at`."""
-    meta: Claim[Meta] | None = None
-    status: Claim[RunStatus] | None = None
-    summary: Claim[bytes] | None = None
-    """As JSON text: a summary may hold integers of any size, and NaN."""
-    deleted: Claim[Deletion | None] | None = None
-    created: Claim[ArtifactList] | None = None
-    used: Claim[ArtifactList] | None = None
-
-
-class RunFacts(msgspec.Struct, frozen=True):
-    """What all streams together say about one run. `*_ts`: since when, for comparing with files."""
-
-    exists: bool
-    directory: Claim[float | None] | None
-    meta: Claim[Meta] | None
-    status: Claim[RunStatus] | None
-    summary: Claim[bytes] | None
-    deleted: Claim[Deletion | None] | None
-    created: Claim[ArtifactList] | None
-    used: Claim[ArtifactList] | None
-    present: Claim[bool] | None
-
-
-def merged(parts: Sequence[tuple[str, RunPart]]) -> RunFacts:
-    """The facts of a run: for every field the claim with the greatest (time, stream name)."""
-    present = latest((stream, part.present) for stream, part in parts)
-    return RunFacts(
-        exists=any(part.is_own_stream for _, part in parts) if present is None else present.value,
-        present=present,
-        directory=latest((stream, part.directory) for stream, part in parts),
-        meta=latest((stream, part.meta) for stream, part in parts),
-        status=latest((stream, part.status) for stream, part in parts),
-        summary=latest((stream, part.summary) for stream, part in parts),
-        deleted=latest((stream, part.deleted) for stream, part in parts),
-        created=latest((stream, part.created) for stream, part in parts),
-        used=latest((stream, part.used) for stream, part in parts),
-    )
-
-
-def facts_of(db: apsw.Connection, key: str) -> RunFacts | None:
-    """What the read model knows of a run, from its parts; None if no stream speaks of it."""
-    rows = db.execute(
-        "SELECT s.name, p.state FROM run_list_part p JOIN stream s ON s.id = p.stream_id WHERE p.entity = ?", (key,)
-    ).fetchall()
-    parts = [(str(name), _decode_part(cast(bytes, state))) for name, state in rows]
-    return merged(parts) if parts else None
-
-
-_decode_part = msgspec.msgpack.Decoder(RunPart).decode
+from runicorn_runs.facts import Best, Meta, RunStatus
+from runicorn_runs.projections.run_claims import RunFacts, RunPart, fold_own, fold_store, merged
 
 
 class RunList(FoldedProjection[RunPart]):
     """See the module's docstring."""
 
     name = "run_list"
-    version = 4
+    version = 5
     streams = frozenset[StreamKind]({"run", "store"})
     part_type = RunPart
     reading_indexes = frozenset(
@@ -141,6 +73,7 @@ class RunList(FoldedProjection[RunPart]):
             "run_newest_of_status",
             "run_newest_of_both",
             "run_changed",
+            "run_tag_of_run",
             "activity_of_run",
         }
     )
@@ -152,8 +85,9 @@ class RunList(FoldedProjection[RunPart]):
             best_value REAL, best_name TEXT, best_step INTEGER, best_mode TEXT,
             artifacts_created INTEGER NOT NULL, artifacts_used INTEGER NOT NULL,
             deleted_at REAL, delete_reason TEXT, original_status TEXT,
-            listed INTEGER NOT NULL, changed INTEGER NOT NULL, hostname TEXT,
-            meta BLOB NOT NULL, summary BLOB NOT NULL);  -- the wide ones last: they may overflow the page
+            listed INTEGER NOT NULL, changed INTEGER NOT NULL, archived INTEGER NOT NULL, pinned INTEGER NOT NULL,
+            annotated REAL, tags TEXT NOT NULL, hostname TEXT, label TEXT, description TEXT,
+            meta BLOB NOT NULL, config TEXT NOT NULL, summary BLOB NOT NULL);  -- the wide ones last: they may overflow the page
         CREATE INDEX run_order ON run(  -- holds all that searches look at
             {LIST_ORDER}, run_id_fold, listed) WHERE listed;
         CREATE INDEX run_by_id ON run(run_id);
@@ -170,6 +104,8 @@ class RunList(FoldedProjection[RunPart]):
         CREATE TABLE run_count(
             listed INTEGER NOT NULL, project TEXT NOT NULL, status TEXT NOT NULL, runs INTEGER NOT NULL,
             PRIMARY KEY(listed, project, status)) WITHOUT ROWID;
+        CREATE TABLE run_tag(tag TEXT NOT NULL, key TEXT NOT NULL, PRIMARY KEY(tag, key)) WITHOUT ROWID;
+        CREATE INDEX run_tag_of_run ON run_tag(key);
         CREATE TABLE activity(
             stream_id INTEGER PRIMARY KEY, key TEXT NOT NULL, last_ts REAL, events INTEGER NOT NULL);
         CREATE INDEX activity_of_run ON activity(key);
@@ -178,9 +114,9 @@ class RunList(FoldedProjection[RunPart]):
     def fold(self, parts: Parts[RunPart], batch: Batch) -> None:
         """Claims of the run's own stream, and of the store stream about any run."""
         if batch.stream.kind == "run":
-            _fold_own(parts, batch)
+            fold_own(parts, batch)
         else:
-            _fold_store(parts, batch)
+            fold_store(parts, batch)
 
     def apply(self, batch: Batch, tables: Tables) -> None:
         """Fold and merge; the activity of a run stream is a row of its own, so that metrics do not touch the list."""
@@ -206,6 +142,7 @@ class RunList(FoldedProjection[RunPart]):
             gone = tables.execute(f"DELETE FROM run WHERE key = ? RETURNING {_COLUMNS}", (entity,)).fetchall()
             if gone:
                 _count(tables, gone[0], None)
+                _store_tags(tables, entity, gone[0], None)
                 tables.touch("runs")
                 tables.touch("runs_removed")
             return
@@ -213,10 +150,12 @@ class RunList(FoldedProjection[RunPart]):
         before = tables.execute(f"SELECT {_COLUMNS} FROM run WHERE key = ?", (entity,)).fetchall()
         if not before:
             _count(tables, None, row)
+            _store_tags(tables, entity, None, row)
             marks = ", ".join("?" * (len(row) + 1))
             tables.execute(f"INSERT INTO run({_COLUMNS}, changed) VALUES ({marks})", (*row, tables.touch("runs")))
         elif before[0] != row:
             _count(tables, before[0], row)
+            _store_tags(tables, entity, before[0], row)
             # Only what differs: an index is written if one of its columns is set, even to the same value.
             changes = {name: new for name, old, new in zip(_NAMES, before[0], row, strict=True) if old != new}
             changes["changed"] = tables.touch("runs")
@@ -232,10 +171,11 @@ class RunList(FoldedProjection[RunPart]):
 _COLUMNS = (
     "key, run_id, project, name, project_fold, name_fold, run_id_fold, is_legacy, created, status, started, ended, exit_reason,"
     " pid, best_value, best_name, best_step, best_mode, artifacts_created, artifacts_used, hostname, meta, summary,"
-    " deleted_at, delete_reason, original_status, listed"
+    " deleted_at, delete_reason, original_status, listed, config, tags, description, archived, pinned, annotated, label"
 )
 _NAMES = _COLUMNS.replace(" ", "").split(",")
-_LISTED, _PROJECT, _STATUS = (_NAMES.index(name) for name in ("listed", "project", "status"))
+_LISTED, _PROJECT, _STATUS, _TAGS = (_NAMES.index(name) for name in ("listed", "project", "status", "tags"))
+_NO_TAGS = "[]"
 
 
 def _count(tables: Tables, before: Sequence[Any] | None, after: Sequence[Any] | None) -> None:
@@ -250,62 +190,14 @@ def _count(tables: Tables, before: Sequence[Any] | None, after: Sequence[Any] | 
         tables.execute("INSERT INTO run_count VALUES (?, ?, ?, 1) ON CONFLICT DO UPDATE SET runs = runs + 1", new)
 
 
-def _fold_own(parts: Parts[RunPart], batch: Batch) -> None:
-    if batch.start == 0:  # whatever the first line says, and however the stream is cut into batches
-        parts[batch.stream.name].is_own_stream = True
-    for event, payload in batch.payloads(RunCreated, RunFinished, RunSummarized):
-        part = parts[batch.stream.name]
-        match payload:
-            case RunCreated():
-                meta = Meta.read(msgspec.to_builtins(payload))
-                part.meta = claim(event.ts, meta, part.meta)
-                part.status = claim(event.ts, RunStatus(RUNNING, started_at=number(payload.created_at)), part.status)
-            case RunFinished():
-                started = None if part.status is None else part.status.value.started_at
-                ended = RunStatus(payload.status, started, number(payload.ended_at), payload.exit_reason)
-                part.status = claim(event.ts, ended, part.status)
-            case RunSummarized():
-                before = {} if part.summary is None else parse_json(part.summary.value)
-                part.summary = claim(event.ts, dump_json({**before, **payload.update}), part.summary)
-
-
-def _fold_store(parts: Parts[RunPart], batch: Batch) -> None:
-    for event, payload in batch.payloads(RunObserved, RunVanished, RunLost):
-        if not is_run_key(payload.run):
-            continue
-        part = parts[payload.run]
-        match payload:
-            case RunObserved():
-                _fold_observed(part, event.ts, payload)
-            case RunVanished():
-                part.present = claim(event.ts, False, part.present)
-            case RunLost():
-                started = None if part.status is None else part.status.value.started_at
-                ended = RunStatus(payload.status, started, number(payload.ended_at), payload.exit_reason)
-                part.status = claim(event.ts, ended, part.status)
-
-
-def _fold_observed(part: RunPart, ts: float, observed: RunObserved) -> None:
-    content = observed.content or {}
-    match observed.file:
-        case str(file) if file == DIRECTORY:
-            part.present = claim(ts, True, part.present)
-            part.directory = claim(ts, number(content.get("mtime")), part.directory)
-        case str(file) if file == META_FILE:
-            part.meta = claim(ts, Meta.read(content), part.meta)
-        case str(file) if file == STATUS_FILE:
-            part.status = claim(ts, RunStatus.read(content), part.status)
-        case str(file) if file == SUMMARY_FILE:
-            part.summary = claim(ts, dump_json(content), part.summary)
-        case str(file) if file == DELETED_FILE:
-            marker = None if observed.content is None else Deletion.read(content, ts)
-            part.deleted = claim(ts, marker, part.deleted)
-        case str(file) if file == ARTIFACTS_CREATED_FILE:
-            part.created = claim(ts, ArtifactList.read(content), part.created)
-        case str(file) if file == ARTIFACTS_USED_FILE:
-            part.used = claim(ts, ArtifactList.read(content), part.used)
-        case _:
-            pass
+def _store_tags(tables: Tables, key: str, before: Sequence[Any] | None, after: Sequence[Any] | None) -> None:
+    """Write the rows of `run_tag` in which the tags of a run differ."""
+    old, new = (_NO_TAGS if row is None else row[_TAGS] for row in (before, after))
+    if old == new:
+        return
+    old_tags, new_tags = frozenset(parse_json(old.encode())), frozenset(parse_json(new.encode()))
+    tables.executemany("DELETE FROM run_tag WHERE tag = ? AND key = ?", ((tag, key) for tag in old_tags - new_tags))
+    tables.executemany("INSERT INTO run_tag(tag, key) VALUES (?, ?)", ((tag, key) for tag in new_tags - old_tags))
 
 
 def _row(key: str, facts: RunFacts) -> tuple[Any, ...]:
@@ -346,4 +238,11 @@ def _row(key: str, facts: RunFacts) -> tuple[Any, ...]:
         None if deletion is None else deletion.reason,
         None if deletion is None else deletion.original_status,
         int(deletion is None),
+        "{}" if facts.config is None else facts.config.value.decode(),
+        _NO_TAGS if facts.tags is None else dump_json(facts.tags.value).decode(),
+        None if facts.description is None else facts.description.value,
+        int(facts.archived is not None and facts.archived.value),
+        int(facts.pinned is not None and facts.pinned.value),
+        None if facts.annotated is None else facts.annotated.value,
+        None if facts.label is None or facts.label.value is None else msgspec.json.encode(facts.label.value).decode(),
     )
