@@ -22,6 +22,7 @@ from runicorn.run_files import FAILED, INTERRUPTED
 from runicorn.sdk.capturing import wait_for_captures
 
 _EXIT_WAIT_S = 0.5
+_AGAIN_S = 0.05
 _PATIENCE_S = 5.0  # a second SIGTERM after that ends the process whatever the first one is waiting for
 
 
@@ -128,7 +129,12 @@ def _record_sigterm() -> None:
             run.save(is_last=True)
     finally:
         _sigterm_is_recorded = True
-        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
+        main = threading.main_thread()
+        # Again and again: a signal that arrives between the last look of the interpreter and the system call in which
+        # the main thread goes to sleep wakes nobody.
+        while main.is_alive():
+            signal.pthread_kill(main.ident or 0, signal.SIGTERM)
+            time.sleep(_AGAIN_S)
 
 
 def _die() -> None:
