@@ -45,7 +45,16 @@ from runicorn.events.run import (
 )
 from runicorn.experiment_file import METADATA_FILE
 from runicorn.fields import integer, number, text
-from runicorn.files import LockTimeout, dump_json, file_lock, open_to_read, parse_json, read_json_object, write_json
+from runicorn.files import (
+    LockTimeout,
+    dump_json,
+    file_lock,
+    open_to_read,
+    parse_json,
+    read_json_object,
+    replace_file,
+    write_json,
+)
 from runicorn.hookspecs import hookimpl
 from runicorn.process_identity import ProcessIdentity, has_ended
 from runicorn.projection.base import Batch, Projection, Tables
@@ -174,6 +183,7 @@ __all__ = [
     "prepared_deletions",
     "purge",
     "read_json_object",
+    "replace_file",
     "restore",
     "run_at",
     "set_user_root",

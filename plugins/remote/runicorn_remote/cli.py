@@ -52,7 +52,7 @@ def check(context: click.Context, host: str, timeout_s: float, as_json: bool) ->
 
     import msgspec
 
-    from runicorn_remote.errors import HostUnknown, RemoteError
+    from runicorn_remote.errors import ConnectFailed, HostUnknown, RemoteError
     from runicorn_remote.host_check import check_host
     from runicorn_remote.ssh_config import HostsFile
 
@@ -64,6 +64,8 @@ def check(context: click.Context, host: str, timeout_s: float, as_json: bool) ->
             raise HostUnknown(repr(host))
         report = check_host(HostsFile().host(name), timeout_s=timeout_s)
     except RemoteError as error:
+        if not as_json and isinstance(error, ConnectFailed):
+            raise click.ClickException(error.for_people) from error
         if not as_json:
             raise
         click.echo(msgspec.json.encode({"ok": False, "alias": host, "code": error.code, "detail": str(error)}))

@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import socket
 import time
-from collections.abc import Generator
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from runicorn_remote.errors import (
-    BehindProxy,
-    ConnectionRefused,
-    HostKeyMismatch,
-    HostKeyRevoked,
-    HostTimeout,
-    HostUnknown,
-    HostUnreachable,
-    NegotiationFailed,
-    NotSsh,
-)
+from runicorn_remote.connector import dial, end, exchanging_keys, prefer_known
+from runicorn_remote.errors import BehindProxy, HostKeyMismatch
+from runicorn_remote.host_keys import shown_key
 from runicorn_remote.known_hosts import KnownKeys, known_keys
 from runicorn_remote.ssh_config import Host
 
 if TYPE_CHECKING:
     from paramiko.pkey import PKey
-    from paramiko.transport import Transport
 
 
 class CheckReport(msgspec.Struct, frozen=True):
@@ -55,13 +44,13 @@ def check_host(host: Host, *, timeout_s: float = 10.0) -> CheckReport:
         raise BehindProxy(host.address, proxy)
     keys = known_keys(host.key_alias or host.hostname, 22 if host.key_alias else host.port)
     deadline = time.monotonic() + timeout_s
-    with _connected(host, timeout_s, deadline) as connection:
-        banner, key = _exchange_keys(host, connection, keys, timeout_s, deadline)
+    connection = dial(host.hostname, host.port, host.address, timeout_s=timeout_s)
+    with connection:
+        banner, key = _exchange_keys(host, connection, keys, max(deadline - time.monotonic(), 0.01))
     verdict = keys.judge(key)
-    if verdict == "revoked":
-        raise HostKeyRevoked(host.address, key.fingerprint)
-    if verdict == "mismatch":
-        raise HostKeyMismatch(host.address, key.fingerprint, " or ".join(known.fingerprint for known in keys.trusted))
+    if verdict in ("revoked", "mismatch"):
+        expected = next((shown_key(known) for known in keys.trusted), None)
+        raise HostKeyMismatch(host.address, host.hostname, shown_key(key), expected)
     return CheckReport(
         alias=host.alias,
         hostname=host.hostname,
@@ -74,62 +63,13 @@ def check_host(host: Host, *, timeout_s: float = 10.0) -> CheckReport:
     )
 
 
-@contextlib.contextmanager
-def _connected(host: Host, timeout_s: float, deadline: float) -> Generator[socket.socket]:
-    try:
-        addresses = socket.getaddrinfo(host.hostname, host.port, type=socket.SOCK_STREAM)
-    except (socket.gaierror, UnicodeError, OverflowError):
-        raise HostUnknown(host.address) from None
-    failure: OSError | None = None
-    for family, kind, protocol, _, address in addresses:
-        connection = socket.socket(family, kind, protocol)
-        connection.settimeout(max(deadline - time.monotonic(), 0.01))
-        try:
-            connection.connect(address)
-        except OSError as error:
-            connection.close()
-            failure = error
-            continue
-        with connection:
-            yield connection
-        return
-    if isinstance(failure, TimeoutError):
-        raise HostTimeout(host.address, timeout_s) from failure
-    if isinstance(failure, ConnectionRefusedError):
-        raise ConnectionRefused(host.address) from failure
-    raise HostUnreachable(host.address) from failure
-
-
-def _exchange_keys(
-    host: Host, connection: socket.socket, keys: KnownKeys, timeout_s: float, deadline: float
-) -> tuple[str, PKey]:
-    from paramiko.ssh_exception import SSHException
+def _exchange_keys(host: Host, connection: socket.socket, keys: KnownKeys, timeout_s: float) -> tuple[str, PKey]:
     from paramiko.transport import Transport
 
     transport = Transport(connection)
     try:
-        _prefer(transport, keys.key_types)
-        remaining = max(deadline - time.monotonic(), 0.01)
-        transport.banner_timeout = transport.handshake_timeout = remaining
-        transport.start_client(timeout=remaining)
-        # It also returns when the time is over: then there is no key.
-        return transport.remote_version, transport.get_remote_server_key()
-    except (SSHException, EOFError, OSError) as error:
-        if time.monotonic() >= deadline - 0.01:
-            raise HostTimeout(host.address, timeout_s) from error
-        if not transport.remote_version:
-            raise NotSsh(host.address) from error
-        raise NegotiationFailed(host.address) from error
+        prefer_known(transport, keys.key_types)
+        with exchanging_keys(transport, host.address, timeout_s):
+            return transport.remote_version, transport.get_remote_server_key()
     finally:
-        transport.close()
-        transport.join(1)
-
-
-def _prefer(transport: Transport, key_types: list[str]) -> None:
-    """Ask for keys of the known types first, so that a server with several keys is not taken for a changed one."""
-    options = transport.get_security_options()
-    offered = list(options.key_types)
-    known = set(key_types)
-    if "ssh-rsa" in known:
-        known |= {"rsa-sha2-512", "rsa-sha2-256"}  # signatures of the same keys
-    options.key_types = tuple(sorted(offered, key=lambda key_type: key_type not in known))
+        end(transport)

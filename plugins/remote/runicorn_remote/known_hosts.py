@@ -1,4 +1,4 @@
-"""What `~/.ssh/known_hosts` says about a host's key. Read only; a line that does not parse is passed over."""
+"""What a `known_hosts` file says about a host's key; a line that does not parse is passed over."""
 
 from __future__ import annotations
 
@@ -40,8 +40,7 @@ class KnownKeys(msgspec.Struct, frozen=True):
 
 def known_keys(hostname: str, port: int, path: Path | None = None) -> KnownKeys:
     """The keys that are known of a host: entries `host`, `[host]:port` for other ports than 22, plain or hashed."""
-    hostname = hostname.lower()  # as it was when it was hashed
-    name = hostname if port == 22 else f"[{hostname}]:{port}"
+    name = name_in_known_hosts(hostname, port)
     path = path or Path.home() / ".ssh" / "known_hosts"
     try:
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
@@ -57,6 +56,40 @@ def known_keys(hostname: str, port: int, path: Path | None = None) -> KnownKeys:
         if entry is not None and _is_about(entry, name):
             (keys.revoked if is_revoked else keys.trusted).append(entry.key)
     return keys
+
+
+def name_in_known_hosts(hostname: str, port: int) -> str:
+    """How entries call a host; in lower case, as it was when it was hashed."""
+    return hostname.lower() if port == 22 else f"[{hostname.lower()}]:{port}"
+
+
+def holds_entries(text: str) -> bool:
+    """Whether a file has at least one line that parses, or nothing but comments."""
+    lines = [fields for line in text.splitlines() if (fields := line.split()) and not fields[0].startswith("#")]
+    return not lines or any(_parse(fields[1:] if fields[0].startswith("@") else fields) for fields in lines)
+
+
+def without_host(text: str, hostname: str, port: int) -> str:
+    """The content of a file without the trusted keys of a host; every other line stays, to the byte.
+
+    A line that names several hosts keeps the others.
+    """
+    name = name_in_known_hosts(hostname, port)
+    kept: list[str] = []
+    for line in text.splitlines(keepends=True):
+        fields = line.split()
+        entry = None if not fields or fields[0].startswith(("#", "@")) else _parse(fields)
+        if entry is None or not _is_about(entry, name):
+            kept.append(line)
+            continue
+        others = [pattern for pattern in entry.hostnames or () if not _names_exactly(pattern, name)]
+        if others and not any(_matches(pattern, name) for pattern in others):
+            kept.append(" ".join([",".join(others), *fields[1:]]) + "\n")
+    return "".join(kept)
+
+
+def _names_exactly(pattern: str, name: str) -> bool:
+    return _is_hash_of(pattern, name) if pattern.startswith("|") else pattern.lower() == name
 
 
 def _parse(fields: list[str]) -> HostKeyEntry | None:
