@@ -1,0 +1,169 @@
+"""One connection to a machine, for as long as somebody holds it: its channels, its watchdog, its return after a loss."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Generator
+from typing import TYPE_CHECKING
+
+from runicorn_remote.channels import Command, open_sftp, translated
+from runicorn_remote.connector import Connected, Target, connect
+from runicorn_remote.credentials import Credentials
+from runicorn_remote.errors import ConnectionLost, OperationTimeout, RemoteError
+from runicorn_remote.host_keys import HostKeyPolicy
+
+if TYPE_CHECKING:
+    from paramiko.sftp_client import SFTPClient
+
+logger = logging.getLogger("runicorn.remote")
+
+_WATCH_S = 15.0
+_QUIET_S = 15.0
+
+
+class Connection:
+    """A connection that is logged in, or was.
+
+    `holders` are the modes and tasks that need it; it is closed when it has none and is not the current one. Its calls
+    block; they may be made by many threads.
+    """
+
+    def __init__(self, target: Target, credentials: Credentials, policy: HostKeyPolicy) -> None:
+        """Connect. ConnectFailed if that does not work: then nothing is left of it."""
+        self.target = target
+        self.holders: set[object] = set()
+        self.last_error: str | None = None
+        self.connected_at = time.time()
+        self.has_no_commands = False
+        """Whether the server was found to run no commands for us; remembered until the next connection."""
+        self._credentials = credentials
+        self._policy = policy
+        self._mutex = threading.Lock()
+        self._lost = threading.Event()
+        self._closed = threading.Event()
+        self._connected = connect(target, credentials, policy)
+        self._listing: SFTPClient | None = None
+        self._listing_mutex = threading.Lock()
+        self._watch()
+
+    @property
+    def connection_id(self) -> str:
+        """`user@host:port`."""
+        return self.target.connection_id
+
+    @property
+    def established(self) -> Connected:
+        """How the connection was made: host key, whether it was new, method."""
+        return self._connected
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it can be used, as far as is known: from memory, without asking the server."""
+        return not self._lost.is_set() and not self._closed.is_set() and self._connected.transport.is_active()
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether `close` was called: it never comes back."""
+        return self._closed.is_set()
+
+    @property
+    def uptime_s(self) -> int:
+        """Seconds since it was made, or made again."""
+        return int(time.time() - self.connected_at)
+
+    def open_sftp(self) -> SFTPClient:
+        """An SFTP client of its own, for one thread; close it. ConnectionLost, OperationTimeout, SftpUnavailable."""
+        if not self.is_alive:
+            raise ConnectionLost
+        return open_sftp(self._connected.transport)
+
+    def run(self, command: str) -> Command:
+        """Start a command; see `Command`."""
+        if not self.is_alive:
+            raise ConnectionLost
+        return Command(self._connected.transport, command)
+
+    @contextlib.contextmanager
+    def shared_sftp(self) -> Generator[SFTPClient]:
+        """The SFTP client for short looks, one at a time; thrown away after a failure of the connection."""
+        with self._listing_mutex:
+            if self._listing is None:
+                self._listing = self.open_sftp()
+            try:
+                yield self._listing
+            except (ConnectionLost, OperationTimeout):
+                self._listing.close()
+                self._listing = None
+                raise
+
+    def authenticate(self, credentials: Credentials, policy: HostKeyPolicy) -> Connected:
+        """Try other credentials on a connection of their own, which is closed again, and use them from now on."""
+        probe = connect(self.target, credentials, policy)
+        probe.close()
+        with self._mutex:
+            self._credentials, self._policy = credentials, policy
+        return probe
+
+    def reconnect(self) -> None:
+        """Make a lost connection again, with everything that the first time took. ConnectFailed or ConnectionLost."""
+        with self._mutex:
+            if self._closed.is_set():
+                raise ConnectionLost
+            if self.is_alive:
+                return
+            self._connected.close()
+            made = connect(self.target, self._credentials, self._policy)
+            if self._closed.is_set():
+                made.close()
+                raise ConnectionLost
+            self._connected, self._listing = made, None
+            self.connected_at, self.last_error, self.has_no_commands = time.time(), None, False
+            self._lost.clear()
+            self._watch()
+
+    def close(self) -> None:
+        """End it for good, and forget the credentials. What waits on its channels wakes up."""
+        self._closed.set()
+        self._connected.close()
+        self._credentials.wipe()
+
+    def _watch(self) -> None:
+        connected = self._connected
+        threading.Thread(
+            target=self._watchdog, args=(connected,), name=f"ssh-watchdog {self.connection_id}", daemon=True
+        ).start()
+
+    def _watchdog(self, connected: Connected) -> None:
+        """Ask the server for next to nothing, again and again: a stopped one still acknowledges TCP."""
+        while not self._closed.wait(_WATCH_S) and connected.transport.is_active():
+            try:
+                self._ask(connected)
+            except RemoteError as error:
+                if connected is self._connected and not self._closed.is_set():
+                    logger.warning("the connection %s is lost: %s", self.connection_id, error)
+                    self.last_error = str(ConnectionLost())
+                    self._lost.set()
+                connected.close()
+                return
+        if connected is self._connected and not self._closed.is_set():
+            self.last_error = str(ConnectionLost())
+            self._lost.set()
+
+    def _ask(self, connected: Connected) -> None:
+        from runicorn_remote.errors import SftpUnavailable
+
+        try:
+            sftp = open_sftp(connected.transport)
+        except SftpUnavailable:  # it has answered
+            return
+        try:
+            channel = sftp.get_channel()
+            if channel is not None:
+                channel.settimeout(_QUIET_S)
+            with translated():
+                sftp.normalize(".")
+        finally:
+            sftp.close()

@@ -1,0 +1,234 @@
+"""Everything below a remote root: by one `find` where the server runs commands for us, else by walking with SFTP.
+
+Nothing that a server says is used as a path here: entries carry their path as text, and who writes files checks it.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+import shlex
+import stat
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from runicorn_remote.channels import CommandRefused, translated
+from runicorn_remote.connection import Connection
+from runicorn_remote.errors import ConnectionLost, NotADirectory, OperationTimeout, RemoteError
+
+if TYPE_CHECKING:
+    from paramiko.sftp_client import SFTPClient
+
+MAX_ENTRIES = 2_000_000
+
+# `.runicorn` is what a server there knows about its own root: its state, and its record of commands. What commands have
+# done is in the files, too.
+_PRUNED = ("find {paths} \\( -name .dedup -o -name .mirrors -o -name .runicorn \\) -prune -o"
+           " \\( -type f -o -type l \\) -printf '%y %s %T@ %P\\0'")  # fmt: skip
+_BEGIN = b"RN1\0"
+_END = re.compile(rb"RN2 ([0-9]+)\0$")
+_ENTRY = re.compile(rb"([fl]) ([0-9]{1,19}) (-?[0-9]{1,15})(?:\.([0-9]+))? (.+)", re.DOTALL)
+_MAX_ENTRY_BYTES = 16 << 10
+_SKIPPED = frozenset({".dedup", ".mirrors", ".runicorn"})
+
+
+class RemoteFile(msgspec.Struct, frozen=True):
+    """A regular file, or a link to one below the same root."""
+
+    path: str
+    """Relative to the root, with `/`; as the server gave it."""
+    size: int
+    mtime_ns: int
+    """Whole seconds where it was found by SFTP."""
+
+
+class Enumeration(msgspec.Struct, frozen=True):
+    """What was found."""
+
+    files: list[RemoteFile]
+    is_complete: bool
+    """Whether every directory could be read: only then a file that is missing here is gone."""
+    unreadable: int
+    """Directories and links that could not be looked at."""
+
+
+def enumerate_root(connection: Connection, root: str) -> Enumeration:
+    """All files below `root`, an absolute path. RemotePathNotFound, NotADirectory or PermissionDenied for the root itself."""
+    with connection.shared_sftp() as sftp, translated(root):
+        if not stat.S_ISDIR(sftp.stat(root).st_mode or 0):
+            raise NotADirectory(root)
+        real_root = sftp.normalize(root)
+    if not connection.has_no_commands:
+        found = _by_find(connection, root, real_root)
+        if found is not None:
+            return found
+    found = _by_walking(connection, root, real_root, [""])
+    connection.has_no_commands = True
+    return found
+
+
+def enumerate_directories(connection: Connection, root: str, directories: Sequence[str]) -> Enumeration:
+    """The files below some directories of `root`, given relative to it, with paths relative to the root."""
+    with connection.shared_sftp() as sftp, translated(root):
+        real_root = sftp.normalize(root)
+    if not connection.has_no_commands:
+        found = _by_find(connection, root, real_root, directories)
+        if found is not None:
+            return found
+    return _by_walking(connection, root, real_root, directories)
+
+
+def _by_find(connection: Connection, root: str, real_root: str, directories: Sequence[str] = ()) -> Enumeration | None:
+    """None if the server runs no such command."""
+    # `%P` is relative to the starting point; of several, each with its own prefix, only `%p` tells which.
+    paths = " ".join(shlex.quote(f"./{directory}") for directory in directories) or "."
+    find = _PRUNED.format(paths=paths)
+    if directories:
+        find = find.replace("%P", "%p")
+    script = f"printf 'RN1\\0'; cd -- {shlex.quote(root)} && LC_ALL=C {find}; printf 'RN2 %s\\0' $?"
+    try:
+        command = connection.run(script)
+    except CommandRefused:
+        return None
+    links: list[RemoteFile] = []
+    files: list[RemoteFile] = []
+    state = _Output()
+    try:
+        for piece in command.pieces():
+            for entry in state.feed(piece):
+                kind, file = entry
+                (links if kind == "l" else files).append(file)
+                if len(files) + len(links) > MAX_ENTRIES:
+                    raise TooManyFiles
+    except OperationTimeout:
+        if state.has_begun:
+            raise
+        return None  # something else answered, and waits for input
+    finally:
+        command.close()
+    if not state.has_begun or (state.status != 0 and not files and not links):
+        return None
+    if state.status is None:
+        raise ConnectionLost
+    unreadable = command.stderr.count(b"\n") if state.status else 0
+    followed, lost = _follow(connection, root, real_root, links)
+    return Enumeration(files + followed, state.status == 0, unreadable + lost)
+
+
+class TooManyFiles(RemoteError):
+    """A root that is none of ours, or a server that does not mean well."""
+
+    status, code = 400, "too_many_files"
+
+    def __init__(self) -> None:
+        super().__init__(f"More than {MAX_ENTRIES} files below the remote root")
+
+
+class _Output:
+    """Parses what the command prints, however it is cut into pieces."""
+
+    def __init__(self) -> None:
+        self.has_begun = False
+        self.status: int | None = None
+        self._rest = b""
+
+    def feed(self, piece: bytes) -> Iterator[tuple[str, RemoteFile]]:
+        self._rest += piece
+        if not self.has_begun:
+            start = self._rest.find(_BEGIN)
+            if start < 0:
+                self._rest = self._rest[-len(_BEGIN) :]  # login scripts print what they like before
+                return
+            self.has_begun = True
+            self._rest = self._rest[start + len(_BEGIN) :]
+        *entries, self._rest = self._rest.split(b"\0")
+        if len(self._rest) > _MAX_ENTRY_BYTES:
+            self._rest = b""
+        for entry in entries:
+            end = _END.match(entry + b"\0")
+            if end is not None:
+                self.status = int(end[1])
+                continue
+            found = _ENTRY.fullmatch(entry)
+            if found is None or len(entry) > _MAX_ENTRY_BYTES:
+                continue
+            nanoseconds = int((found[4] or b"")[:9].ljust(9, b"0"))
+            path = found[5].decode("utf-8", "surrogateescape").removeprefix("./")
+            yield found[1].decode(), RemoteFile(path, int(found[2]), int(found[3]) * 10**9 + nanoseconds)
+
+
+def _follow(
+    connection: Connection, root: str, real_root: str, links: Sequence[RemoteFile]
+) -> tuple[list[RemoteFile], int]:
+    """Links to regular files inside of the root, with what they lead to; the others are left out without error."""
+    found: list[RemoteFile] = []
+    unreadable = 0
+    with connection.shared_sftp() as sftp:
+        for link in links:
+            try:
+                followed = _followed(sftp, posixpath.join(root, link.path), real_root)
+            except (UnicodeEncodeError, RemoteError) as error:
+                if isinstance(error, ConnectionLost | OperationTimeout):
+                    raise
+                unreadable += 1
+                continue
+            if followed is not None:
+                found.append(RemoteFile(link.path, followed[0], followed[1] * 10**9))
+    return found, unreadable
+
+
+def _followed(sftp: SFTPClient, path: str, real_root: str) -> tuple[int, int] | None:
+    """Size and mtime (seconds) of the regular file that a link leads to; None if it leads elsewhere or nowhere."""
+    try:
+        target = sftp.normalize(path)
+        if not target.startswith(real_root.rstrip("/") + "/"):
+            return None
+        attributes = sftp.stat(target)
+    except TimeoutError as error:
+        raise OperationTimeout from error
+    except (EOFError, OSError):
+        return None
+    if not stat.S_ISREG(attributes.st_mode or 0):
+        return None
+    return int(attributes.st_size or 0), int(attributes.st_mtime or 0)
+
+
+def _by_walking(connection: Connection, root: str, real_root: str, directories: Sequence[str]) -> Enumeration:
+    """By SFTP, one directory after the other."""
+    files: list[RemoteFile] = []
+    unreadable = 0
+    waiting = list(directories)
+    while waiting:
+        directory = waiting.pop()
+        with connection.shared_sftp() as sftp:
+            try:
+                with translated(directory):
+                    entries = sftp.listdir_attr(posixpath.join(root, directory))
+            except (ConnectionLost, OperationTimeout):
+                raise
+            except (RemoteError, UnicodeEncodeError):
+                if not directory:
+                    raise
+                unreadable += 1
+                continue
+            for entry in entries:
+                path = posixpath.join(directory, entry.filename)
+                mode = entry.st_mode or 0
+                if stat.S_ISDIR(mode):
+                    if (
+                        entry.filename not in _SKIPPED
+                        and entry.filename not in ("", ".", "..")
+                        and "/" not in entry.filename
+                    ):
+                        waiting.append(path)
+                elif stat.S_ISREG(mode):
+                    files.append(RemoteFile(path, int(entry.st_size or 0), int(entry.st_mtime or 0) * 10**9))
+                elif stat.S_ISLNK(mode):
+                    followed = _followed(sftp, posixpath.join(root, path), real_root)
+                    if followed is not None:
+                        files.append(RemoteFile(path, followed[0], followed[1] * 10**9))
+        if len(files) + len(waiting) > MAX_ENTRIES:
+            raise TooManyFiles
+    return Enumeration(files, unreadable == 0, unreadable)

@@ -1,0 +1,52 @@
+"""Which run or artifact here belongs to which source.
+
+The source that first creates a unit has it. A unit that exists here without being this source's (a local run, or one of
+another server) is never touched: its files go to a tree of their own, from which lists read them, too.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from runicorn_remote.mirror.local_tree import LocalTree
+from runicorn_remote.mirror.state import MirrorState
+from runicorn_remote.mirror.units import unit_of
+
+
+class Claims:
+    """Decides for every file of a source in which tree it is kept."""
+
+    def __init__(self, root: Path, state: MirrorState) -> None:
+        self._state = state
+        self._in_place = LocalTree(root)
+        state.conflict_tree.mkdir(exist_ok=True)
+        self._aside = LocalTree(state.conflict_tree)
+
+    def tree_of(self, path: str) -> LocalTree | None:
+        """The tree that the file belongs to; None for a file outside of units that is not ours to touch."""
+        unit = unit_of(path)
+        if unit is None:
+            is_ours = self._state.file(path) is not None or not self._in_place.exists(path)
+            return self._in_place if is_ours else None
+        in_place = self._state.unit(unit)
+        if in_place is None:
+            in_place = self._claim(unit)
+        return self._in_place if in_place else self._aside
+
+    def remove_parts(self) -> None:
+        """Remove what a killed process left half-written, in the directories of all units."""
+        for path in self._state.paths():
+            tree = self._aside if self._state.unit(unit_of(path) or "") is False else self._in_place
+            directory = path.rpartition("/")[0]
+            if directory:
+                tree.remove_parts(directory)
+
+    def _claim(self, unit: str) -> bool:
+        if self._in_place.exists(unit):
+            self._state.set_unit(unit, in_place=False)
+            return False
+        self._state.set_unit(unit, in_place=True)  # before it is made: a kill in between must not make it a stranger
+        if self._in_place.create_directory(unit):
+            return True
+        self._state.set_unit(unit, in_place=False)  # somebody was quicker
+        return False

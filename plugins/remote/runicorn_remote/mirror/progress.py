@@ -1,0 +1,49 @@
+"""What a mirror task says about itself: the wire format of `/api/ssh/mirror/list`."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+State = Literal["starting", "syncing", "watching", "reconnecting", "error", "stopped"]
+
+MAX_ERROR_CHARACTERS = 300
+
+
+class MirrorStats(msgspec.Struct):
+    """Counted since the task began."""
+
+    started_at: float
+    copied_files: int = 0
+    appended_bytes: int = 0
+    scans: int = 0
+    last_error: str = ""
+    copied_bytes: int = 0
+    failed_files: int = 0
+
+
+class MirrorReport(msgspec.Struct, frozen=True):
+    """One task."""
+
+    id: str
+    session_id: str
+    host: str
+    remote_root: str
+    local_root: str
+    interval: float
+    """Seconds between looks at what is running."""
+    alive: bool
+    state: State
+    last_error: str
+    """One line, without traceback and absolute paths; empty after the next good scan."""
+    last_scan_at: float | None
+    conflicts: int
+    """Runs and artifacts that exist here already without being this source's; they are kept aside."""
+    stats: MirrorStats
+
+
+def one_line(error: BaseException) -> str:
+    """An error as a task shows it."""
+    text = str(error) if str(error) else type(error).__name__
+    return " ".join(text.split())[:MAX_ERROR_CHARACTERS]

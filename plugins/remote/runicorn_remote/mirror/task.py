@@ -1,0 +1,357 @@
+"""A mirror task: follows one remote root until it is stopped.
+
+Three threads share the state of the task: the *scanner* enumerates the whole root now and then, the *quick* thread looks
+at running runs every interval and brings what is small, the *bulk* thread brings large files. A connection that is lost
+ends all of them; the supervising thread makes it again, with growing pauses, and starts them anew.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import random
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from stat import S_ISREG
+
+from runicorn.plugin import RUNNING, STATUS_FILE, read_json_object
+from runicorn_remote.connection import Connection
+from runicorn_remote.enumeration import Enumeration, RemoteFile, enumerate_directories, enumerate_root
+from runicorn_remote.errors import ConnectionLost, RemoteError
+from runicorn_remote.mirror.claims import Claims
+from runicorn_remote.mirror.lane import Lane, Stopped, is_small
+from runicorn_remote.mirror.progress import MirrorReport, MirrorStats, State, one_line
+from runicorn_remote.mirror.source import RemoteSource
+from runicorn_remote.mirror.state import FileState, MirrorState
+from runicorn_remote.mirror.units import is_acceptable, is_append_only, is_run, is_wanted, unit_of
+
+logger = logging.getLogger("runicorn.remote")
+
+MIN_INTERVAL_S = 0.5
+_MAX_SCAN_PAUSE_S = 60.0
+_SCAN_SHARE = 5  # a scan may take a sixth of the time
+_RECENT_S = 60.0
+_SAVE_S = 1.0
+_MAX_PAUSE_S = 60.0
+_SPREAD = 0.2
+_STOP_S = 5.0
+_FINAL = frozenset({"auth_failed", "auth_partial", "bad_key", "bad_passphrase", "no_auth_method", "host_key_mismatch"})
+
+
+class MirrorTask:
+    """One remote root, followed into one storage root here. `start` and `stop` are for any thread; they end soon."""
+
+    def __init__(
+        self, connection: Connection, session_id: str, source: RemoteSource, local_root: Path, interval_s: float
+    ) -> None:
+        """MirrorBusy if another process does the same; OSError if the root cannot be written."""
+        started = time.time()
+        self.task_id = f"mirror:{session_id}:{int(started * 1000)}"
+        self.connection = connection
+        self.session_id = session_id
+        self.source = source
+        self.local_root = local_root
+        self.interval_s = max(MIN_INTERVAL_S, interval_s)
+        self._stats = MirrorStats(started)
+        self._state: State = "starting"
+        self._last_scan_at: float | None = None
+        self._known = MirrorState(local_root, source.key)
+        self._claims = Claims(local_root, self._known)
+        self._stopping = threading.Event()
+        self._broken = threading.Event()
+        self._failure: Exception | None = None
+        self._lanes: list[Lane] = []
+        self._quick: queue.SimpleQueue[list[RemoteFile]] = queue.SimpleQueue()
+        self._bulk: queue.SimpleQueue[RemoteFile] = queue.SimpleQueue()
+        self._taken: set[str] = set()
+        self._mutex = threading.Lock()
+        self._recent: dict[str, float] = {}
+        self._refused: set[str] = set()
+        self._statuses: dict[str, tuple[FileState | None, bool]] = {}
+        self._threads: list[threading.Thread] = []
+        self._supervisor = threading.Thread(target=self._supervise, name=self.task_id, daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._supervisor.start()
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it does nothing more: stopped, or given up."""
+        return self._state in ("stopped", "error")
+
+    def report(self) -> MirrorReport:
+        """What it is doing, from memory."""
+        return MirrorReport(
+            id=self.task_id,
+            session_id=self.session_id,
+            host=self.source.target.host,
+            remote_root=self.source.root,
+            local_root=str(self.local_root),
+            interval=self.interval_s,
+            alive=self._state in ("starting", "syncing", "watching"),
+            state=self._state,
+            last_error=self._stats.last_error,
+            last_scan_at=self._last_scan_at,
+            conflicts=self._known.conflicts(),
+            stats=self._stats,
+        )
+
+    def stop(self) -> None:
+        """End it; when this returns, nothing more is written."""
+        self._stopping.set()
+        self._interrupt()
+        if self._supervisor.is_alive():
+            self._supervisor.join(_STOP_S)
+
+    # ── supervising ─────────────────────────────────────────────────────────
+
+    def _supervise(self) -> None:
+        pause_s = 1.0
+        try:
+            self._claims.remove_parts()
+            while not self._stopping.is_set():
+                scans = self._stats.scans
+                failure = self._run_once()
+                if self._stopping.is_set():
+                    break
+                if self._stats.scans > scans:
+                    pause_s = 1.0
+                self._stats.last_error = one_line(failure)
+                if isinstance(failure, RemoteError) and failure.code in _FINAL:
+                    self._state = "error"
+                    return
+                self._state = "reconnecting"
+                logger.warning("the mirror of %s pauses: %s", self.source.target.host, one_line(failure))
+                if self._stopping.wait(pause_s * random.uniform(1 - _SPREAD, 1 + _SPREAD)):
+                    break
+                pause_s = min(2 * pause_s, _MAX_PAUSE_S)
+        except Exception as error:  # a bug of ours: shown, not silently gone
+            logger.exception("the mirror of %s failed", self.source.target.host)
+            self._stats.last_error, self._state = one_line(error), "error"
+        finally:
+            self._known.close()
+            if self._stopping.is_set():
+                self._state = "stopped"
+
+    def _run_once(self) -> Exception:
+        """Work until something fails; what that was."""
+        self._broken.clear()
+        self._failure = None
+        with self._mutex:
+            self._taken.clear()
+        self._quick, self._bulk = queue.SimpleQueue(), queue.SimpleQueue()
+        try:
+            if not self.connection.is_alive:
+                self.connection.reconnect()
+            quick, bulk = self._open_lane(), self._open_lane()
+        except (RemoteError, OSError) as error:
+            self._close_lanes()
+            return error
+        if not self._last_scan_at:
+            self._state = "syncing"
+        workers: tuple[tuple[str, Callable[[], None]], ...] = (
+            ("scanner", self._scan),
+            ("quick", lambda: self._bring_quick(quick)),
+            ("bulk", lambda: self._bring_bulk(bulk)),
+        )
+        self._threads = [
+            threading.Thread(target=self._guard, args=(work,), name=f"{self.task_id} {name}", daemon=True)
+            for name, work in workers
+        ]
+        for thread in self._threads:
+            thread.start()
+        while not self._broken.wait(_SAVE_S) and not self._stopping.is_set():
+            self._known.save()
+            if not self.connection.is_alive:
+                self._break(ConnectionLost())
+        self._interrupt()
+        for thread in self._threads:
+            thread.join(_STOP_S)
+        self._known.save()
+        return self._failure or ConnectionLost()
+
+    def _open_lane(self) -> Lane:
+        lane = Lane(self.connection, self.source.root, self._known, self._claims, self._stats, self._check)
+        self._lanes.append(lane)
+        return lane
+
+    def _guard(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except Stopped:
+            pass
+        except Exception as error:  # told to the supervisor, which decides what it means
+            if not isinstance(error, RemoteError | OSError):
+                logger.exception("the mirror of %s failed", self.source.target.host)
+            self._break(error)
+
+    def _break(self, error: Exception) -> None:
+        if self._failure is None:
+            self._failure = error
+        self._broken.set()
+
+    def _check(self) -> None:
+        if self._stopping.is_set() or self._broken.is_set():
+            raise Stopped
+
+    def _interrupt(self) -> None:
+        self._broken.set()
+        self._close_lanes()
+
+    def _close_lanes(self) -> None:
+        lanes, self._lanes = self._lanes, []
+        for lane in lanes:
+            lane.close()
+
+    # ── the three threads ───────────────────────────────────────────────────
+
+    def _scan(self) -> None:
+        while True:
+            self._check()
+            started = time.monotonic()
+            found = enumerate_root(self.connection, self.source.root)
+            self._take_up(found)
+            self._stats.scans += 1
+            self._last_scan_at = time.time()
+            self._stats.last_error = ""
+            took_s = time.monotonic() - started
+            pause_s = min(max(self.interval_s, _SCAN_SHARE * took_s), _MAX_SCAN_PAUSE_S)
+            if self._broken.wait(pause_s):
+                raise Stopped
+
+    def _bring_quick(self, lane: Lane) -> None:
+        while True:
+            deadline = time.monotonic() + self.interval_s
+            while (left_s := deadline - time.monotonic()) > 0:
+                self._check()
+                try:
+                    files = self._quick.get(timeout=min(left_s, 0.2))
+                except queue.Empty:
+                    continue
+                self._bring(lane, files, meanwhile=lambda: self._look_at_live(lane))
+            self._look_at_live(lane)
+            if self._last_scan_at and self._quick.empty() and self._state in ("starting", "syncing", "reconnecting"):
+                self._state = "watching"
+
+    def _bring_bulk(self, lane: Lane) -> None:
+        while True:
+            self._check()
+            try:
+                file = self._bulk.get(timeout=0.2)
+            except queue.Empty:
+                continue
+            self._bring(lane, [file])
+
+    # ── what there is to do ─────────────────────────────────────────────────
+
+    def _take_up(self, found: Enumeration) -> None:
+        """Hand out what changed, runs before artifacts and small files first; forget what is gone."""
+        files = [file for file in found.files if self._is_ours_to_take(file.path)]
+        changed = [file for file in files if self._has_changed(file)]
+        for file in changed:
+            unit = unit_of(file.path)
+            if unit is not None and self._last_scan_at is not None:
+                self._recent[unit] = time.monotonic()
+        changed.sort(key=lambda file: (file.path.startswith("artifacts/"), file.size))
+        small = self._take([file for file in changed if is_small(file, self._known)])
+        if small:
+            self._quick.put(small)
+        for file in self._take([file for file in changed if not is_small(file, self._known)]):
+            self._bulk.put(file)
+        self._stats.failed_files += found.unreadable
+        if found.is_complete:
+            self._forget_missing({file.path for file in files})
+
+    def _is_ours_to_take(self, path: str) -> bool:
+        if not is_wanted(path):
+            return False
+        if is_acceptable(path):
+            return True
+        if path not in self._refused and len(self._refused) < 1000:
+            self._refused.add(path)
+            self._stats.failed_files += 1
+            logger.warning("refused a name that a server sent: %r", path[:100])
+        return False
+
+    def _has_changed(self, file: RemoteFile) -> bool:
+        """Whether the file, here or there, is not what was noted of it."""
+        known = self._known.file(file.path)
+        if known is None or (known.size, known.mtime_ns) != (file.size, file.mtime_ns):
+            return True
+        if known.local_size < file.size and is_append_only(file.path):
+            return True
+        unit = unit_of(file.path)
+        is_aside = unit is not None and self._known.unit(unit) is False
+        try:
+            local = ((self._known.conflict_tree if is_aside else self.local_root) / file.path).lstat()
+        except OSError:
+            return True
+        return not S_ISREG(local.st_mode) or (local.st_size, local.st_mtime_ns) != (
+            known.local_size,
+            known.local_mtime_ns,
+        )
+
+    def _forget_missing(self, present: set[str]) -> None:
+        """What is gone there stays here; only a recycle-bin marker that was mirrored goes, so that a restore arrives."""
+        for path in self._known.paths():
+            if path in present:
+                continue
+            if path.rpartition("/")[2] == ".deleted":
+                tree = self._claims.tree_of(path)
+                if tree is not None:
+                    with tree.place(path) as place:
+                        place.remove()
+            self._known.set_file(path, None)
+
+    def _look_at_live(self, lane: Lane) -> None:
+        """Bring what changed in runs that are running, or were changed within the last minute."""
+        directories = self._live_directories()
+        if not directories:
+            return
+        found = enumerate_directories(self.connection, self.source.root, directories)
+        files = [file for file in found.files if self._is_ours_to_take(file.path) and self._has_changed(file)]
+        files.sort(key=lambda file: file.size)
+        for file in files:
+            if (unit := unit_of(file.path)) is not None:
+                self._recent[unit] = time.monotonic()
+        self._bring(lane, self._take([file for file in files if is_small(file, self._known)]))
+        for file in self._take([file for file in files if not is_small(file, self._known)]):
+            self._bulk.put(file)
+
+    def _live_directories(self) -> list[str]:
+        now = time.monotonic()
+        for unit in [unit for unit, at in self._recent.items() if now - at > _RECENT_S]:
+            del self._recent[unit]
+        running = (unit for unit, in_place in self._known.units() if is_run(unit) and self._is_running(unit, in_place))
+        return list(dict.fromkeys([*running, *(unit for unit in self._recent if is_run(unit))]))
+
+    def _is_running(self, unit: str, in_place: bool) -> bool:
+        state = self._known.file(f"{unit}/{STATUS_FILE}")
+        if state is None:
+            return False
+        seen, is_running = self._statuses.get(unit, (None, False))
+        if seen != state:
+            base = self.local_root if in_place else self._known.conflict_tree
+            is_running = (read_json_object(base / unit / STATUS_FILE) or {}).get("status") == RUNNING
+            self._statuses[unit] = (state, is_running)
+        return is_running
+
+    # ── one thread per file ─────────────────────────────────────────────────
+
+    def _take(self, files: list[RemoteFile]) -> list[RemoteFile]:
+        """Those that no other thread has in hand; they are now."""
+        with self._mutex:
+            free = [file for file in files if file.path not in self._taken]
+            self._taken.update(file.path for file in free)
+        return free
+
+    def _bring(self, lane: Lane, files: list[RemoteFile], meanwhile: Callable[[], None] = lambda: None) -> None:
+        """Bring files that were taken, and let them go."""
+        try:
+            lane.bring(files, meanwhile)
+        finally:
+            with self._mutex:
+                self._taken.difference_update(file.path for file in files)

@@ -1,0 +1,346 @@
+"""Mirroring a remote root: a real SSH server, real files on both sides."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from runicorn_remote.mirror.state import MirrorBusy, MirrorState
+from tests.plugins.remote.mirroring import RUN, mirrored, mirroring, wait_for_scans, write_run
+from tests.serving import wait_until
+from tests.sshd import Sshd
+
+SFTP_SERVERS = [
+    Path(path) for path in ("/usr/lib/openssh/sftp-server", "/usr/libexec/sftp-server", "/usr/lib/ssh/sftp-server")
+]
+
+
+@pytest.fixture
+def remote(tmp_path: Path) -> Path:
+    root = tmp_path / "a 'remote' root; $(touch oops)"
+    root.mkdir()
+    return root
+
+
+@pytest.fixture
+def local(tmp_path: Path) -> Path:
+    return tmp_path / "local"
+
+
+def test_every_wanted_file_arrives_with_its_bytes_and_time(sshd: Sshd, remote: Path, local: Path) -> None:
+    run = write_run(remote)
+    (run / "media").mkdir()
+    (run / "media" / "1_a.png").write_bytes(os.urandom(700_000))
+    (run / ".deleted").write_text("{}")
+    (run / "odd \n name é.txt").write_text("not acceptable: a control character")
+    (run / "events.jsonl.lock").touch()
+    (remote / "artifacts" / "model" / "net" / "v1" / "files").mkdir(parents=True)
+    (remote / "artifacts" / "model" / "net" / "v1" / "files" / "w.bin").write_bytes(os.urandom(3_000_000))
+    (remote / "artifacts" / ".dedup" / "ab").mkdir(parents=True)
+    (remote / "artifacts" / ".dedup" / "ab" / "abcd").write_text("pool")
+    (remote / "runicorn.db").write_text("index")
+    (remote / ".experiments_metadata.json").write_text("{}")
+    write_run(remote, "runs/legacy")
+    with mirroring(sshd, remote, local) as task:
+        wait_for_scans(task, 3)
+        expected = {
+            path: data
+            for path, data in mirrored(remote).items()
+            if ".dedup" not in path and "runicorn.db" not in path and "\n" not in path
+        }
+        wait_until(lambda: mirrored(local) == expected, "equal trees")
+    for path in expected:
+        assert (local / path).stat().st_mtime_ns == (remote / path).stat().st_mtime_ns
+    assert not list(local.rglob("*.part"))
+    assert not (remote.parent / "oops").exists()
+
+
+def test_lines_are_appended_and_a_torn_one_waits(sshd: Sshd, remote: Path, local: Path) -> None:
+    run = write_run(remote, status="running")
+    copy = local / RUN / "events.jsonl"
+    with mirroring(sshd, remote, local) as task:
+        wait_for_scans(task)
+        inode = copy.stat().st_ino
+        before = copy.read_bytes()
+        with (run / "events.jsonl").open("a") as file:
+            file.write('{"ts": 1.0, "type": "metrics", "data": {"loss": 1.0, "global_step": 9}}\n{"ts": 2.0, "ty')
+            file.flush()
+            wait_until(lambda: copy.read_bytes() != before)
+            assert copy.read_bytes().endswith(b'"global_step": 9}}\n')
+            file.write('pe": "metrics", "data": {}}\n')
+        wait_until(lambda: copy.read_bytes() == (run / "events.jsonl").read_bytes())
+        assert copy.stat().st_ino == inode
+        assert task.report().stats.appended_bytes > 0
+
+
+@pytest.mark.parametrize("content", ["longer" * 50, "s", "x" * 17])
+def test_a_side_file_that_is_rewritten_arrives(sshd: Sshd, remote: Path, local: Path, content: str) -> None:
+    path = write_run(remote) / "status.json"
+    path.write_text(json.dumps({"status": "x" * 5}))
+    with mirroring(sshd, remote, local) as task:
+        wait_for_scans(task)
+        path.write_text(json.dumps({"status": content}))
+        wait_until(lambda: (local / RUN / "status.json").read_bytes() == path.read_bytes())
+
+
+def test_a_file_rewritten_with_its_old_time_and_another_size_arrives(sshd: Sshd, remote: Path, local: Path) -> None:
+    path = write_run(remote) / "status.json"
+    with mirroring(sshd, remote, local) as task:
+        wait_for_scans(task)
+        stat = path.stat()
+        path.write_text('{"status": "another one"}')
+        os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+        wait_until(lambda: (local / RUN / "status.json").read_bytes() == path.read_bytes())
+
+
+def test_a_truncated_and_rewritten_stream_arrives_without_duplicates(sshd: Sshd, remote: Path, local: Path) -> None:
+    path = write_run(remote, events=50) / "events.jsonl"
+    with mirroring(sshd, remote, local) as task:
+        wait_for_scans(task)
+        path.write_text('{"ts": 5.0, "type": "metrics", "data": {"loss": 0.5, "global_step": 1}}\n' * 80)
+        wait_until(lambda: (local / RUN / "events.jsonl").read_bytes() == path.read_bytes())
+
+
+def test_half_written_json_is_never_seen_and_broken_json_arrives_in_the_end(
+    sshd: Sshd, remote: Path, local: Path
+) -> None:
+    path = write_run(remote) / "summary.json"
+    with mirroring(sshd, remote, local) as task:
+        path.write_text('{"acc": 0.9')
+        wait_for_scans(task, 3)
+        assert not (local / RUN / "summary.json").exists()
+        wait_until((local / RUN / "summary.json").exists, "a broken source", timeout_s=40)
+
+
+def test_links_are_followed_inside_of_the_root_only(sshd: Sshd, remote: Path, local: Path) -> None:
+    run = write_run(remote)
+    (remote.parent / "secret").write_text("secret")
+    (run / "inside").symlink_to(run / "logs.txt")
+    (run / "outside").symlink_to(remote.parent / "secret")
+    (run / "dangling").symlink_to("nowhere")
+    (run / "directory").symlink_to(run)
+    with mirroring(sshd, remote, local) as task:
+        wait_for_scans(task)
+        assert (local / RUN / "inside").read_text() == "15:30:45 | hello\n"
+        assert not (local / RUN / "inside").is_symlink()
+        assert {path.name for path in (local / RUN).iterdir()} == {
+            "inside", "meta.json", "status.json", "events.jsonl", "logs.txt"
+        }  # fmt: skip
+        assert task.report().last_error == ""
+
+
+def test_a_local_link_is_not_followed(sshd: Sshd, remote: Path, local: Path) -> None:
+    write_run(remote)
+    (local / "vision").mkdir(parents=True)
+    elsewhere = local.parent / "elsewhere"
+    elsewhere.mkdir()
+    (local / "vision" / "resnet").symlink_to(elsewhere)
+    with mirroring(sshd, remote, local) as task:
+        wait_for_scans(task)
+        assert task.report().stats.failed_files > 0
+    assert list(elsewhere.rglob("*")) == []
+
+
+def test_local_runs_and_other_sources_are_kept_apart(sshd: Sshd, remote: Path, local: Path, tmp_path: Path) -> None:
+    write_run(remote)
+    write_run(local, events=1)
+    before = mirrored(local)
+    other = tmp_path / "other"
+    write_run(other, "vision/other/runs/x", events=2)
+    write_run(other, events=7)
+    with mirroring(sshd, remote, local) as first, mirroring(sshd, other, local) as second:
+        wait_for_scans(first)
+        wait_for_scans(second)
+        assert (first.report().conflicts, second.report().conflicts) == (1, 1)
+        assert mirrored(local) == before | {path: data for path, data in mirrored(other).items() if "/other/" in path}
+        aside = [local / ".mirrors" / task.source.key / "tree" for task in (first, second)]
+        assert [len((tree / RUN / "events.jsonl").read_bytes().splitlines()) for tree in aside] == [3, 7]
+
+
+def test_what_is_gone_there_stays_here_but_a_restore_arrives(sshd: Sshd, remote: Path, local: Path) -> None:
+    run = write_run(remote)
+    (run / ".deleted").write_text("{}")
+    with mirroring(sshd, remote, local) as task:
+        wait_for_scans(task)
+        assert (local / RUN / ".deleted").exists()
+        (run / ".deleted").unlink()
+        (run / "logs.txt").unlink()
+        wait_until(lambda: not (local / RUN / ".deleted").exists())
+        assert (local / RUN / "logs.txt").exists()
+
+
+def test_after_a_restart_nothing_unchanged_is_transferred(sshd: Sshd, remote: Path, local: Path) -> None:
+    for number in range(20):
+        write_run(remote, f"vision/resnet/runs/{number}")
+    with mirroring(sshd, remote, local) as task:
+        wait_for_scans(task)
+        assert task.report().stats.copied_files == 80
+    (local / "vision/resnet/runs/3/logs.txt").unlink()
+    (local / "vision/resnet/runs/4/meta.json").write_text("{}")
+    with mirroring(sshd, remote, local) as task:
+        wait_for_scans(task)
+        assert task.report().stats.copied_files == 2
+        assert mirrored(local) == mirrored(remote)
+
+
+def test_a_second_process_cannot_mirror_the_same_source(sshd: Sshd, remote: Path, local: Path) -> None:
+    with mirroring(sshd, remote, local) as task, pytest.raises(MirrorBusy):
+        MirrorState(local, task.source.key)
+
+
+def test_a_server_that_runs_no_commands_works(tmp_path: Path, ssh_directory: Path, remote: Path, local: Path) -> None:
+    check_on(Sshd(home=tmp_path / "restricted", extra_config=["ForceCommand internal-sftp"]), remote, local)
+
+
+def test_a_login_script_that_prints_does_no_harm(
+    tmp_path: Path, ssh_directory: Path, remote: Path, local: Path
+) -> None:
+    sftp_server = next(path for path in SFTP_SERVERS if path.exists())
+    script = tmp_path / "talk.sh"
+    script.write_text(
+        'case "$SSH_ORIGINAL_COMMAND" in *sftp-server) exec "$SSH_ORIGINAL_COMMAND";; esac\n'
+        "echo welcome; printf RN; echo something >&2\n"
+        'eval "$SSH_ORIGINAL_COMMAND"\n'
+    )
+    config = [f"Subsystem sftp {sftp_server}", f"ForceCommand sh {script}"]
+    check_on(Sshd(home=tmp_path / "talkative", sftp=False, extra_config=config), remote, local)
+
+
+def check_on(sshd: Sshd, remote: Path, local: Path) -> None:
+    run = write_run(remote, status="running")
+    with sshd:
+        with mirroring(sshd, remote, local) as task:
+            wait_for_scans(task)
+            assert mirrored(local) == mirrored(remote)
+            with (run / "logs.txt").open("a") as file:
+                file.write("15:30:46 | again\n")
+            wait_until(lambda: mirrored(local) == mirrored(remote))
+        assert sshd.wait_idle()
+
+
+def test_a_killed_server_is_found_again_and_nothing_is_doubled(sshd: Sshd, remote: Path, local: Path) -> None:
+    run = write_run(remote, status="running")
+    with mirroring(sshd, remote, local) as task:
+        wait_for_scans(task)
+        sshd.kill()
+        wait_until(lambda: task.report().state == "reconnecting")
+        assert not task.report().alive
+        assert task.report().last_error
+        with (run / "events.jsonl").open("a") as file:
+            file.write('{"ts": 1.0, "type": "metrics", "data": {"loss": 1.0, "global_step": 9}}\n')
+        sshd.start()
+        wait_until(lambda: mirrored(local) == mirrored(remote), timeout_s=40)
+        wait_until(lambda: task.report().state == "watching", timeout_s=40)
+        assert task.report().last_error == ""
+
+
+def test_a_changed_host_key_ends_the_task(sshd: Sshd, remote: Path, local: Path) -> None:
+    write_run(remote)
+    with mirroring(sshd, remote, local) as task:
+        wait_for_scans(task)
+        sshd.change_host_key()
+        wait_until(lambda: task.report().state == "error", timeout_s=40)
+        assert "does not match" in task.report().last_error
+
+
+def test_stopping_during_a_large_copy_leaves_nothing_half_written(sshd: Sshd, remote: Path, local: Path) -> None:
+    write_run(remote)
+    (remote / RUN / "large.bin").write_bytes(os.urandom(200 << 20))
+    with mirroring(sshd, remote, local) as task:
+        wait_until(lambda: list(local.rglob("*.part")), "the copy to begin")
+        started = time.monotonic()
+        task.stop()
+        took_s = time.monotonic() - started
+        after = mirrored(local)
+        assert not list(local.rglob("*.part"))
+        assert task.report().state == "stopped"
+        assert took_s < 5  # a bound for a hang, not a measurement
+        assert mirrored(local) == after
+
+
+def test_parts_of_a_killed_process_are_removed_at_the_next_start(sshd: Sshd, remote: Path, local: Path) -> None:
+    write_run(remote)
+    with mirroring(sshd, remote, local) as task:
+        wait_for_scans(task)
+    (local / RUN / ".large.bin.0badcafe.part").write_text("half")
+    with mirroring(sshd, remote, local) as task:
+        wait_for_scans(task)
+        assert not list(local.rglob("*.part"))
+
+
+TRAINING = """
+import sys, time
+import runicorn as rn
+run = rn.init("vision", storage=sys.argv[1], name="live", capture_env=False)
+print(run.run_dir, flush=True)
+for step in range(int(sys.argv[2])):
+    rn.log({"loss": 1 / (step + 1)}, step=step)
+    if step % 10 == 0:
+        rn.log_text(f"step {step}")
+        rn.summary({"last": step})
+    time.sleep(0.02)
+rn.finish()
+"""
+
+
+@pytest.fixture
+def json_watcher(local: Path) -> Iterator[list[str]]:
+    """Reads every JSON file of the mirror over and over; collects those that did not parse."""
+    broken: list[str] = []
+    stop = threading.Event()
+
+    def watch() -> None:
+        while not stop.wait(0.01):
+            for path in local.glob("*/*/runs/*/*.json"):
+                try:
+                    json.loads(path.read_bytes())
+                except ValueError:
+                    broken.append(path.name)
+                except FileNotFoundError:
+                    continue
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    yield broken
+    stop.set()
+    thread.join()
+
+
+@pytest.mark.slow
+def test_a_live_run_survives_kills_and_freezes_of_the_connection(
+    sshd: Sshd, remote: Path, local: Path, json_watcher: list[str]
+) -> None:
+    seed = random.randrange(1 << 30)
+    chance = random.Random(seed)
+    with mirroring(sshd, remote, local) as task:
+        trainer = subprocess.Popen(
+            [sys.executable, "-c", TRAINING, str(remote), "1500"], stdout=subprocess.PIPE, text=True
+        )
+        assert trainer.stdout is not None
+        run = Path(trainer.stdout.readline().strip())
+        for _ in range(10):
+            time.sleep(chance.uniform(0.5, 2.5))  # the random moment itself
+            if chance.random() < 0.5:
+                sshd.kill()
+                time.sleep(chance.uniform(0, 0.5))
+                sshd.start()
+            else:
+                sshd.freeze()
+                time.sleep(chance.uniform(0.2, 3))
+                sshd.thaw()
+        assert trainer.wait(120) == 0
+        trainer.stdout.close()
+        wait_until(lambda: mirrored(local) == mirrored(remote), f"equal trees (seed {seed})", timeout_s=90)
+        copy = (local / run.relative_to(remote) / "events.jsonl").read_bytes()
+        assert len(copy.splitlines()) == len(set(copy.splitlines()))
+        assert json_watcher == []
+        assert task.report().stats.failed_files == 0
