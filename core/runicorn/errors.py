@@ -18,11 +18,18 @@ do; they carry no absolute paths, no secrets and no text of a library's exceptio
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 
 class RunicornError(Exception):
     """Base of the errors that users see."""
 
     status = 500
+
+    @property
+    def extra(self) -> Mapping[str, object]:
+        """Further keys for the JSON answer."""
+        return {}
 
 
 class BadInput(RunicornError):

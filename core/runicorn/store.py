@@ -6,11 +6,10 @@ A command is: validate, `append`, and the answer's next read shows it. Routes ta
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Protocol, TypeVar, cast, runtime_checkable
+from typing import TypeVar
 
 from runicorn.errors import ReadModelBehind, StorageUnavailable
 from runicorn.events.envelope import Payload
@@ -18,11 +17,10 @@ from runicorn.events.log import FileLog, Stream
 from runicorn.events.positions import Positions
 from runicorn.events.store import StoreStream
 from runicorn.host import PluginHost
+from runicorn.owned import Owned
 from runicorn.projection.client import ProjectorClient
 from runicorn.projection.reading import ModelReader
 from runicorn.projection.wire import Committed, Status
-
-logger = logging.getLogger("runicorn.store")
 
 T = TypeVar("T")
 
@@ -30,15 +28,6 @@ _COMMAND_TIMEOUT_S = 5.0
 _READ_TIMEOUT_S = 0.25
 _FIRST_START_S = 3.0
 _CLOSE_S = 1.0
-
-
-@runtime_checkable
-class Closeable(Protocol):
-    """Something that a store owns and that wants to be told when the store is closed."""
-
-    async def close(self) -> None:
-        """Let go of everything."""
-        ...
 
 
 class Store:
@@ -53,7 +42,7 @@ class Store:
         self.client = ProjectorClient(state_dir)
         self._commands = StoreStream(self.log)
         self._positions = Positions(self.log, may_hang=False)
-        self._owned: dict[Callable[[Store], object], object] = {}
+        self._owned = Owned(self)
         self._readers = {
             plugin.name: ModelReader(state_dir, plugin.name, projections)
             for plugin, projections in host.collect("projections")
@@ -67,7 +56,7 @@ class Store:
         return self
 
     async def __aexit__(self, *exception: object) -> None:
-        await self._close_owned()
+        await self._owned.close(_CLOSE_S)
         await self.client.stop()
         self._positions.close()
         for reader in self._readers.values():
@@ -78,10 +67,7 @@ class Store:
 
         An object with a method `close` is closed with the store.
         """
-        found = self._owned.get(kind)
-        if found is None:
-            found = self._owned[kind] = kind(self)
-        return cast(T, found)
+        return self._owned.get(kind)
 
     def model(self, plugin: str) -> ModelReader:
         """The read model of a plugin. StorageUnavailable if the plugin is not enabled or has none."""
@@ -138,18 +124,6 @@ class Store:
         """The projector's state; None if it does not answer."""
         reply = await self.client.status()
         return None if reply is None else reply.status
-
-    async def _close_owned(self) -> None:
-        closing = [asyncio.create_task(owned.close()) for owned in self._owned.values() if isinstance(owned, Closeable)]
-        if not closing:
-            return
-        done, late = await asyncio.wait(closing, timeout=_CLOSE_S)
-        for task in late:
-            logger.warning("something that belongs to the store did not close in time")
-            task.cancel()
-        for task in done:
-            if not task.cancelled() and (error := task.exception()) is not None:
-                logger.error("something that belongs to the store did not close cleanly", exc_info=error)
 
     async def _wait_for_models(self) -> None:
         """At the very first start, give the projector a moment to create the read models; they fill up afterwards."""

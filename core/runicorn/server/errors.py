@@ -65,7 +65,9 @@ def answer_exception(request: Request[Any, Any, Any], error: Exception) -> Respo
         report(error, f"{request.method} {request.scope.get('path_template') or request.scope['path']}")
         translated = RunicornError("Internal Server Error")
     headers: Mapping[str, str] = getattr(error, "headers", None) or {}
-    return Response(error_body(translated), status_code=translated.status, headers=dict(headers))
+    body = error_body(translated)
+    content = {**msgspec.to_builtins(body), **translated.extra} if translated.extra else body
+    return Response(cast(ErrorBody, content), status_code=translated.status, headers=dict(headers))
 
 
 def translate(error: Exception, *, takes_body: bool) -> RunicornError | None:

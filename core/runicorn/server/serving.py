@@ -12,15 +12,19 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import TypeVar
 
 from runicorn.config import state_directory
 from runicorn.errors import StorageUnavailable
 from runicorn.host import Plugin, PluginHost, Selection
+from runicorn.owned import Owned
 from runicorn.root import WritableRoot, prepare
 from runicorn.server.projector_process import ProjectorProcess
 from runicorn.store import Store
 
 logger = logging.getLogger("runicorn.server")
+
+T = TypeVar("T")
 
 _LEAVE_S = 1.5  # for all lifespans together
 _STARTING_S = 5.0
@@ -40,6 +44,7 @@ class Serving:
         self._current: _Opened | None = None
         self._closing: set[asyncio.Task[None]] = set()
         self._mutex = asyncio.Lock()
+        self._owned = Owned(self)
         self.on_switch: list[Callable[[Path], Awaitable[None]]] = []
         """Called with the new root after every switch."""
 
@@ -65,12 +70,17 @@ class Serving:
         """Whether the root could be written when it was last looked at, a few seconds ago."""
         return self._current is not None and self._current.writable.is_writable
 
+    def own(self, kind: Callable[[Serving], T]) -> T:
+        """The one object of a kind that belongs to this worker, whatever root it serves; see `Store.own`."""
+        return self._owned.get(kind)
+
     async def start(self) -> None:
         """Open the root that the server was started with. RootUnusable if it cannot be."""
         self._current = await self._open(*self._first)
 
     async def stop(self) -> None:
         """Leave the lifespans, close the store, end the projector."""
+        await self._owned.close(_LEAVE_S)
         current, self._current = self._current, None
         for task in self._closing:
             task.cancel()

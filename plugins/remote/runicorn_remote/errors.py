@@ -34,6 +34,7 @@ what to do.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 import msgspec
@@ -90,6 +91,11 @@ class ConnectFailed(RemoteError):
         self.address = address
         self.reason = self.text if text is None else text
         super().__init__(f"{self.prefix}{self.reason}")
+
+    @property
+    def extra(self) -> Mapping[str, object]:
+        """The host key that was seen, for whoever has to decide about it."""
+        return {} if self.host_key is None else {"host_key": msgspec.to_builtins(self.host_key)}
 
     @property
     def for_people(self) -> str:
@@ -205,6 +211,12 @@ class HostKeyMismatch(ConnectFailed):
         )
         self.host_key = shown_key
         self.expected_host_key = expected
+
+    @property
+    def extra(self) -> Mapping[str, object]:
+        """Both keys."""
+        expected = {"expected_host_key": msgspec.to_builtins(self.expected_host_key)} if self.expected_host_key else {}
+        return {**super().extra, **expected}
 
 
 class HostKeyUnknown(ConnectFailed):

@@ -40,16 +40,22 @@ class Directory(msgspec.Struct, frozen=True, omit_defaults=True):
 
 def list_directory(sftp: SFTPClient, path: str, *, show_hidden: bool = False) -> Directory:
     """The entries of `path`, by name in byte order. An OperationFailed says what is wrong with the path."""
+    current = resolve_directory(sftp, path)
     with translated(path):
-        home = sftp.normalize(".")
-        current = absolute_path(path, home)
-        if not stat.S_ISDIR(sftp.stat(current).st_mode or 0):
-            raise NotADirectory(path)
         found = sftp.listdir_attr(current)
     named = sorted(((_shown(entry.filename), entry) for entry in found), key=lambda pair: pair[0].encode())
     wanted = [pair for pair in named if show_hidden or not pair[0].startswith(".")]
     items = [_entry(sftp, current, name, attributes) for name, attributes in wanted[:MAX_ENTRIES]]
     return Directory(True, current, items, len(wanted) > MAX_ENTRIES)
+
+
+def resolve_directory(sftp: SFTPClient, path: str) -> str:
+    """The absolute path of an existing directory that a client names. BadPath, RemotePathNotFound, NotADirectory, …."""
+    with translated(path):
+        found = absolute_path(path, sftp.normalize("."))
+        if not stat.S_ISDIR(sftp.stat(found).st_mode or 0):
+            raise NotADirectory(path)
+    return found
 
 
 def legacy_order(directory: Directory) -> Directory:

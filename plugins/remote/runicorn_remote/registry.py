@@ -135,6 +135,12 @@ class Registry:
             session.connection.close()
         return session
 
+    def session_connection(self, session_id: str) -> Connection | None:
+        """The connection of a legacy session, dead or alive."""
+        with self._mutex:
+            session = self._sessions.get(session_id)
+            return None if session is None else session.connection
+
     def find(self, any_id: str) -> Connection | None:
         """The connection with a unified or a legacy id."""
         with self._mutex:

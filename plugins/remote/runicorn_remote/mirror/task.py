@@ -54,6 +54,7 @@ class MirrorTask:
         self.source = source
         self.local_root = local_root
         self.interval_s = max(MIN_INTERVAL_S, interval_s)
+        """Seconds between looks at what is running."""
         self._stats = MirrorStats(started)
         self._state: State = "starting"
         self._last_scan_at: float | None = None
@@ -77,6 +78,10 @@ class MirrorTask:
         """Begin."""
         self._supervisor.start()
 
+    def set_interval(self, interval_s: float) -> None:
+        """Look more or less often from now on."""
+        self.interval_s = max(MIN_INTERVAL_S, interval_s)
+
     @property
     def has_ended(self) -> bool:
         """Whether it does nothing more: stopped, or given up."""
@@ -99,10 +104,14 @@ class MirrorTask:
             stats=self._stats,
         )
 
-    def stop(self) -> None:
-        """End it; when this returns, nothing more is written."""
+    def request_stop(self) -> None:
+        """Have it end soon, without waiting for that."""
         self._stopping.set()
         self._interrupt()
+
+    def stop(self) -> None:
+        """End it; when this returns, nothing more is written."""
+        self.request_stop()
         if self._supervisor.is_alive():
             self._supervisor.join(_STOP_S)
 

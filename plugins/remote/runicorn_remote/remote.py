@@ -1,0 +1,53 @@
+"""What this server process has to do with other machines: one object, whatever storage root is served."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import ParamSpec, TypeVar
+
+from runicorn.plugin import Serving
+from runicorn_remote.mirrors import Mirrors
+from runicorn_remote.registry import Registry
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_THREADS = 24
+_CLOSE_S = 1.0
+
+
+class Remote:
+    """Connections and modes. `serving.own(Remote)` is the one of a server."""
+
+    def __init__(self, serving: Serving) -> None:
+        logging.getLogger("paramiko").setLevel(logging.WARNING)
+        self.registry = Registry()
+        self.mirrors = Mirrors(self.registry)
+        self._serving = serving
+        # Not the pool of everybody: a machine that does not answer holds a thread for a quarter of a minute.
+        self._threads = ThreadPoolExecutor(_THREADS, "ssh")
+
+    async def run(self, function: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
+        """Call something that blocks, in a thread for remote work."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, lambda: function(*arguments, **options))
+
+    async def close(self) -> None:
+        """Stop all modes and close all connections."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        closing = ThreadPoolExecutor(1, "ssh-close")
+        try:
+            await asyncio.wait_for(asyncio.get_running_loop().run_in_executor(closing, self._end), _CLOSE_S)
+        except TimeoutError:
+            self.registry.close()
+        finally:
+            closing.shutdown(wait=False)
+
+    def _end(self) -> None:
+        for task in self.mirrors.tasks():
+            task.request_stop()
+        self.mirrors.stop_all()
+        self.registry.close()
