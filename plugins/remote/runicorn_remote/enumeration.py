@@ -17,6 +17,7 @@ import msgspec
 from runicorn_remote.channels import CommandRefused, translated
 from runicorn_remote.connection import Connection
 from runicorn_remote.errors import ConnectionLost, NotADirectory, OperationTimeout, RemoteError
+from runicorn_remote.pipeline import Pipeline
 
 if TYPE_CHECKING:
     from paramiko.sftp_client import SFTPClient
@@ -205,7 +206,7 @@ def _by_walking(connection: Connection, root: str, real_root: str, directories: 
         with connection.shared_sftp() as sftp:
             try:
                 with translated(directory):
-                    entries = sftp.listdir_attr(posixpath.join(root, directory))
+                    entries = Pipeline(sftp).list(posixpath.join(root, directory))
             except (ConnectionLost, OperationTimeout):
                 raise
             except (RemoteError, UnicodeEncodeError):
@@ -214,17 +215,13 @@ def _by_walking(connection: Connection, root: str, real_root: str, directories: 
                 unreadable += 1
                 continue
             for entry in entries:
-                path = posixpath.join(directory, entry.filename)
-                mode = entry.st_mode or 0
+                path = posixpath.join(directory, entry.name)
+                mode = entry.stat.mode
                 if stat.S_ISDIR(mode):
-                    if (
-                        entry.filename not in _SKIPPED
-                        and entry.filename not in ("", ".", "..")
-                        and "/" not in entry.filename
-                    ):
+                    if entry.name not in _SKIPPED and entry.name not in ("", ".", "..") and "/" not in entry.name:
                         waiting.append(path)
                 elif stat.S_ISREG(mode):
-                    files.append(RemoteFile(path, int(entry.st_size or 0), int(entry.st_mtime or 0) * 10**9))
+                    files.append(RemoteFile(path, entry.stat.size, entry.stat.mtime_s * 10**9))
                 elif stat.S_ISLNK(mode):
                     followed = _followed(sftp, posixpath.join(root, path), real_root)
                     if followed is not None:

@@ -10,9 +10,9 @@ import msgspec
 from runicorn_remote.channels import translated
 from runicorn_remote.errors import NotADirectory
 from runicorn_remote.paths import absolute_path
+from runicorn_remote.pipeline import Pipeline, RemoteEntry, stat_of
 
 if TYPE_CHECKING:
-    from paramiko.sftp_attr import SFTPAttributes
     from paramiko.sftp_client import SFTPClient
 
 MAX_ENTRIES = 10_000
@@ -42,10 +42,9 @@ def list_directory(sftp: SFTPClient, path: str, *, show_hidden: bool = False) ->
     """The entries of `path`, by name in byte order. An OperationFailed says what is wrong with the path."""
     current = resolve_directory(sftp, path)
     with translated(path):
-        found = sftp.listdir_attr(current)
-    named = sorted(((_shown(entry.filename), entry) for entry in found), key=lambda pair: pair[0].encode())
-    wanted = [pair for pair in named if show_hidden or not pair[0].startswith(".")]
-    items = [_entry(sftp, current, name, attributes) for name, attributes in wanted[:MAX_ENTRIES]]
+        found = sorted(Pipeline(sftp).list(current), key=lambda entry: entry.name.encode("utf-8", "surrogateescape"))
+        wanted = [entry for entry in found if show_hidden or not entry.name.startswith(".")]
+        items = [_entry(sftp, current, entry) for entry in wanted[:MAX_ENTRIES]]
     return Directory(True, current, items, len(wanted) > MAX_ENTRIES)
 
 
@@ -64,24 +63,19 @@ def legacy_order(directory: Directory) -> Directory:
     return msgspec.structs.replace(directory, items=items)
 
 
-def _entry(sftp: SFTPClient, directory: str, name: str, attributes: SFTPAttributes) -> Entry:
-    path = f"{directory.rstrip('/')}/{name}"
-    if stat.S_ISLNK(attributes.st_mode or 0):
+def _entry(sftp: SFTPClient, directory: str, entry: RemoteEntry) -> Entry:
+    # Names that are not UTF-8 are shown with U+FFFD: they can be seen, but not opened.
+    name = entry.name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    path, found = f"{directory.rstrip('/')}/{name}", entry.stat
+    if stat.S_ISLNK(found.mode):
         try:
-            attributes = sftp.stat(path)
+            found = stat_of(sftp.stat(path))
         except TimeoutError:
             raise
         except OSError:  # it leads nowhere, or where this user must not look
             return Entry(name, path, "unknown", 0, 0)
-    mode, mtime = attributes.st_mode or 0, int(attributes.st_mtime or 0)
-    if stat.S_ISDIR(mode):
-        return Entry(name, path, "dir", 0, mtime)
-    if stat.S_ISREG(mode):
-        return Entry(name, path, "file", int(attributes.st_size or 0), mtime)
-    return Entry(name, path, "unknown", 0, mtime)
-
-
-def _shown(name: str | bytes) -> str:
-    """Names that are not UTF-8 with U+FFFD: they can be seen, but not opened."""
-    raw = name if isinstance(name, bytes) else name.encode("utf-8", "surrogateescape")
-    return raw.decode("utf-8", "replace")
+    if stat.S_ISDIR(found.mode):
+        return Entry(name, path, "dir", 0, found.mtime_s)
+    if stat.S_ISREG(found.mode):
+        return Entry(name, path, "file", found.size, found.mtime_s)
+    return Entry(name, path, "unknown", 0, found.mtime_s)

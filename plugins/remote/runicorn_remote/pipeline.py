@@ -36,6 +36,14 @@ class RemoteStat(msgspec.Struct, frozen=True):
     mode: int = 0
 
 
+class RemoteEntry(msgspec.Struct, frozen=True):
+    """An entry of a directory; links are not followed."""
+
+    name: str
+    """Bytes that are not UTF-8 as lone surrogates."""
+    stat: RemoteStat
+
+
 class Fetched(msgspec.Struct, frozen=True):
     """The bytes of a small file, and what it looked like before and after they were read."""
 
@@ -129,10 +137,35 @@ class Pipeline:
                 self._drop(waiting)
                 self._result(self._send(CMD_CLOSE, handle), path)
 
+    def list(self, path: str) -> list[RemoteEntry]:
+        """The entries of a directory. (paramiko's `listdir_attr` fails as a whole at a name that is not UTF-8.)"""
+        from paramiko.sftp import CMD_CLOSE, CMD_OPENDIR, CMD_READDIR
+        from paramiko.sftp_attr import SFTPAttributes
+
+        found: list[RemoteEntry] = []
+        with translated(path):
+            opened = self._result(self._send(CMD_OPENDIR, path.encode()), path)
+            if isinstance(opened, Exception):
+                raise opened
+            handle = opened.get_binary()
+            try:
+                while not isinstance(answer := self._result(self._send(CMD_READDIR, handle), path), EOFError):
+                    if isinstance(answer, Exception):
+                        raise answer
+                    for _ in range(answer.get_int()):
+                        name = answer.get_binary().decode("utf-8", "surrogateescape")
+                        answer.get_binary()  # the line of `ls -l`
+                        stat = stat_of(cast(Any, SFTPAttributes)._from_msg(answer))
+                        if name not in (".", ".."):
+                            found.append(RemoteEntry(name, stat))
+            finally:
+                self._result(self._send(CMD_CLOSE, handle), path)
+        return found
+
     def stat(self, path: str) -> RemoteStat:
         """What a path leads to, links followed."""
         with translated(path):
-            return _stat_of(self.sftp.stat(path))
+            return stat_of(self.sftp.stat(path))
 
     def _fetched(self, before: int, reads: Sequence[int], after: int, path: str) -> Fetched | Exception:
         first = self._stat(before, path)
@@ -159,7 +192,7 @@ class Pipeline:
         from paramiko.sftp_attr import SFTPAttributes
 
         answer = self._result(number, path)
-        return answer if isinstance(answer, Exception) else _stat_of(cast(Any, SFTPAttributes)._from_msg(answer))
+        return answer if isinstance(answer, Exception) else stat_of(cast(Any, SFTPAttributes)._from_msg(answer))
 
     def _data(self, number: int, path: str) -> bytes:
         """The bytes of a read; none at the end of the file."""
@@ -203,7 +236,8 @@ class Pipeline:
         self._answers[number] = (kind, message)
 
 
-def _stat_of(attributes: Any) -> RemoteStat:
+def stat_of(attributes: Any) -> RemoteStat:
+    """What paramiko's attributes say; what a server leaves out is 0."""
     return RemoteStat(int(attributes.st_size or 0), int(attributes.st_mtime or 0), int(attributes.st_mode or 0))
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, cast
 
 import msgspec
-from litestar import get, post
+from litestar import Request, get, post
 from litestar.params import FromQuery, JSONBody
 
-from runicorn.plugin import BadInput, Serving, Store, shown
+from runicorn.plugin import BadInput, Serving, Store, parse_json, shown
 from runicorn_remote.connection import Connection
 from runicorn_remote.errors import HostKey, RemoteError
 from runicorn_remote.listing import Directory, list_directory
@@ -127,21 +127,16 @@ async def unified_connect(data: JSONBody[ConnectRequest], serving: Serving) -> U
     )
 
 
-class DisconnectRequest(msgspec.Struct):
-    """What `POST /api/unified/disconnect` takes, if anything."""
-
-    force: bool = False
-
-
 @post("/api/unified/disconnect", status_code=200, operation_id="unified_disconnect")
-async def unified_disconnect(serving: Serving, data: JSONBody[DisconnectRequest | None] = None) -> Disconnected:
-    """Leave the current connection. With `force`, modes that use it are stopped first."""
+async def unified_disconnect(serving: Serving, request: Request[Any, Any, Any]) -> Disconnected:
+    """Leave the current connection. With `{"force": true}`, modes that use it are stopped first; the body is optional."""
+    force = _force(await request.body())
     remote = serving.own(Remote)
     connection = remote.registry.current
     if connection is None:
         return Disconnected(True, "No active connection")
     if connection.holders:
-        if data is None or not data.force:
+        if not force:
             return Disconnected(
                 False, "Connection is in use by active modes", False, bool(remote.mirrors.tasks(connection))
             )
@@ -245,6 +240,17 @@ async def deactivate_mode(data: JSONBody[ModeOnly], serving: Serving) -> Deactiv
     if connection is not None:
         await remote.run(remote.mirrors.stop_all, connection)
     return Deactivated(True, "mirror", "Mirror mode deactivated")
+
+
+def _force(body: bytes) -> bool:
+    """Whether a body asks for it; there may be none. BadInput if it is something else than an object."""
+    try:
+        content = parse_json(body) if body.strip() else {}
+    except ValueError:
+        content = None
+    if not isinstance(content, dict):
+        raise BadInput("Request body must be a JSON object")
+    return cast(dict[str, object], content).get("force") is True
 
 
 def interval_of(value: float | None) -> float:

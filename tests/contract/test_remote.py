@@ -1,0 +1,463 @@
+"""`/api/unified` and `/api/ssh`: a real server of ours, real SSH servers, real HTTP."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import paramiko
+import pytest
+
+from tests.plugins.remote.mirroring import RUN, mirrored, write_run
+from tests.plugins.remote.paramiko_server import ParamikoServer
+from tests.serving import Server, wait_until
+from tests.sshd import Sshd, SshdNotFound
+
+PASSWORD = "tr0ub4dor-and-3"
+CONNECT = ["/api/unified/connect", "/api/ssh/connect"]
+MIRROR_STATE = {"active": False, "tasks": []}
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = tmp_path_factory.mktemp("home")
+    (home / ".ssh").mkdir()
+    return home
+
+
+@pytest.fixture(scope="module")
+def server(home: Path) -> Iterator[Server]:
+    environment = {"HOME": str(home), "XDG_CONFIG_HOME": str(home / ".config"), "SSH_AUTH_SOCK": ""}
+    server = Server(home / "root", "--rate-limit", "off", environment=environment)
+    yield server
+    assert server.stop() == 0
+    assert PASSWORD not in server.log
+    for path in home.rglob("*"):
+        assert not path.is_file() or PASSWORD.encode() not in path.read_bytes()
+
+
+@pytest.fixture
+def http(server: Server) -> Iterator[httpx.Client]:
+    """Nothing is connected before and after a test."""
+    yield server.http
+    server.http.post("/api/unified/disconnect", json={"force": True})
+    for mirror in server.http.get("/api/ssh/mirror/list").json()["mirrors"]:
+        server.http.post("/api/ssh/mirror/stop", json={"task_id": mirror["id"]})
+    for session in server.http.get("/api/ssh/sessions").json()["sessions"]:
+        server.http.post("/api/ssh/close", json={"session_id": session["id"]})
+
+
+@pytest.fixture
+def sshd(tmp_path: Path) -> Iterator[Sshd]:
+    try:
+        server = Sshd(home=tmp_path / "remote-home")
+    except SshdNotFound as error:
+        if os.environ.get("RUNICORN_CI"):
+            raise
+        pytest.skip(str(error))
+    with server:
+        yield server
+
+
+@pytest.fixture
+def other() -> Iterator[ParamikoServer]:
+    with ParamikoServer(password=PASSWORD) as server:
+        yield server
+
+
+def login(sshd: Sshd, **fields: object) -> dict[str, object]:
+    return {
+        "host": sshd.host,
+        "port": sshd.port,
+        "username": sshd.username,
+        "private_key_path": str(sshd.private_key_path),
+        "use_agent": False,
+        **fields,
+    }
+
+
+def by_password(other: ParamikoServer, **fields: object) -> dict[str, object]:
+    address = {"host": "127.0.0.1", "port": str(other.port), "username": "me", "use_agent": False}
+    return {**address, "password": PASSWORD, **fields}
+
+
+def ok(response: httpx.Response) -> Any:
+    assert response.status_code == 200, response.text
+    return response.json()
+
+
+def failure(response: httpx.Response) -> tuple[int, str, str | None]:
+    return response.status_code, response.json()["detail"], response.json().get("code")
+
+
+# ── connecting ──────────────────────────────────────────────────────────────
+
+
+def test_a_connection_is_made_reported_and_ended(http: httpx.Client, sshd: Sshd) -> None:
+    answer = ok(http.post("/api/unified/connect", json=login(sshd)))
+    assert isinstance(answer.pop("connected_at"), float)
+    connection_id = f"{sshd.username}@{sshd.host}:{sshd.port}"
+    assert answer == {
+        "ok": True,
+        "status": "connected",
+        "message": f"Successfully connected to {sshd.host}",
+        "connection_id": connection_id,
+        "host": sshd.host,
+        "port": sshd.port,
+        "username": sshd.username,
+        "connected": True,
+        "reference_count": 0,
+        "reused": False,
+        "host_key": {"type": sshd.host_key_type, "sha256": sshd.host_key_fingerprint, "first_use": True},
+    }
+    status = ok(http.get("/api/unified/status"))
+    assert (status["connected"], status["connection_id"], status["last_error"]) == (True, connection_id, None)
+    assert status["modes"]["mirror"] == MIRROR_STATE
+    assert ok(http.post("/api/unified/disconnect")) == {"ok": True, "message": "Disconnected successfully"}
+    assert sshd.wait_idle()
+    assert ok(http.post("/api/unified/disconnect")) == {"ok": True, "message": "No active connection"}
+
+
+def test_nothing_connected_has_its_full_shape(http: httpx.Client) -> None:
+    assert ok(http.get("/api/unified/status")) == {
+        "connected": False,
+        "connection_id": None,
+        "modes": {"smart": {"active": False}, "mirror": MIRROR_STATE},
+        "connection": {"connected": False},
+        "smart_mode": {"active": False},
+        "mirror_mode": {"active": False},
+        "cached_experiments": 0,
+        "cached_artifacts": 0,
+    }
+
+
+def test_the_same_credentials_reuse_and_others_are_tried_first(http: httpx.Client, other: ParamikoServer) -> None:
+    ok(http.post("/api/unified/connect", json=by_password(other)))
+    assert ok(http.post("/api/unified/connect", json=by_password(other)))["reused"] is True
+    wait_until(lambda: other.open_sessions() == 1)
+    refused = http.post("/api/unified/connect", json=by_password(other, password="wrong"))
+    assert failure(refused) == (401, "Authentication failed: Invalid credentials", "auth_failed")
+    assert ok(http.get("/api/unified/status"))["connected"] is True
+
+
+def test_another_connection_replaces_the_current_one(http: httpx.Client, sshd: Sshd, other: ParamikoServer) -> None:
+    ok(http.post("/api/unified/connect", json=by_password(other)))
+    ok(http.post("/api/unified/connect", json=login(sshd)))
+    wait_until(lambda: other.open_sessions() == 0)
+
+
+@pytest.mark.parametrize("path", CONNECT)
+@pytest.mark.parametrize(
+    ("fields", "detail"),
+    [
+        ({"port": 0}, "Invalid value for port: must be between 1 and 65535"),
+        ({"port": -1}, "Invalid value for port: must be between 1 and 65535"),
+        ({"port": 65536}, "Invalid value for port: must be between 1 and 65535"),
+        ({"port": "abc"}, "Invalid value for port: must be between 1 and 65535"),
+        ({"host": "a b"}, "Invalid value for host: 1 to 253 characters, without white space, / and @"),
+        ({"host": "user@host"}, "Invalid value for host: 1 to 253 characters, without white space, / and @"),
+        ({"username": "a\nb"}, "Invalid value for username: 1 to 128 characters, without control characters"),
+    ],
+)
+def test_a_wrong_field_sends_no_packet(
+    http: httpx.Client, other: ParamikoServer, path: str, fields: dict[str, object], detail: str
+) -> None:
+    assert failure(http.post(path, json=by_password(other, **fields)))[:2] == (400, detail)
+    assert other.transports == []
+
+
+@pytest.mark.parametrize("missing", ["host", "username"])
+@pytest.mark.parametrize("value", [None, "", "  "])
+def test_a_missing_field_has_its_text(http: httpx.Client, missing: str, value: str | None) -> None:
+    body = {"host": "h", "username": "u", "password": PASSWORD, missing: value}
+    assert failure(http.post(CONNECT[0], json=body))[:2] == (400, f"Missing required field: {missing}")
+    assert failure(http.post(CONNECT[1], json=body))[:2] == (400, "host and username are required")
+
+
+@pytest.mark.parametrize("path", CONNECT)
+def test_the_failures_of_connecting_have_their_texts(http: httpx.Client, other: ParamikoServer, path: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        closed = listener.getsockname()[1]
+    legacy = path == CONNECT[1]
+
+    def check(fields: dict[str, object], status: int, code: str, prefix: str, text: str) -> None:
+        expected = ("SSH connect failed: " if legacy else prefix) + text
+        assert failure(http.post(path, json=by_password(other, **fields))) == (status, expected, code)
+
+    check({"password": "wrong"}, 401, "auth_failed", "Authentication failed: ", "Invalid credentials")
+    check({"password": None}, 400, "no_auth_method", "SSH connection failed: ", "No authentication methods available")
+    key = {"password": None, "private_key": "nonsense"}
+    check(key, 400, "bad_key", "SSH connection failed: ", "Invalid private key format")
+    file = {"password": None, "private_key_path": "/nowhere"}
+    check(file, 400, "bad_key", "SSH connection failed: ", "Cannot use private key file")
+    check({"port": closed}, 400, "refused", "Connection failed: ", "Connection refused")
+    check({"host": "no-such.invalid"}, 400, "dns", "Connection failed: ", "Name or service not known")
+
+
+@pytest.mark.parametrize("path", CONNECT)
+def test_a_changed_host_key_is_refused_with_both_fingerprints(
+    http: httpx.Client, other: ParamikoServer, path: str
+) -> None:
+    first = http.post(path, json=by_password(other))
+    before = ok(first)["host_key"]["sha256"]
+    http.post("/api/unified/disconnect")
+    other.host_key = paramiko.ECDSAKey.generate()
+    other.accounts.attempts.clear()
+    body = http.post(path, json=by_password(other)).json()
+    after = other.host_key.fingerprint
+    assert body["code"] == "host_key_mismatch"
+    assert body["detail"].endswith(f"does not match: got {after}, expected {before}")
+    assert body["host_key"]["sha256"] == after
+    assert body["expected_host_key"]["sha256"] == before
+    assert other.accounts.attempts == []
+    accepted = http.post(path, json=by_password(other, accept_host_key=after))
+    assert ok(accepted)["host_key"]["first_use"] is True
+
+
+def test_strict_checking_refuses_an_unknown_host(http: httpx.Client, other: ParamikoServer) -> None:
+    refused = http.post("/api/unified/connect", json=by_password(other, strict_host_key=True))
+    assert refused.json()["code"] == "host_key_unknown"
+    assert refused.json()["host_key"]["sha256"] == other.host_key.fingerprint
+
+
+def test_sessions_are_connections_of_their_own(http: httpx.Client, other: ParamikoServer) -> None:
+    first = ok(http.post("/api/ssh/connect", json=by_password(other)))["session_id"]
+    second = ok(http.post("/api/ssh/connect", json=by_password(other)))["session_id"]
+    assert first != second
+    sessions = ok(http.get("/api/ssh/sessions"))["sessions"]
+    assert [(session["id"], session["connected"]) for session in sessions] == [(first, True), (second, True)]
+    assert ok(http.post("/api/ssh/close", json={"session_id": first})) == {"ok": True}
+    assert ok(http.post("/api/ssh/close", json={"session_id": first})) == {"ok": False}
+    assert failure(http.post("/api/ssh/close", json={}))[:2] == (400, "session_id required")
+    wait_until(lambda: other.open_sessions() == 1)
+
+
+# ── listing ─────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "remote-home" / "data"
+    (folder / "Nlp").mkdir(parents=True)
+    (folder / "notes.txt").write_text("hello")
+    (folder / ".hidden").write_text("")
+    (folder / "link").symlink_to("Nlp")
+    (folder / "dangling").symlink_to("nowhere")
+    os.mkfifo(folder / "pipe")
+    (folder / os.fsdecode(b"odd-\xff")).write_text("")
+    return folder
+
+
+def test_a_directory_is_listed_in_byte_order(http: httpx.Client, sshd: Sshd, folder: Path) -> None:
+    ok(http.post("/api/unified/connect", json=login(sshd)))
+    answer = ok(http.get("/api/unified/listdir", params={"path": "~/data"}))
+    assert answer["current_path"] == str(folder)
+    assert [(item["name"], item["type"], item["size"]) for item in answer["items"]] == [
+        ("Nlp", "dir", 0),
+        ("dangling", "unknown", 0),
+        ("link", "dir", 0),
+        ("notes.txt", "file", 5),
+        ("odd-\ufffd", "file", 0),
+        ("pipe", "unknown", 0),
+    ]
+    shown = ok(http.get("/api/unified/listdir", params={"path": str(folder), "show_hidden": "true"}))
+    assert ".hidden" in [item["name"] for item in shown["items"]]
+
+
+@pytest.mark.parametrize(
+    ("path", "relative"),
+    [("~", ""), ("", ""), ("data", "data"), ("~/data/", "data"), ("data/../data/./Nlp", "data/Nlp")],
+)
+def test_paths_are_made_absolute(http: httpx.Client, sshd: Sshd, folder: Path, path: str, relative: str) -> None:
+    ok(http.post("/api/unified/connect", json=login(sshd)))
+    answer = ok(http.get("/api/unified/listdir", params={"path": path}))
+    assert answer["current_path"] == str(folder.parent / relative).rstrip("/")
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("~bob", (400, "Invalid remote path: ~user is not supported", "bad_path")),
+        ("a\0b", (400, "Invalid remote path: control characters are not allowed", "bad_path")),
+        ("x" * 5000, (400, "Invalid remote path: longer than 4096 bytes", "bad_path")),
+        ("data/absent", (404, "Remote path not found: data/absent", "not_found")),
+        ("data/dangling", (404, "Remote path not found: data/dangling", "not_found")),
+        ("data/notes.txt", (400, "Not a directory: data/notes.txt", "not_a_directory")),
+    ],
+)
+def test_paths_that_cannot_be_listed(
+    http: httpx.Client, sshd: Sshd, folder: Path, path: str, expected: tuple[int, str, str]
+) -> None:
+    ok(http.post("/api/unified/connect", json=login(sshd)))
+    session = ok(http.post("/api/ssh/connect", json=login(sshd)))["session_id"]
+    assert failure(http.get("/api/unified/listdir", params={"path": path})) == expected
+    assert failure(http.get("/api/ssh/listdir", params={"path": path, "session_id": session})) == expected
+
+
+def test_the_older_listing_has_directories_first_and_everything(http: httpx.Client, sshd: Sshd, folder: Path) -> None:
+    session = ok(http.post("/api/ssh/connect", json=login(sshd)))["session_id"]
+    answer = ok(http.get("/api/ssh/listdir", params={"session_id": session, "path": str(folder)}))
+    assert [item["name"] for item in answer["items"]][:3] == ["link", "Nlp", ".hidden"]
+    assert failure(http.get("/api/ssh/listdir"))[:2] == (400, "Missing required parameter: session_id")
+    unknown = http.get("/api/ssh/listdir", params={"session_id": "x"})
+    assert failure(unknown) == (400, "session not connected", "not_connected")
+
+
+def test_without_a_connection_nothing_is_listed(http: httpx.Client) -> None:
+    expected = (400, "No active SSH connection. Please connect first.", "not_connected")
+    assert failure(http.get("/api/unified/listdir")) == expected
+
+
+# ── a server that does not answer ───────────────────────────────────────────
+
+
+def slowest_health_s(http: httpx.Client, until: Callable[[], bool]) -> float:
+    slowest = 0.0
+    while not until():
+        started = time.monotonic()
+        ok(http.get("/api/health"))
+        slowest = max(slowest, time.monotonic() - started)
+    return slowest
+
+
+@pytest.mark.slow
+def test_a_frozen_server_holds_nothing_else_up(server: Server, http: httpx.Client, sshd: Sshd) -> None:
+    ok(http.post("/api/unified/connect", json=login(sshd)))
+    sshd.freeze()
+    with httpx.Client(base_url=server.url, timeout=60) as patient:
+        import threading
+
+        answers: list[httpx.Response] = []
+        thread = threading.Thread(target=lambda: answers.append(patient.get("/api/unified/listdir")))
+        thread.start()
+        slowest = slowest_health_s(http, until=lambda: bool(answers))
+        thread.join()
+    assert failure(answers[0]) == (408, "Remote operation timed out", "timeout")
+    assert slowest < 1  # a bound for a blocked event loop, not a measurement
+    wait_until(lambda: not ok(http.get("/api/unified/status"))["connected"], timeout_s=60)
+    assert ok(http.get("/api/unified/status"))["last_error"]
+    sshd.thaw()
+
+
+def test_a_killed_server_is_noticed_soon(http: httpx.Client, sshd: Sshd) -> None:
+    ok(http.post("/api/unified/connect", json=login(sshd)))
+    sshd.kill()
+    wait_until(lambda: not ok(http.get("/api/unified/status"))["connected"])
+    status = ok(http.get("/api/unified/status"))
+    assert (status["connection"]["connected"], status["host"]) == (False, sshd.host)
+
+
+# ── mirroring ───────────────────────────────────────────────────────────────
+
+
+def test_the_flow_of_the_web_page_mirrors_runs_that_lists_then_show(
+    server: Server, http: httpx.Client, sshd: Sshd, tmp_path: Path
+) -> None:
+    remote = tmp_path / "remote"
+    write_run(remote, status="running", hostname="elsewhere", pid=1)
+    connection_id = ok(http.post("/api/unified/connect", json=login(sshd)))["connection_id"]
+    wanted = {"session_id": connection_id, "remote_root": str(remote), "interval": "0.1"}
+    task = ok(http.post("/api/ssh/mirror/start", json=wanted))["task"]
+    assert task["id"].startswith(f"mirror:{connection_id}:")
+    assert (task["session_id"], task["remote_root"], task["interval"]) == (connection_id, str(remote), 0.5)
+    run_id = RUN.rpartition("/")[2]
+    wait_until(lambda: run_id in [run["id"] for run in ok(http.get("/api/runs"))])
+    assert {path: data for path, data in mirrored(server.root).items() if path.startswith(RUN)} == mirrored(remote)
+    ok(http.post("/api/status/check"))
+    wait_until(lambda: ok(http.get(f"/api/runs/{run_id}"))["status"] == "running")
+    ok(http.post("/api/status/check"))
+    assert ok(http.get(f"/api/runs/{run_id}"))["status"] == "running"
+    again = ok(http.post("/api/ssh/mirror/start", json={**wanted, "interval": 3}))["task"]
+    assert (again["id"], again["interval"]) == (task["id"], 3.0)
+
+    listed = ok(http.get("/api/ssh/mirror/list"))
+    status = ok(http.get("/api/unified/status"))
+    assert listed["storage"] == str(server.root)
+    assert [mirror["id"] for mirror in listed["mirrors"]] == [task["id"]]
+    assert [mirror["id"] for mirror in status["modes"]["mirror"]["tasks"]] == [task["id"]]
+    assert (status["reference_count"], status["mirror_mode"]["remote_root"]) == (1, str(remote))
+
+    busy = ok(http.post("/api/unified/disconnect"))
+    assert busy == {
+        "ok": False,
+        "message": "Connection is in use by active modes",
+        "smart_active": False,
+        "mirror_active": True,
+    }
+    assert ok(http.post("/api/ssh/mirror/stop", json={"task_id": task["id"]})) == {"ok": True}
+    assert ok(http.post("/api/ssh/mirror/stop", json={"task_id": task["id"]})) == {"ok": False}
+    assert ok(http.post("/api/unified/disconnect"))["ok"] is True
+    assert sshd.wait_idle()
+
+
+def test_a_mirror_survives_another_connection_and_ends_with_force(
+    http: httpx.Client, sshd: Sshd, other: ParamikoServer, tmp_path: Path
+) -> None:
+    remote = tmp_path / "remote"
+    remote.mkdir()
+    connection_id = ok(http.post("/api/unified/connect", json=login(sshd)))["connection_id"]
+    ok(http.post("/api/unified/configure_mode", json={"mode": "mirror", "remote_root": str(remote)}))
+    ok(http.post("/api/unified/connect", json=by_password(other)))
+    assert [mirror["alive"] for mirror in ok(http.get("/api/ssh/mirror/list"))["mirrors"]] == [True]
+    assert ok(http.post("/api/unified/connect", json=login(sshd)))["connection_id"] == connection_id
+    assert ok(http.post("/api/unified/disconnect", json={"force": True}))["ok"] is True
+    assert ok(http.get("/api/ssh/mirror/list"))["mirrors"] == []
+    assert sshd.wait_idle()
+
+
+def test_closing_a_session_ends_its_mirrors(http: httpx.Client, sshd: Sshd, tmp_path: Path) -> None:
+    (tmp_path / "remote").mkdir()
+    session = ok(http.post("/api/ssh/connect", json=login(sshd)))["session_id"]
+    ok(http.post("/api/ssh/mirror/start", json={"session_id": session, "remote_root": str(tmp_path / "remote")}))
+    assert ok(http.post("/api/ssh/close", json={"session_id": session})) == {"ok": True}
+    assert ok(http.get("/api/ssh/mirror/list"))["mirrors"] == []
+    assert sshd.wait_idle()
+
+
+def test_a_mirror_that_cannot_begin_says_why(http: httpx.Client, sshd: Sshd, folder: Path) -> None:
+    session = ok(http.post("/api/ssh/connect", json=login(sshd)))["session_id"]
+
+    def start(**body: object) -> tuple[int, str]:
+        return failure(http.post("/api/ssh/mirror/start", json=body))[:2]
+
+    assert start() == (400, "session_id and remote_root are required")
+    assert start(session_id="x", remote_root="~") == (400, "Mirror start failed: session not found")
+    prefix = "Mirror start failed: "
+    assert start(session_id=session, remote_root="/absent") == (400, prefix + "Remote path not found: /absent")
+    file = str(folder / "notes.txt")
+    assert start(session_id=session, remote_root=file) == (400, f"{prefix}Not a directory: {file}")
+    bad = start(session_id=session, remote_root=str(folder), interval="often")
+    assert bad == (400, prefix + "Invalid value for interval: must be a number")
+    assert ok(http.get("/api/ssh/mirror/list"))["mirrors"] == []
+
+
+def test_modes_are_checked(http: httpx.Client, sshd: Sshd) -> None:
+    no_connection = http.post("/api/unified/configure_mode", json={"mode": "mirror"})
+    assert failure(no_connection)[:2] == (400, "No active SSH connection")
+    ok(http.post("/api/unified/connect", json=login(sshd)))
+    assert failure(http.post("/api/unified/configure_mode", json={}))[:2] == (400, "Missing required field: mode")
+    unknown = http.post("/api/unified/configure_mode", json={"mode": "x"})
+    assert failure(unknown)[:2] == (400, "Unknown mode: x")
+    remembered = ok(http.post("/api/unified/configure_mode", json={"mode": "mirror", "mirror_interval": 0}))
+    assert (remembered["mirror_interval"], remembered["remote_root"], remembered["task"]) == (2.0, None, None)
+    stopped = ok(http.post("/api/unified/deactivate_mode", json={"mode": "mirror"}))
+    assert stopped == {"ok": True, "mode": "mirror", "message": "Mirror mode deactivated"}
+
+
+def test_a_server_that_ends_leaves_no_session(
+    serve: Callable[..., Server], home: Path, sshd: Sshd, tmp_path: Path
+) -> None:
+    (tmp_path / "remote").mkdir()
+    environment = {"HOME": str(home), "XDG_CONFIG_HOME": str(tmp_path / "config"), "SSH_AUTH_SOCK": ""}
+    server = serve(tmp_path / "own-root", "--rate-limit", "off", environment=environment)
+    connection_id = ok(server.http.post("/api/unified/connect", json=login(sshd)))["connection_id"]
+    started = {"session_id": connection_id, "remote_root": str(tmp_path / "remote")}
+    ok(server.http.post("/api/ssh/mirror/start", json=started))
+    assert server.stop(signal.SIGTERM) == 0
+    assert sshd.wait_idle()
