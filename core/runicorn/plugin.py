@@ -5,7 +5,7 @@ Nothing else is public. Built-in plugins import from here, too, and from their o
 
 from __future__ import annotations
 
-from runicorn.config import config_file, configured_root
+from runicorn.config import config_file, configured_root, storage_root
 from runicorn.errors import (
     BadInput,
     Conflict,
@@ -189,6 +189,7 @@ __all__ = [
     "set_user_root",
     "shown",
     "soft_delete",
+    "storage_root",
     "stored_status",
     "strong_etag",
     "text",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import socket
 import subprocess
 import sys
@@ -11,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.plugins.remote.mirroring import mirrored, write_run
+from tests.serving import wait_until
 from tests.sshd import Sshd
 
 Write = Callable[[str], None]
@@ -142,3 +145,64 @@ def test_other_commands_do_not_load_paramiko() -> None:
     program = "import sys; from runicorn.cli import main; main.list_commands(None); print('paramiko' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+
+
+# ── reaching a machine ──────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def gpu(sshd: Sshd, write_config: Write) -> Sshd:
+    """A server with the alias `gpu`."""
+    key = sshd.private_key_path
+    write_config(f"Host gpu\n HostName {sshd.host}\n Port {sshd.port}\n User {sshd.username}\n IdentityFile {key}\n")
+    return sshd
+
+
+def test_a_directory_of_an_alias_is_listed(gpu: Sshd, tmp_path: Path) -> None:
+    (tmp_path / "remote-home" / "data").mkdir(parents=True)
+    (tmp_path / "remote-home" / "notes.txt").write_text("hello")
+    done = runicorn("ls", "gpu")
+    assert done.returncode == 0, done.stderr
+    assert "data/" in done.stdout
+    assert "Trusting gpu from now on" in done.stderr
+    listed = json.loads(runicorn("ls", "gpu", "~", "--json").stdout)
+    assert [(item["name"], item["size"]) for item in listed["items"]] == [("data", 0), ("notes.txt", 5)]
+    absent = runicorn("ls", "gpu", "absent")
+    assert (absent.returncode, absent.stdout, absent.stderr) == (1, "", "Remote path not found: absent\n")
+
+
+def test_a_root_is_brought_once(gpu: Sshd, tmp_path: Path) -> None:
+    remote = tmp_path / "remote"
+    write_run(remote)
+    done = runicorn("sync", "gpu", str(remote), "--storage", str(tmp_path / "local"))
+    assert done.returncode == 0, done.stderr
+    assert "4 files" in done.stdout
+    assert mirrored(tmp_path / "local") == mirrored(remote)
+    again = runicorn("sync", "gpu", str(remote), "--storage", str(tmp_path / "local"), "--json")
+    assert json.loads(again.stdout.splitlines()[-1])["stats"]["copied_files"] == 0
+    assert gpu.wait_idle()
+
+
+def test_a_root_is_followed_until_interrupted(gpu: Sshd, tmp_path: Path) -> None:
+    remote, local = tmp_path / "remote", tmp_path / "local"
+    run = write_run(remote, status="running")
+    arguments = ["mirror", "gpu", str(remote), "--storage", str(local), "--interval", "0.5", "--json"]
+    command = [sys.executable, "-m", "runicorn", "remote", *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        wait_until(lambda: mirrored(local) == mirrored(remote))
+        with (run / "logs.txt").open("a") as file:
+            file.write("15:30:46 | again\n")
+        wait_until(lambda: mirrored(local) == mirrored(remote))
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=30)
+    trusting = f"Trusting gpu from now on: {gpu.host_key_type} {gpu.host_key_fingerprint}\n"
+    assert (process.returncode, err) == (0, trusting)
+    assert [json.loads(line)["state"] for line in out.splitlines()][-1] == "stopped"
+
+
+def test_a_login_that_fails_is_one_line_with_advice(gpu: Sshd, ssh_directory: Path) -> None:
+    key = gpu.new_client_key("ed25519", authorized=False)
+    (ssh_directory / "config").write_text("")
+    done = runicorn("ls", f"{gpu.username}@{gpu.host}:{gpu.port}", "-i", str(key))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "Invalid credentials. Check the user name" in done.stderr

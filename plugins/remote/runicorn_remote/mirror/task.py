@@ -104,6 +104,11 @@ class MirrorTask:
             stats=self._stats,
         )
 
+    @property
+    def is_level(self) -> bool:
+        """Whether all that a scan has found since the connection was made is here, or could not be brought."""
+        return self._state == "watching" and not self._taken and self._stats.scans >= 2
+
     def request_stop(self) -> None:
         """Have it end soon, without waiting for that."""
         self._stopping.set()

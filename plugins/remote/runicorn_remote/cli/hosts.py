@@ -1,16 +1,11 @@
-"""`runicorn remote`: the hosts of the SSH configuration, and whether they answer."""
+"""`runicorn remote hosts` and `check`: the hosts of the SSH configuration, and whether they answer."""
 
 from __future__ import annotations
 
 import click
 
 
-@click.group()
-def remote() -> None:
-    """Machines that are reached by SSH."""
-
-
-@remote.command()
+@click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def hosts(as_json: bool) -> None:
     """List the hosts of ~/.ssh/config, with what it says about each."""
@@ -36,7 +31,7 @@ def hosts(as_json: bool) -> None:
             click.echo(f"  key {identity.path}{'' if identity.exists else ' (missing)'}")
 
 
-@remote.command()
+@click.command()
 @click.argument("host")
 @click.option(
     "--timeout", "timeout_s", default=10.0, show_default=True, type=click.FloatRange(0.1, 600), help="Seconds."

@@ -1,0 +1,101 @@
+"""How commands reach a machine: the argument HOST, and the options for logging in."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+import msgspec
+
+if TYPE_CHECKING:
+    from runicorn_remote.connection import Connection
+    from runicorn_remote.connector import Target
+
+C = TypeVar("C", bound=Callable[..., Any])
+
+
+class LoginOptions(msgspec.Struct, frozen=True):
+    """What the options say."""
+
+    identity: str | None
+    ask_password: bool
+    strict: bool
+    accept_host_key: str | None
+
+
+def login_options(command: C) -> C:
+    """The options for logging in; the command gets them as `identity`, `ask_password`, `strict`, `accept_host_key`."""
+    for option in (
+        click.option(
+            "--accept-host-key", metavar="SHA256:…", help="Trust the host if it shows this key, and remember it."
+        ),
+        click.option("--strict", is_flag=True, help="Refuse hosts that nobody has seen."),
+        click.option("--ask-password", is_flag=True, help="Ask for a password or passphrase."),
+        click.option("-i", "--identity", metavar="FILE", help="Private key to log in with."),
+    ):
+        command = option(command)
+    return command
+
+
+def target_of(text: str) -> Target:
+    """The machine that HOST means. BadParameter if it is none."""
+    from runicorn_remote.connector import Target
+    from runicorn_remote.requests import ConnectRequest
+
+    user, _, address = text.rpartition("@")
+    host, port = _split(address)
+    found = Target(host, 22, user or "x").resolve()
+    username = user or found.user or _local_user()
+    request = ConnectRequest(host=host, port=port or found.port, username=username)
+    return request.target()
+
+
+@contextlib.contextmanager
+def connected(host: str, options: LoginOptions) -> Generator[Connection]:
+    """A connection to HOST, closed at the end. A click.ClickException that names the host and says what to do."""
+    import logging
+
+    from runicorn_remote.connection import Connection
+    from runicorn_remote.credentials import Credentials
+    from runicorn_remote.errors import ConnectFailed
+    from runicorn_remote.host_keys import HostKeyPolicy
+
+    # Every failure becomes one line of ours; paramiko would print each of them, with a traceback.
+    logging.getLogger("paramiko").setLevel(logging.CRITICAL)
+    target = target_of(host)
+    secret = click.prompt(f"Password for {target.connection_id}", hide_input=True) if options.ask_password else None
+    credentials = Credentials(password=secret, passphrase=secret, private_key_path=options.identity)
+    policy = HostKeyPolicy.configured(strict=options.strict, accepted=options.accept_host_key)
+    try:
+        connection = Connection(target, credentials, policy)
+    except ConnectFailed as failure:
+        failure.address = failure.address or target.connection_id
+        raise click.ClickException(failure.for_people) from failure
+    try:
+        if connection.established.first_use:
+            key = connection.established.host_key
+            click.echo(f"Trusting {target.host} from now on: {key.type} {key.sha256}", err=True)
+        yield connection
+    finally:
+        connection.close()
+
+
+def _split(address: str) -> tuple[str, int | None]:
+    if address.startswith("["):
+        host, _, rest = address[1:].partition("]")
+        port = rest.removeprefix(":")
+    elif address.count(":") == 1:
+        host, _, port = address.partition(":")
+    else:
+        host, port = address, ""
+    if port and not port.isdecimal():
+        raise click.BadParameter(f"{port!r} is no port", param_hint="HOST")
+    return host, int(port) if port else None
+
+
+def _local_user() -> str:
+    import getpass
+
+    return getpass.getuser()
