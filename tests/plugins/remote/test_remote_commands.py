@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import socket
 import subprocess
@@ -206,3 +207,28 @@ def test_a_login_that_fails_is_one_line_with_advice(gpu: Sshd, ssh_directory: Pa
     done = runicorn("ls", f"{gpu.username}@{gpu.host}:{gpu.port}", "-i", str(key))
     assert (done.returncode, done.stdout) == (1, "")
     assert "Invalid credentials. Check the user name" in done.stderr
+
+
+PAGE = Path(__file__).parents[3] / "docs" / "remote.md"
+DOCUMENTED = re.findall(r"^\$ runicorn remote (.*?)(?:  +#.*)?$", PAGE.read_text(), re.M)
+
+
+@pytest.mark.parametrize("line", DOCUMENTED)
+def test_the_commands_of_the_documentation_work(
+    line: str, sshd: Sshd, write_config: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = sshd.private_key_path
+    write_config(
+        f"Host gpu-box\n HostName {sshd.host}\n Port {sshd.port}\n User {sshd.username}\n IdentityFile {key}\n"
+    )
+    remote = tmp_path / "data" / "runicorn"
+    write_run(remote)
+    monkeypatch.setenv("RUNICORN_DIR", str(tmp_path / "local"))
+    words = line.replace("/data/runicorn", str(remote)).replace(" /data", f" {tmp_path / 'data'}").split()
+    command = [sys.executable, "-m", "runicorn", "remote", *words]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        if words[0] == "mirror":
+            wait_until(lambda: mirrored(tmp_path / "local") == mirrored(remote))
+            process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, bool(out)) == (0, True), err
