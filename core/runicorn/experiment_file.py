@@ -97,14 +97,14 @@ class ExperimentFile:
         return read_json_object(self._path) or {}
 
     @contextlib.contextmanager
-    def changing(self) -> Generator[dict[str, Any]]:
+    def changing(self, *, lock_timeout_s: float = _LOCK_TIMEOUT_S) -> Generator[dict[str, Any]]:
         """The entries, to be changed while nobody else does; what changed is written at the end.
 
         The root is created if missing. A file that holds no JSON object is kept aside as `….damaged`. LockTimeout,
         OSError.
         """
         self._root.mkdir(parents=True, exist_ok=True)
-        with file_lock(f"{self._path}.lock", timeout_s=_LOCK_TIMEOUT_S):
+        with file_lock(f"{self._path}.lock", timeout_s=lock_timeout_s):
             stored = read_json_object(self._path)
             entries = dict(stored or {})
             yield entries

@@ -43,7 +43,7 @@ from runicorn.events.run import (
     RunFinished,
     RunSummarized,
 )
-from runicorn.experiment_file import METADATA_FILE
+from runicorn.experiment_file import METADATA_FILE, ExperimentMetadata, appended_tags, checked_tags
 from runicorn.fields import integer, number, text
 from runicorn.files import (
     LockTimeout,
@@ -63,7 +63,7 @@ from runicorn.projection.reading import ModelReader
 from runicorn.projection.source import Source
 from runicorn.run_commands.ids import InvalidRunId, check_run_ids
 from runicorn.run_commands.marker import Deletion, prepared_deletions
-from runicorn.run_commands.on_store import empty_recycle_bin, purge, restore, soft_delete
+from runicorn.run_commands.on_store import annotate_run, empty_recycle_bin, purge, restore, soft_delete
 from runicorn.run_files import (
     ARTIFACTS_CREATED_FILE,
     ARTIFACTS_USED_FILE,
@@ -82,6 +82,7 @@ from runicorn.run_files import (
     stored_status,
 )
 from runicorn.run_lookup import LIST_ORDER, find_run
+from runicorn.sdk.experiments import ExperimentManager
 from runicorn.server.clients import limited_client
 from runicorn.server.etag import conditional, strong_etag, weak_etag
 from runicorn.server.health import Health
@@ -117,6 +118,8 @@ __all__ = [
     "Conflict",
     "Deletion",
     "Event",
+    "ExperimentManager",
+    "ExperimentMetadata",
     "FoldedProjection",
     "Forbidden",
     "Health",
@@ -158,8 +161,11 @@ __all__ = [
     "Tables",
     "TooLarge",
     "Unavailable",
+    "annotate_run",
+    "appended_tags",
     "change_json",
     "check_run_ids",
+    "checked_tags",
     "claim",
     "conditional",
     "config_file",

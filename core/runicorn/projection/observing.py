@@ -6,10 +6,11 @@ changed meanwhile are read again. Losing it costs time only: a source says nothi
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -22,9 +23,12 @@ from runicorn.events.log import Stream
 from runicorn.events.store import StoreStream
 from runicorn.projection.generations import remove_file
 from runicorn.projection.model import ReadModel
-from runicorn.projection.source import KnowsRuns, Source
+from runicorn.projection.source import KnowsRuns, ObservesRoot, Source
 
 logger = logging.getLogger("runicorn.projection")
+
+_ROOT = ""
+"""In place of a run's key: the storage root itself."""
 
 
 class Observer:
@@ -38,6 +42,10 @@ class Observer:
         self._sources = list(sources)
         self.files: frozenset[str] = frozenset().union(*(source.files for _, source in sources))
         """Names of the files in a run directory that any source reads."""
+        self.root_files: frozenset[str] = frozenset().union(
+            *(source.root_files for _, source in sources if isinstance(source, ObservesRoot))
+        )
+        """Names of the files in the root that any source reads."""
         self._is_complete = True
         self.failed: dict[str, str] = {}
         """Plugins whose source failed, with the reason; their other work goes on."""
@@ -45,7 +53,7 @@ class Observer:
 
     def known(self) -> Iterable[str]:
         """Keys of the runs that were observed before, also in an earlier process."""
-        return self._signatures.keys()
+        return self._signatures.keys() - {_ROOT}
 
     def has_changed(self, key: str) -> bool:
         """Whether a watched file of the run appeared, changed or went since it was observed; True if it never was."""
@@ -69,13 +77,40 @@ class Observer:
         events: list[tuple[float | None, Payload]] = []
         for run in runs:
             for model, source in list(self._sources):
-                try:
+                with self._disabled_if_it_fails(model, source, f"the run {run.key}"):
                     events += source.observe(self._root, run, model.connection)
-                except Exception as error:  # a stranger's code: whatever it raises concerns this source alone
-                    logger.exception("source %s is disabled: it failed on the run %s", source.name, run.key)
-                    self.failed[model.plugin] = f"source {source.name}: {type(error).__name__}: {error}"
-                    self._sources.remove((model, source))
-                    self._is_complete = False
+        return self._record(events, signatures, applied)
+
+    def has_root_changed(self) -> bool:
+        """Whether a watched file in the root appeared, changed or went since it was observed."""
+        return bool(self.root_files) and self._root_signature() != self._signatures.get(_ROOT)
+
+    def observe_root(self, applied: Callable[[Stream], None]) -> int:
+        """Like `observe`, about the files in the root."""
+        signatures = {_ROOT: self._root_signature()}
+        events: list[tuple[float | None, Payload]] = []
+        for model, source in list(self._sources):
+            if isinstance(source, ObservesRoot):
+                with self._disabled_if_it_fails(model, source, "the storage root"):
+                    events += source.observe_root(self._root, model.connection)
+        return self._record(events, signatures, applied)
+
+    @contextlib.contextmanager
+    def _disabled_if_it_fails(self, model: ReadModel, source: Source, what: str) -> Generator[None]:
+        try:
+            yield
+        except Exception as error:  # a stranger's code: whatever it raises concerns this source alone
+            logger.exception("source %s is disabled: it failed on %s", source.name, what)
+            self.failed[model.plugin] = f"source {source.name}: {type(error).__name__}: {error}"
+            self._sources.remove((model, source))
+            self._is_complete = False
+
+    def _record(
+        self,
+        events: list[tuple[float | None, Payload]],
+        signatures: Mapping[str, int | None],
+        applied: Callable[[Stream], None],
+    ) -> int:
         if events:
             try:
                 stream, _ = self._store.append_at(events)
@@ -87,8 +122,8 @@ class Observer:
         return len(events)
 
     def forget(self, keys: Iterable[str]) -> None:
-        """Observe these runs again, whether or not their files change."""
-        self._remember(dict.fromkeys(keys))
+        """Observe these runs again, and the root, whether or not their files change."""
+        self._remember(dict.fromkeys((*keys, _ROOT)))
 
     def replace_model(self, old: ReadModel, new: ReadModel) -> None:
         """Compare with the read model `new` from now on, where `old` was used."""
@@ -106,6 +141,13 @@ class Observer:
         for key in gone:
             self._signatures.pop(key, None)
 
+    def _root_signature(self) -> int:
+        text: list[str] = []
+        for name in sorted(self.root_files):
+            with contextlib.suppress(OSError):
+                text.append(f"{name}/{_stamp(os.stat(self._root / name))}")
+        return zlib.crc32("\n".join(text).encode())
+
     def _signature(self, key: str) -> int | None:
         """A number that changes with the watched files; None if the directory is gone."""
         text: list[str] = []
@@ -113,7 +155,7 @@ class Observer:
             with os.scandir(f"{self._root}/{key}") as entries:
                 for entry in entries:
                     if entry.name in self.files:
-                        text.append(f"{entry.name}/{_stamp(entry)}")
+                        text.append(f"{entry.name}/{_stamp_of(entry)}")
         except FileNotFoundError:
             if not os.path.isdir(f"{self._root}/{key}"):
                 return None
@@ -122,11 +164,14 @@ class Observer:
         return zlib.crc32("\n".join(sorted(text)).encode())
 
 
-def _stamp(entry: os.DirEntry[str]) -> str:
+def _stamp_of(entry: os.DirEntry[str]) -> str:
     try:
-        stat = entry.stat()
+        return _stamp(entry.stat())
     except OSError:  # a dangling link, or removed in this moment
         return "unreadable"
+
+
+def _stamp(stat: os.stat_result) -> str:
     return f"{stat.st_mtime_ns}/{stat.st_size}/{stat.st_ino}"
 
 

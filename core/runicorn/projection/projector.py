@@ -49,6 +49,7 @@ class Projector:
         self.observer = observer
         self._directories = RunDirectories(log.root)
         self._to_observe: Backlog[str] = Backlog()
+        self._root_may_have_changed = True
         self._sweep = Sweep(self.look_at_everything)
         self._is_first_sweep = True
         self._active: list[str] = []
@@ -112,6 +113,8 @@ class Projector:
                     self._to_observe.add(key)
             elif key == f"{INTERNAL}/log" and name.endswith(".jsonl"):
                 self.models.mark(Stream.named(f"{key}/{name.removesuffix('.jsonl')}"))
+            elif not key and name in self.observer.root_files:
+                self._root_may_have_changed = True
             elif not name.endswith((".lock", ".tmp")) and not key.startswith(INTERNAL):
                 look_for_runs = True
         if look_for_runs:
@@ -153,6 +156,7 @@ class Projector:
         if self.models.is_handing_over and dirty.is_past_first_round:
             self.models.hand_over(self.observer.replace_model)
         self._observe_some(_OBSERVE_LIVE)
+        self._observe_root()
         pause = self._sweep.work(lambda: bool(dirty or self._to_observe))
         now = time.monotonic()
         if now >= self._next_wal_check:
@@ -188,8 +192,8 @@ class Projector:
 
     @property
     def is_observing(self) -> bool:
-        """Whether run directories are waiting to be looked at."""
-        return bool(self._to_observe)
+        """Whether run directories or the root are waiting to be looked at."""
+        return bool(self._to_observe) or self._root_may_have_changed
 
     def take_notices(self) -> list[Committed]:
         """What was committed since the last call."""
@@ -227,6 +231,7 @@ class Projector:
                 keys = list(self._directories.run_keys())
                 self._is_first_sweep = True
             self.observer.forget(keys)
+            self._root_may_have_changed = True
             for key in keys:
                 self._to_observe.add(key)
 
@@ -254,12 +259,25 @@ class Projector:
         if changed:
             self.observer.observe([run_at(key) for key in changed], self.apply_now)
 
+    def _observe_root(self) -> None:
+        """Ask about the files in the root. What they say about a run that is not known yet is asked with the run."""
+        if not self._root_may_have_changed or not self._root.is_there():
+            return
+        if self.observer.has_root_changed():
+            for stream in self.log.store_streams():  # a source compares with what the streams say
+                self.models.mark(stream)
+                if stream in self.models.dirty and not self.apply_slice(stream, 0):
+                    return
+            self.observer.observe_root(self.apply_now)
+        self._root_may_have_changed = False
+
     def look_at_everything(self) -> Iterator[None]:
         """Look once at every stream and every run directory, known or new; yields often."""
         self.discover()
         yield
         if not self._root.is_there():
             return
+        self._root_may_have_changed = True
         for stream in self.log.artifact_streams():
             self.models.mark(stream)
             yield

@@ -26,6 +26,18 @@ class KnowsRuns(Protocol):
         ...
 
 
+@runtime_checkable
+class ObservesRoot(Protocol):
+    """A source that also observes files directly in the storage root."""
+
+    root_files: frozenset[str]
+    """Names of the files in the root that it reads. It is asked again only after one of them changed."""
+
+    def observe_root(self, root: Path, model: apsw.Connection) -> Sequence[tuple[float, Payload]]:
+        """What these files say and the read model does not. The rules are those of `Source.observe`."""
+        ...
+
+
 class Source(Protocol):
     """Observes some files of run directories."""
 

@@ -8,18 +8,27 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
+from typing import Any, cast
 
 import apsw
 
+from runicorn.errors import RunNotFound
 from runicorn.events.envelope import Payload
 from runicorn.events.log import Stream
+from runicorn.experiment_file import ExperimentMetadata
+from runicorn.files import parse_json
+from runicorn.run_commands.annotating import Change, annotate
 from runicorn.run_commands.ids import KnownRun, runs_named
 from runicorn.run_commands.marker import USER_DELETED
-from runicorn.run_commands.purging import Purged
+from runicorn.run_commands.purging import Purged, forget_entries
 from runicorn.run_commands.purging import purge as purge_places
 from runicorn.run_commands.recycling import NOT_DELETED, NOT_FOUND, RunPlace, put_into_bin, take_out
-from runicorn.run_lookup import LIST_ORDER
+from runicorn.run_lookup import LIST_ORDER, find_run
 from runicorn.store import Store
+
+_ENTRIES_LOCK_S = 5.0
+
+IS_PINNED = "run is pinned"
 
 Outcomes = dict[str, str | None]
 """By run id, in the order of the request, each once: why the command failed for it; None where it did not."""
@@ -34,10 +43,10 @@ async def soft_delete(store: Store, run_ids: Sequence[str], *, reason: str = USE
     named = await runs_named(store, run_ids)
     chosen = {run_id: _first(runs, is_listed=True) for run_id, runs in named.items()}
     recorder = _Recorder(store)
-    places = [place for place in chosen.values() if place is not None]
+    places = [run.place for run in chosen.values() if run is not None]
     failures = await asyncio.to_thread(put_into_bin, store.root, places, recorder, reason=reason)
     await recorder.until_visible()
-    return {run_id: NOT_FOUND if place is None else failures[place.key] for run_id, place in chosen.items()}
+    return {run_id: NOT_FOUND if run is None else failures[run.place.key] for run_id, run in chosen.items()}
 
 
 async def restore(store: Store, run_ids: Sequence[str]) -> Outcomes:
@@ -48,25 +57,36 @@ async def restore(store: Store, run_ids: Sequence[str]) -> Outcomes:
     named = await runs_named(store, run_ids)
     chosen = {run_id: _first(runs, is_listed=False) for run_id, runs in named.items()}
     recorder = _Recorder(store)
-    places = [place for place in chosen.values() if place is not None]
+    places = [run.place for run in chosen.values() if run is not None]
     failures = await asyncio.to_thread(take_out, store.root, places, recorder)
     await recorder.until_visible()
     return {
-        run_id: failures[place.key] if place is not None else NOT_DELETED if named[run_id] else NOT_FOUND
-        for run_id, place in chosen.items()
+        run_id: failures[run.place.key] if run is not None else NOT_DELETED if named[run_id] else NOT_FOUND
+        for run_id, run in chosen.items()
     }
 
 
-async def purge(store: Store, run_ids: Sequence[str]) -> tuple[Outcomes, int]:
+async def purge(store: Store, run_ids: Sequence[str], *, force: bool = True) -> tuple[Outcomes, int]:
     """Remove the runs that ids mean for good, in the recycle bin or not; outcomes, and bytes that are free now.
 
-    Artifacts that a run made stay. What could not be removed is in the recycle bin. StorageUnavailable as above.
+    Artifacts that a run made stay. What could not be removed is in the recycle bin. Without `force`, pinned runs stay.
+    What people said about a run whose directory is gone already goes, too. Failures: `run not found`, `run is pinned`,
+    `could not be removed`. StorageUnavailable as above.
     """
     named = await runs_named(store, run_ids)
     chosen = {run_id: _first(runs, is_listed=True) or _first(runs, is_listed=False) for run_id, runs in named.items()}
+    outcomes: Outcomes = dict.fromkeys(named, NOT_FOUND)
+    places: dict[str, RunPlace] = {}
+    for run_id, run in chosen.items():
+        if run is not None and run.is_pinned and not force:
+            outcomes[run_id] = IS_PINNED
+        elif run is not None:
+            places[run_id] = run.place
     several = {run_id for run_id, runs in named.items() if len(runs) > 1}
-    purged = await _purge(store, [place for place in chosen.values() if place is not None], several)
-    outcomes = {run_id: NOT_FOUND if place is None else purged.failures[place.key] for run_id, place in chosen.items()}
+    purged = await _purge(store, list(places.values()), several)
+    outcomes |= {run_id: purged.failures[place.key] for run_id, place in places.items()}
+    unknown = [run_id for run_id, run in chosen.items() if run is None]
+    outcomes |= dict.fromkeys(await asyncio.to_thread(forget_entries, store.root, unknown, force=force))
     return outcomes, purged.bytes_freed
 
 
@@ -77,6 +97,21 @@ async def empty_recycle_bin(store: Store) -> tuple[list[str], list[str], int]:
     gone = [place.run_id for place in places if purged.failures[place.key] is None]
     kept = [place.run_id for place in places if purged.failures[place.key] not in (None, NOT_FOUND)]
     return gone, kept, purged.bytes_freed
+
+
+async def annotate_run(store: Store, run_id: str, change: Change) -> ExperimentMetadata:
+    """Change what is said about the run that an id means; visible to every reader when this returns.
+
+    `change` is called in a thread. RunNotFound, StorageUnavailable, or whatever it raises: then nothing has changed.
+    """
+    key = await find_run(store, run_id)
+    known = store.model("runs").query(_known, key)
+    recorder = _Recorder(store)
+    changed = await asyncio.to_thread(
+        annotate, store.root, RunPlace(key, run_id), known, change, recorder, lock_timeout_s=_ENTRIES_LOCK_S
+    )
+    await recorder.until_visible()
+    return changed
 
 
 async def _purge(store: Store, places: Sequence[RunPlace], keep_entries: Iterable[str]) -> Purged:
@@ -100,8 +135,8 @@ class _Recorder:
         await self._store.until_visible(*self._streams)
 
 
-def _first(runs: Iterable[KnownRun], *, is_listed: bool) -> RunPlace | None:
-    return next((run.place for run in runs if run.is_listed == is_listed), None)
+def _first(runs: Iterable[KnownRun], *, is_listed: bool) -> KnownRun | None:
+    return next((run for run in runs if run.is_listed == is_listed), None)
 
 
 def _in_bin(db: apsw.Connection) -> tuple[list[RunPlace], list[str]]:
@@ -111,3 +146,19 @@ def _in_bin(db: apsw.Connection) -> tuple[list[RunPlace], list[str]]:
         "SELECT DISTINCT run_id FROM run WHERE listed AND run_id IN (SELECT run_id FROM run WHERE NOT listed)"
     )
     return [RunPlace(str(key), str(run_id)) for key, run_id in rows], [str(run_id) for (run_id,) in elsewhere]
+
+
+def _known(db: apsw.Connection, key: str) -> ExperimentMetadata:
+    rows = db.execute(
+        "SELECT run_id, project, name, tags, description, ifnull(created, 0), ifnull(annotated, 0), archived, pinned"
+        " FROM run WHERE key = ?",
+        (key,),
+    ).fetchall()
+    if not rows:
+        raise RunNotFound(key.rpartition("/")[2])
+    run_id, project, name, tags, description, created, annotated, archived, pinned = cast(list[tuple[Any, ...]], rows)[
+        0
+    ]
+    return ExperimentMetadata(
+        run_id, project, name, parse_json(tags.encode()), description, created, annotated, bool(archived), bool(pinned)
+    )

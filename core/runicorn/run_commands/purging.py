@@ -13,18 +13,20 @@ import shutil
 import stat
 from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import Any, cast
 
 import msgspec
 
 from runicorn.config import INTERNAL
 from runicorn.errors import RunicornError
 from runicorn.events.decided import RunPurged
-from runicorn.experiment_file import ExperimentFile
+from runicorn.experiment_file import METADATA_FILE, ExperimentFile
 from runicorn.run_commands.marker import USER_DELETED, Deletion, check_parent, is_marked, prepare, publish
 from runicorn.run_commands.recycling import NOT_FOUND, Failures, Record, RunPlace, alone, deleted, in_threads
 
 logger = logging.getLogger("runicorn.runs")
 
+_ENTRIES_LOCK_S = 5.0
 _NOT_REMOVED = "could not be removed"
 _ATTEMPTS = 3  # a training process may add a file while its run is being removed
 
@@ -66,13 +68,27 @@ def purge(root: Path, runs: Sequence[RunPlace], record: Record, *, keep_entries:
     return Purged(failures, sum(size or 0 for size in freed))
 
 
-def forget_entries(root: Path, run_ids: Collection[str]) -> list[str]:
-    """Remove the entries of these ids from `.experiments_metadata.json`; the ids of those that there were."""
-    entries = ExperimentFile(root)
-    if entries.read().keys().isdisjoint(run_ids):
+def forget_entries(root: Path, run_ids: Collection[str], *, force: bool = True) -> list[str]:
+    """Remove the entries of these ids from `.experiments_metadata.json`; the ids of those that there were.
+
+    Without `force`, pinned ones stay. What cannot be written stays, too: an entry without run means nothing.
+    """
+    file = ExperimentFile(root)
+    if file.read().keys().isdisjoint(run_ids):
         return []
-    with entries.changing() as current:
-        return [run_id for run_id in run_ids if current.pop(run_id, None) is not None]
+    try:
+        with file.changing(lock_timeout_s=_ENTRIES_LOCK_S) as entries:
+            gone = [run_id for run_id in run_ids if run_id in entries and (force or not _is_pinned(entries[run_id]))]
+            for run_id in gone:
+                del entries[run_id]
+    except OSError as error:
+        logger.warning("%s cannot be changed: %s", METADATA_FILE, error.strerror)
+        return []
+    return gone
+
+
+def _is_pinned(entry: object) -> bool:
+    return isinstance(entry, dict) and cast(dict[str, Any], entry).get("pinned") is True
 
 
 def remove_leftovers(root: Path) -> None:

@@ -10,9 +10,9 @@ import logging
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 
@@ -21,6 +21,7 @@ from runicorn.errors import RunicornError
 from runicorn.events.log import FileLog
 from runicorn.events.store import StoreStream
 from runicorn.experiment_file import ExperimentFile, ExperimentMetadata, appended_tags, checked_tags
+from runicorn.run_commands.annotating import Change, annotate, entry_of
 from runicorn.run_commands.purging import forget_entries, purge
 from runicorn.run_commands.recycling import RunPlace, put_into_bin
 from runicorn.run_files import RUNNING
@@ -37,7 +38,7 @@ class ExperimentManager:
     """Organizes the runs below `storage_root`. Safe for several threads and processes.
 
     Changes are visible to every other manager and server at once. Runs in the recycle bin are unknown, except to
-    `delete_experiments`. OSError if the metadata file cannot be written.
+    `delete_experiments`. StorageUnavailable if a change cannot be recorded.
     """
 
     def __init__(self, storage_root: str | os.PathLike[str]) -> None:
@@ -52,9 +53,9 @@ class ExperimentManager:
         if not run_id:
             raise ValueError("run_id is required")
         given = {"project": project, "name": name, "tags": checked_tags(tags or ()), "description": description}
-        with self._file.changing() as entries:
-            before = self._known_run(run_id, entries) or ExperimentMetadata(run_id, project, name)
-            return _store(entries, before, given)
+        run = self._runs_by_id([run_id]).get(run_id)
+        known = ExperimentMetadata(run_id, project, name, updated_at=0.0) if run is None else _of(run)
+        return self._annotate(run, known, lambda _: given)
 
     def tag_experiment(self, run_id: str, tags: Iterable[str], append: bool = True) -> bool:
         """Add tags behind those that the run has, or replace them; False for an unknown run.
@@ -144,15 +145,19 @@ class ExperimentManager:
             "active": len(known) - archived,
         }
 
-    def _change(self, run_id: str, change: Callable[[ExperimentMetadata], dict[str, Any]]) -> bool:
-        if not self.storage_root.is_dir():
+    def _change(self, run_id: str, change: Change) -> bool:
+        run = self._runs_by_id([run_id]).get(run_id)
+        known = _entry(run_id, self._file.read(), None) if run is None else _of(run)
+        if known is None or (run is not None and run.is_deleted):
             return False
-        with self._file.changing() as entries:
-            known = self._known_run(run_id, entries)
-            if known is None:
-                return False
-            _store(entries, known, change(known))
+        self._annotate(run, known, change)
         return True
+
+    def _annotate(self, run: StoredRun | None, known: ExperimentMetadata, change: Change) -> ExperimentMetadata:
+        place = None if run is None else RunPlace(run.key, run.run_id)
+        # What the file says is what counts: the read model, which may know more, is the server's.
+        older = msgspec.structs.replace(known, updated_at=0.0)
+        return annotate(self.storage_root, place, older, change, self._log.append)
 
     def _runs_by_id(self, run_ids: Iterable[str] | None = None) -> dict[str, StoredRun]:
         """One run per id in list order: of several the first one that is not in the recycle bin, else the first one."""
@@ -161,10 +166,6 @@ class ExperimentManager:
             if run.run_id not in found or (found[run.run_id].is_deleted and not run.is_deleted):
                 found[run.run_id] = run
         return found
-
-    def _known_run(self, run_id: str, entries: Mapping[str, Any]) -> ExperimentMetadata | None:
-        run = self._runs_by_id([run_id]).get(run_id)
-        return None if run is not None and run.is_deleted else _entry(run_id, entries, run) or (run and _of(run))
 
     def _known_runs(self) -> Iterator[ExperimentMetadata]:
         entries = self._file.read()
@@ -208,18 +209,9 @@ def _places(runs: Iterable[StoredRun]) -> list[RunPlace]:
 
 
 def _entry(run_id: str, entries: Mapping[str, Any], run: StoredRun | None) -> ExperimentMetadata | None:
-    """The stored entry of a run; None if there is none, or it is damaged. What it lacks comes from the run."""
-    stored = entries.get(run_id)
-    if not isinstance(stored, dict):
-        return None
-    fields: dict[str, Any] = {"project": None, "name": None, "created_at": 0.0, "updated_at": 0.0}
-    if run is not None:
-        fields |= {"project": run.project, "name": run.name, "created_at": run.created_at, "updated_at": run.created_at}
-    try:
-        return ExperimentMetadata.from_dict({**fields, **cast(dict[str, Any], stored), "id": run_id})
-    except ValueError as error:
-        logger.debug("ignored the entry of the run %s: %s", run_id, error)
-        return None
+    """The stored entry of a run, or of an id that no run has; None if there is none, or it is damaged."""
+    nothing = ExperimentMetadata(run_id, None, None, created_at=0.0, updated_at=0.0)
+    return entry_of(entries, nothing if run is None else _of(run))
 
 
 def _of(run: StoredRun) -> ExperimentMetadata:
@@ -227,15 +219,6 @@ def _of(run: StoredRun) -> ExperimentMetadata:
     return ExperimentMetadata(
         run.run_id, run.project, run.name, created_at=run.created_at, updated_at=run.last_activity
     )
-
-
-def _store(entries: dict[str, Any], run: ExperimentMetadata, fields: dict[str, Any]) -> ExperimentMetadata:
-    """Put changed fields into the entry of a run; keys of the entry that we do not know stay."""
-    changed = msgspec.structs.replace(run, updated_at=time.time(), **fields)
-    before = entries.get(run.id)
-    kept = cast(dict[str, Any], before) if isinstance(before, dict) else {}
-    entries[run.id] = {**kept, **changed.to_dict()}
-    return changed
 
 
 def _says(run: ExperimentMetadata, sought: str) -> bool:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from runicorn.plugin import RUN_EVENTS, Payload, Projection, Source, Store, hookimpl
 
 if TYPE_CHECKING:
+    import click
     from litestar.types import ControllerRouterHandler
 
 
@@ -37,16 +38,37 @@ def runicorn_sources(root: Path) -> Sequence[Source]:
 
 @hookimpl
 def runicorn_routes() -> Sequence[ControllerRouterHandler]:
+    from runicorn_runs.routes import experiments, projects, recycle_bin
     from runicorn_runs.routes.logs import not_upgraded, run_log
     from runicorn_runs.routes.metrics import metrics_by_step, metrics_by_time, run_progress
     from runicorn_runs.routes.runs import check_status, get_run, list_runs
 
-    return [list_runs, get_run, check_status, metrics_by_step, metrics_by_time, run_progress, run_log, not_upgraded]
+    return [
+        *(list_runs, get_run, check_status, metrics_by_step, metrics_by_time, run_progress, run_log, not_upgraded),
+        *(recycle_bin.soft_delete_runs, recycle_bin.list_recycle_bin, recycle_bin.restore_runs, recycle_bin.empty_bin),
+        *(projects.list_projects, projects.list_names, projects.list_runs_of_name),
+        *(experiments.tag_experiment, experiments.search_experiments, experiments.delete_experiments),
+        experiments.annotate_experiment,
+    ]
 
 
 @hookimpl
 def runicorn_rate_limits() -> Mapping[str, int]:
-    return {"GET /api/runs": 100, "GET /api/runs/{run_id}": 240, "GET /api/runs/{run_id}/metrics_step": 240}
+    return {
+        "GET /api/runs": 100,
+        "GET /api/runs/{run_id}": 240,
+        "GET /api/runs/{run_id}/metrics_step": 240,
+        "POST /api/runs/soft-delete": 20,
+        "POST /api/recycle-bin/empty": 5,
+        "DELETE /api/experiments/delete": 10,
+    }
+
+
+@hookimpl
+def runicorn_commands() -> Sequence[click.Command]:
+    from runicorn_runs.cli import manage
+
+    return [manage]
 
 
 @hookimpl

@@ -45,6 +45,19 @@ class RunDetail(msgspec.Struct, frozen=True):
     artifacts_used_count: int
 
 
+class DeletedRun(msgspec.Struct, frozen=True):
+    """An item of `GET /api/recycle-bin`."""
+
+    run_id: str = msgspec.field(name="id")
+    project: str | None
+    name: str | None
+    created_time: float | None
+    deleted_at: float
+    delete_reason: str
+    original_status: str
+    run_dir: str
+
+
 _ITEM = (
     "run_id, ? || '/' || key, created, status, pid, best_value, best_name, project, name,"
     " artifacts_created, artifacts_used"
@@ -82,6 +95,39 @@ def run_detail(db: apsw.Connection, root: Path, key: str) -> RunDetail:
         artifacts_created_count=item.artifacts_created_count,
         artifacts_used_count=item.artifacts_used_count,
     )
+
+
+def deleted_runs(db: apsw.Connection, root: Path) -> list[DeletedRun]:
+    """The runs in the recycle bin, in list order."""
+    rows = db.execute(
+        "SELECT run_id, project, name, created, ifnull(deleted_at, 0), delete_reason, original_status, ? || '/' || key"
+        f" FROM run WHERE NOT listed ORDER BY {LIST_ORDER}",
+        (str(root),),
+    )
+    return [DeletedRun(*row) for row in rows]  # type: ignore[arg-type]
+
+
+def projects(db: apsw.Connection) -> list[str]:
+    """The projects of listed runs, by code point."""
+    rows = db.execute("SELECT DISTINCT project FROM run_count WHERE listed AND project <> '' ORDER BY project")
+    return [str(project) for (project,) in rows]
+
+
+def names_in(db: apsw.Connection, project: str) -> list[str]:
+    """The names of listed runs in a project, by code point."""
+    rows = db.execute(
+        "SELECT DISTINCT name FROM run WHERE listed AND project = ? AND name IS NOT NULL ORDER BY name", (project,)
+    )
+    return [str(name) for (name,) in rows]
+
+
+def runs_of_name(db: apsw.Connection, root: Path, project: str, name: str) -> list[RunListItem]:
+    """The listed runs of a name in a project, in list order."""
+    rows = db.execute(
+        f"SELECT {_ITEM} FROM run WHERE listed AND project = ? AND name = ? ORDER BY {LIST_ORDER}",
+        (str(root), project, name),
+    )
+    return [RunListItem(*row) for row in rows]  # type: ignore[arg-type]
 
 
 def metric_frames(db: apsw.Connection, key: str) -> list[Frame]:

@@ -20,6 +20,7 @@ from runicorn.plugin import (
     ARTIFACTS_USED_FILE,
     DELETED_FILE,
     META_FILE,
+    METADATA_FILE,
     STATUS_FILE,
     SUMMARY_FILE,
     Claim,
@@ -33,6 +34,7 @@ from runicorn.plugin import (
     parse_json,
     prepared_deletions,
 )
+from runicorn_runs.entries import ObservedEntries
 from runicorn_runs.events import RunVanished
 from runicorn_runs.facts import (
     DIRECTORY,
@@ -48,10 +50,14 @@ _MAX_BYTES = 4 << 20  # a side file beyond this is not one that a tracker wrote;
 
 
 class RunFiles:
-    """The source `run_files`: meta, status, summary, recycle-bin marker and artifact lists of a run directory."""
+    """The source `run_files`: meta, status, summary, recycle-bin marker and artifact lists of a run directory, and entries."""
 
     name = "run_files"
     files = OBSERVED_FILES
+    root_files = frozenset({METADATA_FILE})
+
+    def __init__(self) -> None:
+        self._entries = ObservedEntries()
 
     def known_runs(self, model: apsw.Connection) -> Iterable[str]:
         """Keys of all runs in the read model, the ones in the recycle bin included."""
@@ -71,7 +77,7 @@ class RunFiles:
             return [(now, RunVanished(run=run.key, run_id=run.run_id, observed_at=now))]
         except OSError:  # it is there, but must not be read now
             return []
-        observed: list[tuple[float, Payload]] = []
+        observed: list[tuple[float, Payload]] = self._entries.say_of(root, run, known, now)
 
         def say(file: str, content: dict[str, Any] | None, ts: float) -> None:
             observed.append(
@@ -99,6 +105,10 @@ class RunFiles:
         elif known.directory is None and _lacks_time(known, observed):
             say(DIRECTORY, {"mtime": directory_mtime}, directory_mtime)
         return observed
+
+    def observe_root(self, root: Path, model: apsw.Connection) -> Sequence[tuple[float, Payload]]:
+        """See `runicorn.plugin.Source`."""
+        return self._entries.say_of_changed(root, model)
 
 
 def _is_restored(run_dir: Path, deletion: Deletion | None) -> bool:
