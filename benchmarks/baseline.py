@@ -51,6 +51,30 @@ def list_runs(root: Path) -> bytes:
     return json.dumps(runs).encode()
 
 
+def soft_delete(root: Path, run_ids: list[str]) -> None:
+    """Find each run by a scan of its own, as 0.4.0 does, and write the marker; then take the markers away again."""
+    markers: list[Path] = []
+    for run_id in run_ids:
+        found = _find_run(root, run_id)
+        status = _read_json(found / "status.json").get("status", "unknown")
+        marker = found / ".deleted"
+        marker.write_text(json.dumps({"deleted_at": time.time(), "reason": "user_deleted", "original_status": status}))
+        markers.append(marker)
+    for marker in markers:
+        marker.unlink()
+
+
+def _find_run(root: Path, run_id: str) -> Path:
+    entries: list[Path] = []
+    for project in root.iterdir():
+        if project.is_dir() and not project.name.startswith("."):
+            for name in project.iterdir():
+                entries += [
+                    run for run in (name / "runs").iterdir() if run.is_dir() and not (run / ".deleted").exists()
+                ]
+    return next(run for run in entries if run.name == run_id)
+
+
 def metrics_step(events: Path) -> bytes:
     """The answer of `GET /api/runs/{run_id}/metrics_step`: parse every line, merge by step, encode."""
     rows: dict[int, dict[str, Any]] = {}

@@ -40,6 +40,13 @@ class Workspace:
         return self._write("listed", Shape(runs=self.size.listed_runs, events=5, metrics=2, writer="0.4.0"))
 
     @cached_property
+    def recycled(self) -> Store:
+        """Up to three thousand runs to be deleted and restored, as 0.4.0 wrote them."""
+        return self._write(
+            "recycled", Shape(runs=min(3000, self.size.listed_runs), events=5, metrics=2, writer="0.4.0")
+        )
+
+    @cached_property
     def stepped(self) -> Store:
         """One run with one metric."""
         return self._write("stepped", Shape(runs=1, events=self.size.stepped_points, metrics=1, writer="0.4.0"))

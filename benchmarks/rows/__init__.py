@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from benchmarks.rows import footprint, freshness, ingest, metrics, replay, runs, training, v2
+from benchmarks.rows import footprint, freshness, ingest, metrics, recycling, replay, runs, training, v2
 from benchmarks.table import Row
 from benchmarks.workspace import Workspace
 
@@ -14,6 +14,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "v2-newest": v2.newest,
     "v2-search": v2.search,
     "runs": runs.list_of_runs,
+    "recycle-bin": recycling.a_hundred_runs,
     "metrics-step": metrics.metrics_by_step,
     "replay-long": replay.long_runs,
     "replay-short": replay.short_runs,

@@ -8,6 +8,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -215,6 +216,27 @@ def test_two_runs_with_the_same_id_are_both_listed_and_the_first_is_read(serve: 
     assert server.http.get("/api/runs/same").json()["status"] == "first"
 
 
+def test_a_run_that_has_been_silent_for_long_is_shown_as_stale_and_not_rewritten(serve: Serve, tmp_path: Path) -> None:
+    root = tmp_path / "r"
+    meta = {"created_at": 5.0, "hostname": "elsewhere", "pid": 1}
+    silent = make_run(root, "p/n/runs/silent", meta=meta, status={"status": "running"})
+    make_run(root, "p/n/runs/busy", meta=meta, status={"status": "running"}, events=metrics_event(ts=time.time()))
+    make_run(root, "p/n/runs/ended", meta=meta, status={"status": "finished"})
+    server = serve_live(serve, root)
+
+    shown = {run_id: (run.get("stale"), run.get("last_activity")) for run_id, run in listed(server).items()}
+    assert shown == {"silent": (True, 5.0), "busy": (None, None), "ended": (None, None)}
+    assert [run["status"] for run in listed(server).values()].count("running") == 2
+    detail = server.http.get("/api/runs/silent").json()
+    assert (detail["status"], detail["stale"], detail["last_activity"]) == ("running", True, 5.0)
+    assert "stale" not in server.http.get("/api/runs/busy").json()
+    assert json.loads((silent / "status.json").read_text()) == {"status": "running"}
+
+    write(silent / "events.jsonl", metrics_event(ts=time.time()))
+    assert "stale" not in server.http.get("/api/runs/silent").json()
+    wait_until(lambda: "stale" not in listed(server)["silent"])
+
+
 class TestStatusCheck:
     def meta(self, **fields: object) -> dict[str, object]:
         return {"pid": 1, "hostname": socket.gethostname(), "created_at": 1.0, **fields}
@@ -242,7 +264,8 @@ class TestStatusCheck:
     def test_what_cannot_be_known_is_not_judged(self, serve: Serve, tmp_path: Path) -> None:
         root = tmp_path / "r"
         pids = [0, -1, "x", None, 2**40]
-        unknown = [{"hostname": "elsewhere"}, {"pid_ns": 1}, *({"pid": pid} for pid in pids)]
+        elsewhere = [{"hostname": "elsewhere"}, {"pid_ns": 1}, {"storage_dir": "/data/mirrored"}]
+        unknown = [*elsewhere, *({"pid": pid} for pid in pids)]
         for index, fields in enumerate(unknown):
             meta = {**self.meta(pid=self.gone_pid()), **fields}
             make_run(root, f"p/n/runs/{index}", meta=meta, status={"status": "running"})

@@ -149,9 +149,13 @@ class Observer:
         return zlib.crc32("\n".join(text).encode())
 
     def _signature(self, key: str) -> int | None:
-        """A number that changes with the watched files; None if the directory is gone."""
+        """A number that changes with the watched files; None if the directory is gone.
+
+        With the directory's own time, also a file that came and went between two looks is noticed.
+        """
         text: list[str] = []
         try:
+            text.append(str(os.stat(f"{self._root}/{key}").st_mtime_ns))
             with os.scandir(f"{self._root}/{key}") as entries:
                 for entry in entries:
                     if entry.name in self.files:

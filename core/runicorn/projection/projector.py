@@ -35,6 +35,8 @@ _OBSERVE_LIVE = 50
 _OBSERVE_BUILDING = 200
 _MAX_WATCHED = 4000
 _WATCHED_S = 0.1
+_YOUNG_S = 10.0  # a directory that has just appeared gets its first files now
+_EMPTY_S = 0.5  # so long it is not taken for a run that will stay empty
 _DISCOVER_SHARE = 0.1
 _WAL_CHECK_S = 5.0
 
@@ -53,6 +55,9 @@ class Projector:
         self._sweep = Sweep(self.look_at_everything)
         self._is_first_sweep = True
         self._active: list[str] = []
+        self._is_started = False
+        self._young: dict[str, float] = {}
+        self._empty: dict[str, float] = {}
         self._watched: frozenset[str] = frozenset()
         self._watched_is_stale = True
         self._next_watched = 0.0
@@ -69,6 +74,7 @@ class Projector:
             self.discover()
             for stream in self.log.artifact_streams():
                 self.models.mark(stream)
+        self._is_started = True
         self.models.dirty.begin()
         self._to_observe.begin()
         self.models.remove_superseded()
@@ -85,10 +91,12 @@ class Projector:
             return
         for stream in self.log.store_streams():
             self.models.mark(stream)
+        now = time.monotonic()
+        if self._is_started:
+            self._young.update((run.key, now + _YOUNG_S) for run in appeared)
         for run in (*appeared, *vanished):
             self.models.mark(Stream("run", run.key))
-            self._to_observe.add(run.key)
-        now = time.monotonic()
+            self._look_at(run.key)
         self._watched_is_stale = True
         self._next_watched = now
         self._next_discover = now + (now - started) / _DISCOVER_SHARE
@@ -96,8 +104,10 @@ class Projector:
     def changed(self, paths: Iterable[str] | None) -> None:
         """Files changed; None: anything may have changed among what is watched."""
         if paths is None:
-            for name in self._active:
+            for name in (*self._active, *self._young):
                 self.models.mark(Stream.named(name))
+            for key in self._young:
+                self._look_at(key)
             if time.monotonic() >= self._next_discover:  # polling asks twenty times a second
                 self.discover()
             return
@@ -109,6 +119,8 @@ class Projector:
             if is_run_key(key):
                 if name == EVENTS_FILE:
                     self.models.mark(Stream("run", key))
+                    if self._empty.pop(key, None) is not None:
+                        self._to_observe.add(key)
                 elif name in self.observer.files:
                     self._to_observe.add(key)
             elif key == f"{INTERNAL}/log" and name.endswith(".jsonl"):
@@ -119,6 +131,20 @@ class Projector:
                 look_for_runs = True
         if look_for_runs:
             self.discover()
+
+    def _look_at(self, key: str) -> None:
+        """Have a run directory observed: now, or a little later where it has just been made and is still empty."""
+        if key in self._young and self._is_empty(key):
+            self._empty.setdefault(key, time.monotonic() + _EMPTY_S)
+        else:
+            self._empty.pop(key, None)
+            self._to_observe.add(key)
+
+    def _is_empty(self, key: str) -> bool:
+        try:
+            return self.observer.files.union((EVENTS_FILE,)).isdisjoint(os.listdir(self.log.root / key))
+        except OSError:
+            return False
 
     def apply_now(self, stream: Stream) -> None:
         """Bring one stream level with what it holds now, alone and first. Returns after the commit."""
@@ -155,6 +181,9 @@ class Projector:
             self._apply_some(_LIVE_BYTES)
         if self.models.is_handing_over and dirty.is_past_first_round:
             self.models.hand_over(self.observer.replace_model)
+        for key in [key for key, until in self._empty.items() if until <= time.monotonic()]:
+            del self._empty[key]
+            self._to_observe.add(key)
         self._observe_some(_OBSERVE_LIVE)
         self._observe_root()
         pause = self._sweep.work(lambda: bool(dirty or self._to_observe))
@@ -164,6 +193,8 @@ class Projector:
             self.models.truncate_large_wals()
         if dirty:
             return max(0.0, self.models.last_commit + _PACE_S - now)
+        if self._empty:
+            pause = min(pause, max(0.0, min(self._empty.values()) - now))
         return 0.0 if self._to_observe else pause
 
     def _build_some(self) -> None:
@@ -174,14 +205,16 @@ class Projector:
                 self.models.become_ready()
 
     def directories_to_watch(self) -> frozenset[str]:
-        """Absolute paths: running runs, the parents of runs to come, and the store stream."""
+        """Absolute paths: running and new runs, the parents of runs to come, and the store stream."""
         now = time.monotonic()
         if self._watched_is_stale and now >= self._next_watched:
             self._watched_is_stale = False
             self._next_watched = now + _WATCHED_S
             self._active = self.models.active_streams()[:_MAX_WATCHED]
             root = os.fspath(self.log.root)
-            runs = (f"{root}/{name}" for name in self._active)
+            self._young = {key: until for key, until in self._young.items() if until > now}
+            followed = dict.fromkeys((*self._active, *self._young))
+            runs = (f"{root}/{name}" for name in list(followed)[:_MAX_WATCHED])
             self._watched = frozenset((*self._directories.parents()[:_MAX_WATCHED], *runs, f"{root}/{INTERNAL}/log"))
         return self._watched
 

@@ -7,6 +7,8 @@ nothing but a look at the counter.
 from __future__ import annotations
 
 import asyncio
+import zlib
+from collections.abc import Mapping
 from typing import Any
 
 import apsw
@@ -16,6 +18,9 @@ from litestar.enums import MediaType
 
 from runicorn.plugin import Store
 from runicorn_runs import queries
+from runicorn_runs.staleness import StaleRuns
+
+Version = tuple[str, int, int, int]
 
 _encode = msgspec.json.Encoder().encode
 
@@ -26,15 +31,16 @@ class RunListing:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._mutex = asyncio.Lock()
-        self._version: tuple[str, int, int] = ("", 0, 0)
+        self._version: Version = ("", 0, 0, 0)
         self._fragments: dict[str, bytes] = {}
         self._body = b"[]"
 
-    def version(self) -> tuple[str, int, int]:
-        """Changes exactly when the list does: build of the read model, and its two counters."""
+    def version(self) -> Version:
+        """Changes exactly when the list does: build of the read model, its two counters, and which runs are stale."""
         model = self._store.model("runs")
         build, changed = model.counter("runs")
-        return build, changed, model.counter("runs_removed")[1]
+        stale = self._store.own(StaleRuns).last_activity()
+        return build, changed, model.counter("runs_removed")[1], zlib.crc32(_encode(stale)) if stale else 0
 
     async def response(self) -> Response[Any]:
         """The answer with the encoded list."""
@@ -44,13 +50,14 @@ class RunListing:
         """The JSON array of all listed runs."""
         async with self._mutex:
             version = self.version()
+            stale = self._store.own(StaleRuns).last_activity()
             if version != self._version:
-                self._body = await self._store.model("runs").run(self._refresh, version)
+                self._body = await self._store.model("runs").run(self._refresh, version, stale)
                 self._version = version
             return self._body
 
-    def _refresh(self, db: apsw.Connection, version: tuple[str, int, int]) -> bytes:
-        build, changed, removed = self._version
+    def _refresh(self, db: apsw.Connection, version: Version, stale: Mapping[str, float]) -> bytes:
+        build, changed, removed, _ = self._version
         if (build, removed) != (version[0], version[2]):
             self._fragments = {}
             changed = 0
@@ -61,4 +68,11 @@ class RunListing:
             else:
                 self._fragments[key] = _encode(item)
         fragments = self._fragments
+        if stale:
+            fragments = {**fragments, **{key: _stale(fragments[key], stale[key]) for key in stale if key in fragments}}
         return b"[" + b",".join(fragments[key] for key in queries.keys_in_list_order(db) if key in fragments) + b"]"
+
+
+def _stale(fragment: bytes, last_activity: float) -> bytes:
+    """The item of a run that is stale; others have neither of these two fields."""
+    return fragment[:-1] + b',"stale":true,"last_activity":' + _encode(last_activity) + b"}"

@@ -1,13 +1,15 @@
 """Runs whose process is gone: found, told to the log, and written to `status.json` for 0.4.0 readers.
 
-Only what can be known is judged: a run of this machine, of this boot and PID namespace, whose process is gone or whose
-process id belongs to a later process. Everything else stays as it is.
+Only what can be known is judged: a run that was made in this root, on this machine, in this PID namespace, whose process
+is gone or whose process id belongs to a later process. Everything else stays as it is: runs of other machines, and runs
+that were copied or mirrored here, whose `meta.json` names another root.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
@@ -18,6 +20,7 @@ import apsw
 import msgspec
 
 from runicorn.plugin import (
+    META_FILE,
     RUNNING,
     STATUS_FILE,
     LockTimeout,
@@ -127,11 +130,14 @@ async def watch_liveness(store: Store) -> AsyncGenerator[None]:
 def record_lost(store: Store, key: str, run_id: str) -> Stream | None:
     """Record that a run is lost, and write it to its `status.json`; the stream of the event.
 
-    None if the run has ended itself meanwhile, is locked, or is gone. All is done under the lock that `finish()` takes,
-    the event first: whoever looks at the file knows the event, and a later `finish()` has the later time. A file that
-    cannot be written, or that a link puts outside of the root, stays as it is: then the event alone tells it.
+    None if the run has ended itself meanwhile, is locked, is gone, or was made in another root. All is done under the lock
+    that `finish()` takes, the event first: whoever looks at the file knows the event, and a later `finish()` has the later
+    time. A file that cannot be written, or that a link puts outside of the root, stays as it is: then the event alone
+    tells it.
     """
     path = store.root / key / STATUS_FILE
+    if not _was_made_in(store.root, path.parent):
+        return None
     try:
         if not is_inside(store.root, path.parent):
             return _record(store, key, run_id, path)
@@ -141,6 +147,12 @@ def record_lost(store: Store, key: str, run_id: str) -> Stream | None:
         return None
     except OSError:  # a read-only root has no place for the lock
         return _record(store, key, run_id, path) if path.parent.is_dir() else None
+
+
+def _was_made_in(root: Path, run_dir: Path) -> bool:
+    """False for a run that says that it was made in another root: its process may live where that is."""
+    made_in = (read_json_object(run_dir / META_FILE) or {}).get("storage_dir")
+    return not isinstance(made_in, str) or not made_in or os.path.realpath(made_in) == os.path.realpath(root)
 
 
 def _record(store: Store, key: str, run_id: str, path: Path, *, write: bool = False) -> Stream | None:

@@ -29,7 +29,7 @@ class RunListItem(msgspec.Struct, frozen=True):
     artifacts_used_count: int
 
 
-class RunDetail(msgspec.Struct, frozen=True):
+class RunDetail(msgspec.Struct, frozen=True, omit_defaults=True):
     """The answer of `GET /api/runs/{run_id}`; the three paths are given whether or not the files exist."""
 
     run_id: str = msgspec.field(name="id")
@@ -43,6 +43,10 @@ class RunDetail(msgspec.Struct, frozen=True):
     metrics_step: str
     artifacts_created_count: int
     artifacts_used_count: int
+    stale: bool = False
+    """True: it says that it is running, but has been silent for long. Left out otherwise."""
+    last_activity: float | None = None
+    """Of a stale run: when it was active last."""
 
 
 class DeletedRun(msgspec.Struct, frozen=True):

@@ -17,6 +17,7 @@ from runicorn.events.store import StoreStream
 from runicorn.projection.__main__ import EXIT_LOCKED
 from runicorn.projection.generations import model_files
 from runicorn.projection.wire import Request
+from tests.projecting import InProcess
 from tests.run_rows import expected_rows
 from tests.stores import make_run, metrics_event
 
@@ -395,3 +396,20 @@ def test_polling_follows_a_run_as_watching_does(root, state, start):
     projector.wait_until(lambda: points(projector) == 2)
     make_run(root, "q/n/runs/two", events=created("two"))
     projector.wait_until(lambda: is_level(projector) and len(projector.rows()[0]) == 2)
+
+
+def test_a_new_directory_is_watched_until_its_first_files_are_there(root, state):
+    projector = InProcess(root, state)
+    try:
+        projector.work()
+        directory = make_run(root, "p/n/runs/new")
+        projector.projector.discover()
+        assert str(directory) in projector.projector.directories_to_watch()
+        event = encode_event(5.0, "run.created", {"run_id": "new", "project": "p", "name": "n", "created_at": 5.0})
+        (directory / "events.jsonl").write_bytes(event)
+        projector.projector.changed({str(directory / "events.jsonl")})
+        projector.work()
+        assert projector.db.execute("SELECT status FROM run").fetchall() == [("running",)]
+        assert list(projector.log.store_streams()) == []  # nothing had to be observed
+    finally:
+        projector.close()

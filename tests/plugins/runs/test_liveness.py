@@ -17,9 +17,10 @@ import pytest
 from runicorn.events.envelope import decode_data
 from runicorn.events.log import FileLog
 from runicorn.files import file_lock
+from runicorn.sdk.run import Run
 from runicorn.store import Store
 from runicorn_runs.liveness import Liveness, record_lost
-from tests.projecting import runs_host
+from tests.projecting import InProcess, runs_host
 from tests.serving import Server, serve, wait_until
 from tests.stores import make_run
 
@@ -113,6 +114,55 @@ def test_closing_does_not_wait_for_a_check(store: Store) -> None:
             await liveness.close()
 
     asyncio.run(close_while_checking())
+
+
+def test_a_run_of_another_root_is_left_alone_and_one_by_another_path_is_not(store: Store, tmp_path: Path) -> None:
+    directory = make_run(store.root, KEY, status=RUNNING, meta={"storage_dir": str(tmp_path / "other")})
+    assert record_lost(store, KEY, "one") is None
+    assert status_of(directory) == RUNNING
+    (tmp_path / "link").symlink_to(store.root)
+    (directory / "meta.json").write_text(json.dumps({"storage_dir": str(tmp_path / "link")}))
+    assert record_lost(store, KEY, "one") is not None
+
+
+@pytest.mark.slow
+def test_a_finish_that_races_with_a_check_always_wins(store: Store, tmp_path: Path) -> None:
+    runs: list[Run] = []
+    for _ in range(1000):
+        run = Run("p", store.root, None, "n", False)
+        runs.append(run)
+        key = str(run.run_dir.relative_to(store.root))
+        both = threading.Barrier(2)
+
+        def check(key: str = key, run_id: str = run.id, both: threading.Barrier = both) -> None:
+            both.wait(20)
+            record_lost(store, key, run_id)
+
+        judge = threading.Thread(target=check)
+        judge.start()
+        both.wait(20)
+        run.finish()
+        judge.join(20)
+        assert status_of(run.run_dir)["status"] == "finished"
+        run.release()
+    projector = InProcess(store.root, tmp_path / "state")
+    projector.sweep()
+    rows = projector.db.execute("SELECT status, count(*) FROM run GROUP BY status").fetchall()
+    projector.close()
+    assert rows == [("finished", 1000)]
+
+
+@pytest.mark.slow
+def test_a_killed_training_is_found_without_any_request(serve: Serve) -> None:
+    server = serve(None)
+    trainer = subprocess.Popen(
+        [sys.executable, "-c", TRAINER, server.root], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert trainer.stdout is not None
+    run_id = trainer.stdout.readline().decode().strip()
+    trainer.kill()
+    trainer.communicate()
+    wait_until(lambda: status_of(server.root / "p/n/runs" / run_id)["status"] == "failed", timeout_s=35)
 
 
 TRAINER = """

@@ -9,10 +9,11 @@ from litestar import Request, Response, get, post
 from litestar.params import FromPath
 from litestar.status_codes import HTTP_200_OK
 
-from runicorn.plugin import Store, Stream, conditional, find_run, strong_etag
+from runicorn.plugin import RUNNING, Store, Stream, conditional, find_run, strong_etag
 from runicorn_runs import queries
 from runicorn_runs.listing import RunListing
 from runicorn_runs.liveness import Liveness
+from runicorn_runs.staleness import StaleRuns
 
 
 class StatusCheck(msgspec.Struct, frozen=True):
@@ -37,7 +38,11 @@ async def get_run(run_id: FromPath[str], store: Store) -> queries.RunDetail:
     store.own(Liveness).check_soon()
     key = await find_run(store, run_id)
     await store.catch_up("runs", Stream("run", key))
-    return store.model("runs").query(queries.run_detail, store.root, key)
+    detail = store.model("runs").query(queries.run_detail, store.root, key)
+    last_activity = store.own(StaleRuns).last_activity_of(key) if detail.status == RUNNING else None
+    if last_activity is None:
+        return detail
+    return msgspec.structs.replace(detail, stale=True, last_activity=last_activity)
 
 
 @post("/api/status/check", status_code=HTTP_200_OK, operation_id="check_status")

@@ -1,0 +1,63 @@
+"""Running runs that say nothing any more. They are shown as stale, and nothing is written: only liveness judges.
+
+The heartbeat of a run is the time of its last event, on the clock of the training host.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+
+import apsw
+
+from runicorn.plugin import Store
+
+_STALE_AFTER_S = 1800.0
+_KEPT_S = 1.0
+_SHARE = 100.0  # with thousands of running runs, looking takes at most one percent of the time
+
+
+def stale_after_s() -> float:
+    """For how long a running run may be silent: `RUNICORN_STALE_AFTER` in seconds, else half an hour."""
+    try:
+        seconds = float(os.environ.get("RUNICORN_STALE_AFTER", ""))
+    except ValueError:
+        return _STALE_AFTER_S
+    return seconds if seconds > 0 else _STALE_AFTER_S
+
+
+class StaleRuns:
+    """The stale runs of a store, looked up at most once a second."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._after_s = stale_after_s()
+        self._until = 0.0
+        self._stale: dict[str, float] = {}
+
+    def last_activity(self) -> dict[str, float]:
+        """By key of each listed run that is stale now: when it was active last."""
+        now = time.monotonic()
+        if now >= self._until:
+            self._stale = self._store.model("runs").query(_silent_since, time.time() - self._after_s)
+            ended = time.monotonic()
+            self._until = ended + max(_KEPT_S, _SHARE * (ended - now))
+        return self._stale
+
+    def last_activity_of(self, key: str) -> float | None:
+        """When a run was active last, if it is stale now; exact."""
+        limit = time.time() - self._after_s
+        return self._store.model("runs").query(_silent_since, limit, " AND key = ?", (key,)).get(key)
+
+
+def _silent_since(
+    db: apsw.Connection, limit: float, condition: str = "", parameters: Sequence[str] = ()
+) -> dict[str, float]:
+    rows = db.execute(
+        "SELECT key, last FROM (SELECT key, max(ifnull(created, 0), ifnull(started, 0),"
+        " ifnull((SELECT max(last_ts) FROM activity WHERE activity.key = run.key), 0)) AS last"
+        f" FROM run WHERE listed AND status = 'running'{condition}) WHERE last < ? ORDER BY key",
+        (*parameters, limit),
+    )
+    return {str(key): float(last) for key, last in rows}  # type: ignore[arg-type]
