@@ -64,6 +64,7 @@ from runicorn.projection.source import Source
 from runicorn.run_commands.ids import InvalidRunId, check_run_ids
 from runicorn.run_commands.marker import Deletion, prepared_deletions
 from runicorn.run_commands.on_store import annotate_run, empty_recycle_bin, purge, restore, soft_delete
+from runicorn.run_commands.purging import remove_leftovers
 from runicorn.run_files import (
     ARTIFACTS_CREATED_FILE,
     ARTIFACTS_USED_FILE,
@@ -189,6 +190,7 @@ __all__ = [
     "prepared_deletions",
     "purge",
     "read_json_object",
+    "remove_leftovers",
     "replace_file",
     "restore",
     "run_at",

@@ -252,6 +252,14 @@ def test_emptying_during_training_does_not_bring_the_directory_back(serve: Serve
     assert (listed(server), in_bin(server)) == ([], {})
 
 
+def test_what_a_killed_purge_has_left_is_gone_after_the_next_start(serve: Serve, tmp_path: Path) -> None:
+    left = tmp_path / "r" / ".runicorn" / "purging" / "0123456789abcdef"
+    make_run(left.parent, left.name, events="x\n")
+    server = serve(tmp_path / "r")
+    wait_until(lambda: not left.exists())
+    assert listed(server) == []
+
+
 def test_what_was_decided_outlives_the_state(serve: Serve, tmp_path: Path) -> None:
     arguments = ("--rate-limit", "off", "--state-dir", str(tmp_path / "state"))
     server = serve(tmp_path / "r", *arguments)

@@ -73,6 +73,6 @@ def runicorn_commands() -> Sequence[click.Command]:
 
 @hookimpl
 def runicorn_lifespan(store: Store) -> AbstractAsyncContextManager[None]:
-    from runicorn_runs.liveness import watch_liveness
+    from runicorn_runs.background import work_in_background
 
-    return watch_liveness(store)
+    return work_in_background(store)

@@ -162,7 +162,7 @@ def test_a_killed_training_is_found_without_any_request(serve: Serve) -> None:
     run_id = trainer.stdout.readline().decode().strip()
     trainer.kill()
     trainer.communicate()
-    wait_until(lambda: status_of(server.root / "p/n/runs" / run_id)["status"] == "failed", timeout_s=35)
+    wait_until(lambda: status_of(server.root / "p/n/runs" / run_id)["status"] == "failed", timeout_s=60)
 
 
 TRAINER = """
