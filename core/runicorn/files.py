@@ -67,6 +67,25 @@ def write_temporary(path: Path | str, data: bytes, *, fsync: bool = False, mode:
     return temporary
 
 
+@contextlib.contextmanager
+def replacing_file(path: Path | str, *, mode: int = 0o644) -> Generator[BinaryIO]:
+    """A new file to write to, which takes the place of `path` when the context is left; an exception leaves the old one.
+
+    Like `replace_file`, for content that does not fit into memory. It can be read and sought, too.
+    """
+    target = os.fspath(path)
+    temporary = f"{target}.{os.getpid()}.{os.urandom(4).hex()}.tmp"
+    descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    try:
+        with os.fdopen(descriptor, "w+b") as file:
+            yield file
+        os.replace(temporary, target)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
 def sync_directory(path: Path | str) -> None:
     """Make renames and new names in a directory survive a machine crash."""
     descriptor = os.open(path, os.O_RDONLY)

@@ -5,6 +5,16 @@ Nothing else is public. Built-in plugins import from here, too, and from their o
 
 from __future__ import annotations
 
+from runicorn.archive import (
+    Imported,
+    Limits,
+    RunImported,
+    UnusableArchive,
+    check_space,
+    import_archive,
+    remove_stale_staging,
+    staging_directory,
+)
 from runicorn.config import config_file, configured_root, storage_root
 from runicorn.errors import (
     BadInput,
@@ -44,6 +54,7 @@ from runicorn.events.run import (
     RunSummarized,
 )
 from runicorn.experiment_file import METADATA_FILE
+from runicorn.export import build_report, csv_pieces, html_pieces, markdown_pieces, open_run
 from runicorn.fields import integer, number, text
 from runicorn.files import (
     LockTimeout,
@@ -121,8 +132,10 @@ __all__ = [
     "Forbidden",
     "Health",
     "ImageLogged",
+    "Imported",
     "InvalidName",
     "InvalidRunId",
+    "Limits",
     "LocatedEvent",
     "LockTimeout",
     "ModelReader",
@@ -141,6 +154,7 @@ __all__ = [
     "RunDescribed",
     "RunDirectory",
     "RunFinished",
+    "RunImported",
     "RunNotFound",
     "RunObserved",
     "RunPinned",
@@ -158,12 +172,16 @@ __all__ = [
     "Tables",
     "TooLarge",
     "Unavailable",
+    "UnusableArchive",
+    "build_report",
     "change_json",
     "check_run_ids",
+    "check_space",
     "claim",
     "conditional",
     "config_file",
     "configured_root",
+    "csv_pieces",
     "decode_data",
     "decode_payload",
     "dump_json",
@@ -172,23 +190,29 @@ __all__ = [
     "find_run",
     "has_ended",
     "hookimpl",
+    "html_pieces",
+    "import_archive",
     "integer",
     "is_inside",
     "is_run_key",
     "latest",
     "limited_client",
+    "markdown_pieces",
     "number",
+    "open_run",
     "open_to_read",
     "parse_json",
     "prepared_deletions",
     "purge",
     "read_json_object",
+    "remove_stale_staging",
     "replace_file",
     "restore",
     "run_at",
     "set_user_root",
     "shown",
     "soft_delete",
+    "staging_directory",
     "storage_root",
     "stored_status",
     "strong_etag",

@@ -37,11 +37,16 @@ def runicorn_sources(root: Path) -> Sequence[Source]:
 
 @hookimpl
 def runicorn_routes() -> Sequence[ControllerRouterHandler]:
+    from runicorn_runs.routes.archive import import_runs
+    from runicorn_runs.routes.export import export_csv, export_report
     from runicorn_runs.routes.logs import not_upgraded, run_log
     from runicorn_runs.routes.metrics import metrics_by_step, metrics_by_time, run_progress
     from runicorn_runs.routes.runs import check_status, get_run, list_runs
 
-    return [list_runs, get_run, check_status, metrics_by_step, metrics_by_time, run_progress, run_log, not_upgraded]
+    return [
+        *(list_runs, get_run, check_status, metrics_by_step, metrics_by_time, run_progress, run_log, not_upgraded),
+        *(export_csv, export_report, import_runs),
+    ]
 
 
 @hookimpl
@@ -51,6 +56,6 @@ def runicorn_rate_limits() -> Mapping[str, int]:
 
 @hookimpl
 def runicorn_lifespan(store: Store) -> AbstractAsyncContextManager[None]:
-    from runicorn_runs.liveness import watch_liveness
+    from runicorn_runs.lifespan import while_served
 
-    return watch_liveness(store)
+    return while_served(store)
