@@ -52,5 +52,5 @@ def tree(directory: Path) -> dict[str, bytes | None]:
     return {
         str(path.relative_to(directory)): path.read_bytes() if path.is_file() else None
         for path in sorted(directory.rglob("*"))
-        if ".runicorn" not in path.relative_to(directory).parts[0] and not path.name.endswith(".lock")
+        if ".runicorn" not in path.relative_to(directory).parts and not path.name.endswith(".lock")
     }

@@ -39,6 +39,7 @@ _DAMAGE = (
 
 def members_of(file: BinaryIO, meter: Meter) -> Iterator[Member]:
     """The members of an archive in turn. UnusableArchive if it is none, is damaged, or is beyond a limit."""
+    file.seek(0)
     head = file.read(len(_ZSTANDARD))
     file.seek(0)
     if not head:

@@ -171,10 +171,8 @@ def _records(content: bytes) -> dict[str, str]:
     position = 0
     while position < len(content):
         digits, space, _ = content[position : position + 8].partition(b" ")
-        if not space or not digits.isdigit() or not int(digits):
-            break  # what follows is padding, or nothing that anybody understands
-        end = position + int(digits)
-        key, equals, value = content[position + len(digits) + 1 : end - 1].partition(b"=")
+        end = position + int(digits) if space and digits.isdigit() else 0
+        key, equals, value = content[position + len(digits) + 1 : max(0, end - 1)].partition(b"=")
         if not equals or content[end - 1 : end] != b"\n":
             raise UnusableArchive("truncated or damaged")
         found[_text(key)] = _text(value)
