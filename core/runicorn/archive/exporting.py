@@ -14,12 +14,14 @@ import time
 import zipfile
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, Protocol, cast
 
 import msgspec
 import zstandard
 
+from runicorn.archive.annotations import annotations_of
 from runicorn.archive.places import EVENTS_MEMBER, LOCK_SUFFIX
 from runicorn.archive.store_events import encode_events, events_about, header
 from runicorn.errors import StorageUnavailable
@@ -181,7 +183,8 @@ def _add_events(archive: _Writer, log: FileLog, runs: Sequence[RunDirectory]) ->
     keys = {run.key for run in runs}
     with tempfile.SpooledTemporaryFile(_IN_MEMORY) as lines:
         events = (event for _, event in events_about(log, keys))
-        for line in encode_events(events, header(len(runs), __version__), now):
+        told = chain(events, annotations_of(log.root, runs))
+        for line in encode_events(told, header(len(runs), __version__), now):
             lines.write(line)
         size = lines.tell()
         lines.seek(0)

@@ -16,6 +16,7 @@ from typing import BinaryIO
 
 import msgspec
 
+from runicorn.archive.annotations import restore_annotations
 from runicorn.archive.limits import Limits, Meter
 from runicorn.archive.moving import exchange
 from runicorn.archive.reading import members_of
@@ -116,12 +117,14 @@ def _commit(root: Path, log: FileLog, unpacked: Unpacked, existing: _Existing) -
     # The events first: whoever sees a run knows all about it. Without the move, which now only a dying disk prevents,
     # they speak of a run that does not exist, and a second try records them again.
     recorder = Recorder(log)
-    if unpacked.events_directory is not None:
-        recorder.carried(CarriedEvents(unpacked.events_directory).about(set(taken)), known)
+    assert unpacked.events_directory is not None
+    carried = CarriedEvents(unpacked.events_directory)
+    recorder.carried(carried.about(set(taken)), known)
     for key in taken:
         recorder.imported(key, replaced=key in existing.keys)
     recorder.flush()
     _move(root, taken, unpacked, existing)
+    restore_annotations(root, carried.about(set(taken)), known)
     return _result(unpacked, taken, existing, recorder.appended)
 
 

@@ -11,6 +11,7 @@ from typing import ClassVar
 
 import msgspec
 
+from runicorn.archive.annotations import is_annotation
 from runicorn.archive.events import RunImported
 from runicorn.events.envelope import Event, Payload, decode_data, encode_event
 from runicorn.events.log import FileLog, Stream
@@ -21,7 +22,7 @@ _EVENTS_PER_APPEND = 1000
 _BYTES_PER_APPEND = 1 << 20
 
 _OF_FILES = frozenset({"run.observed", "run.vanished"})
-"""Types that repeat what files said: where a run was known before, its files are looked at anew instead."""
+"""Types that repeat what files of a run said: where a run was known before, they are looked at anew instead."""
 
 
 class ArchiveCreated(Payload, frozen=True, kw_only=True):
@@ -112,7 +113,7 @@ class Recorder:
         for key, event in events:
             if key not in known:
                 self._add(event.ts, event.type, event.data, len(bytes(event.data)))
-            elif event.type not in _OF_FILES:
+            elif event.type not in _OF_FILES or is_annotation(event):
                 self._add(None, event.type, event.data, len(bytes(event.data)))
 
     def imported(self, key: str, *, replaced: bool) -> None:

@@ -28,6 +28,7 @@ from runicorn.errors import StorageUnavailable
 from runicorn.events.log import FileLog
 from runicorn.events.store import StoreStream
 from runicorn.files import file_lock
+from runicorn.sdk.experiments import ExperimentManager
 from tests.archives import tree
 from tests.stores import make_run, metrics_event
 
@@ -159,6 +160,30 @@ def test_what_a_store_recorded_about_an_earlier_run_does_not_outlive_the_import(
     assert set(times) == {"run.purged", "run.tagged", "run.imported"}
     assert times["run.tagged"] > 1e9
     assert (tmp_path / "to/p/n/runs/a/status.json").stat().st_mtime > 1e9
+
+
+def test_what_people_said_about_runs_comes_back_into_the_file(tmp_path: Path) -> None:
+    for run_id in ("a", "b", "damaged", "taken"):
+        make_run(tmp_path / "from", f"p/n/runs/{run_id}")
+    manager = ExperimentManager(tmp_path / "from")
+    assert manager.tag_experiment("a", ["x", "ü"])
+    assert manager.pin_experiment("b")
+    path = tmp_path / "from/.experiments_metadata.json"
+    entries = json.loads(path.read_text())
+    entries["damaged"] = {"tags": 5}
+    entries["gone"] = entries["a"]
+    entries["taken"] = {**entries["a"], "id": "taken"}
+    path.write_text(json.dumps(entries))
+    (tmp_path / "to").mkdir()
+    (tmp_path / "to/.experiments_metadata.json").write_text(json.dumps({"taken": {"mine": 1}}))
+
+    imported(tmp_path / "to", exported(tmp_path / "from"))
+    restored = json.loads((tmp_path / "to/.experiments_metadata.json").read_text())
+    assert restored == {"a": entries["a"], "b": entries["b"], "taken": {"mine": 1}}
+    observed = [data for _, kind, data in recorded(tmp_path / "to") if kind == "run.observed"]
+    by_run = {data["run_id"]: data for data in observed if data["file"] == ".experiments_metadata.json"}
+    assert by_run["a"]["content"]["tags"] == ["x", "ü"]
+    assert "gone" not in by_run
 
 
 def test_importing_twice_records_nothing_the_second_time(tmp_path: Path) -> None:
