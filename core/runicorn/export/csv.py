@@ -53,7 +53,10 @@ def csv_pieces(
 
 
 def _row(data: Mapping[str, Any], columns: list[str]) -> list[Any]:
-    return [formula_safe(value) if isinstance(value := data.get(key), str) else value for key in columns]
+    row = list(map(data.get, columns))
+    if str in map(type, row):
+        return [formula_safe(value) if isinstance(value, str) else value for value in row]
+    return row
 
 
 def _comments(meta: Mapping[str, Any] | None, now: datetime) -> str:

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import msgspec
 
-from runicorn.events.envelope import decode_data
+from runicorn.events.envelope import Event, decode_data
 from runicorn.events.log import FileLog, Stream
 from runicorn.events.run import METRICS
 from runicorn.export.text import as_float
@@ -47,12 +47,26 @@ class LoggedMetrics:
                 return  # a last line that was not complete when the object was made
             if not offset:
                 head = lines.head
-            for event in lines.events:
-                if event.type == METRICS:
-                    data: object = decode_data(event)
-                    if isinstance(data, dict):
-                        yield cast(dict[str, Any], data)
+            yield from _data_of([event for event in lines.events if event.type == METRICS])
             offset = lines.end
+
+
+def _data_of(events: list[Event]) -> Iterator[dict[str, Any]]:
+    """The data of events, where it is an object. Flat objects, as nearly all are, are decoded together."""
+    joined = b"[%b]" % b",".join([event.data for event in events])
+    if joined.count(b"{") == len(events) and joined.count(b"[") == 1:
+        try:
+            yield from _decode_objects(joined)
+            return
+        except (msgspec.DecodeError, UnicodeDecodeError):  # not strict JSON: one by one, then
+            pass
+    for event in events:
+        data: object = decode_data(event)
+        if isinstance(data, dict):
+            yield cast(dict[str, Any], data)
+
+
+_decode_objects = msgspec.json.Decoder(list[dict[str, Any]]).decode
 
 
 def numbers_in(data: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
