@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import io
 import json
@@ -11,8 +12,10 @@ import stat
 import subprocess
 import sys
 import tarfile
+import time
 import zipfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -453,3 +456,31 @@ def test_zip_names_with_a_nul_are_skipped(shared: Server) -> None:
     answer = upload(shared, archive).json()
     assert (answer["imported_files"], answer["skipped_files"]) == (1, 1)
     assert zipfile.ZipFile(io.BytesIO(archive)).namelist()
+
+
+def test_of_two_imports_at_once_one_brings_the_runs(shared: Server) -> None:
+    archive = tar_of({f"p/n/runs/both{i}/f": b"x" for i in range(8)})
+    with ThreadPoolExecutor(4) as pool:
+        answers = [answer.json() for answer in pool.map(lambda _: upload(shared, archive), range(4))]
+    assert sorted(len(answer["new_run_ids"]) for answer in answers) == [0, 0, 0, 8]
+    assert sum(len(answer["skipped_runs"]) for answer in answers) == 24
+    assert staged(shared.root) == []
+
+
+def test_a_server_that_is_stopped_ends_an_import_and_leaves_nothing(serve: Serve, tmp_path: Path) -> None:
+    server = serve(tmp_path / "root", "--rate-limit", "off")
+    files = {f"p/n/runs/r{i}/f": b"x" * 100_000 for i in range(2000)}
+    archive = tar_of(files)
+    staging = tmp_path / "root/.runicorn/staging"
+    with ThreadPoolExecutor(1) as pool:
+        sent = pool.submit(upload, server, archive)
+        wait_until(lambda: list(staging.glob("*/runs")) or sent.done())
+        started = time.monotonic()
+        server.process.send_signal(signal.SIGTERM)
+        server.process.wait(20)
+        seconds = time.monotonic() - started
+        with contextlib.suppress(httpx.HTTPError):
+            sent.result()
+    assert seconds < 10
+    assert staged(tmp_path / "root") == []
+    assert len(list((tmp_path / "root").glob("p/n/runs/*"))) in (0, 2000)

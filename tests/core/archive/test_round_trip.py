@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 from typing import get_args
 
 import pytest
@@ -283,3 +285,20 @@ def test_only_staging_directories_that_nobody_holds_are_removed(tmp_path: Path) 
     assert not held.exists()
     with file_lock(held.parent / "lock", timeout_s=0):
         pass
+
+
+def test_an_import_ends_before_the_disk_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_run(tmp_path / "from", "p/n/runs/a").joinpath("big").write_bytes(os.urandom(40 << 20))
+    archive = exported(tmp_path / "from", "tar.zst")
+    free = iter([1 << 30, 1 << 30, 1 << 20])
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=next(free)))
+    with pytest.raises(StorageUnavailable, match="Storage unavailable"):
+        imported(tmp_path / "to", archive)
+    assert tree(tmp_path / "to") == {}
+    assert [path for path in (tmp_path / "to/.runicorn/staging").iterdir() if path.is_dir()] == []
+
+
+def test_limits_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RUNICORN_IMPORT_MEMBERS", "5")
+    monkeypatch.setenv("RUNICORN_IMPORT_UNPACKED_BYTES", "-1")
+    assert Limits.configured() == Limits(members=5)
