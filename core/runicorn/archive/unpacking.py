@@ -9,11 +9,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from runicorn.archive.errors import UnusableArchive
 from runicorn.archive.limits import Meter
 from runicorn.archive.member import Member
 from runicorn.archive.places import EVENTS_MEMBER, Place, is_safe, place_of
 
 _READ_BYTES = 256 << 10
+_MAX_EVENTS_BYTES = 1 << 30  # they go to the log of the store, for ever; a hundred thousand runs have a third of it
 
 
 class Unpacked:
@@ -46,7 +48,7 @@ class Unpacked:
 
     def take(self, member: Member) -> None:
         """Unpack one member, or count it as skipped."""
-        if member.kind == "file" and member.name == EVENTS_MEMBER:
+        if member.kind == "file" and member.name.removeprefix("./") == EVENTS_MEMBER:
             self._take_events(member)
             return
         place = place_of(member.name)
@@ -106,6 +108,8 @@ class Unpacked:
         return True
 
     def _take_events(self, member: Member) -> None:
+        if member.size > _MAX_EVENTS_BYTES:
+            raise UnusableArchive("unpacked size too large")
         directory = self.events_directory
         if directory is None:
             _discard(member)

@@ -78,6 +78,7 @@ async def _receive(body: AsyncIterator[bytes], boundary: str, path: Path, limit:
                 if received > limit or other > _MAX_ENVELOPE:
                     raise TooLarge
                 if size >= _WRITE_BYTES and file is not None:
+                    await asyncio.to_thread(check_space, path.parent, size)
                     await asyncio.to_thread(file.writelines, waiting)
                     waiting, size = [], 0
             if file is not None:

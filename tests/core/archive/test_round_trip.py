@@ -31,7 +31,7 @@ from runicorn.events.log import FileLog
 from runicorn.events.store import StoreStream
 from runicorn.files import file_lock
 from runicorn.sdk.experiments import ExperimentManager
-from tests.archives import tree
+from tests.archives import tar_of, tree
 from tests.stores import make_run, metrics_event
 
 FORMATS: tuple[ArchiveFormat, ...] = get_args(ArchiveFormat)
@@ -186,6 +186,17 @@ def test_what_people_said_about_runs_comes_back_into_the_file(tmp_path: Path) ->
     by_run = {data["run_id"]: data for data in observed if data["file"] == ".experiments_metadata.json"}
     assert by_run["a"]["content"]["tags"] == ["x", "ü"]
     assert "gone" not in by_run
+
+
+def test_an_archive_that_was_packed_again_with_dots_is_the_same(tmp_path: Path) -> None:
+    files = {
+        "./p/n/runs/a/f": b"x",
+        "./runicorn.jsonl": b'{"ts":1,"type":"archive.created","data":{}}\n'
+        b'{"ts":2.5,"type":"run.tagged","data":{"run":"p/n/runs/a"}}\n',
+    }
+    done = imported(tmp_path / "to", io.BytesIO(tar_of(files)))
+    assert (done.files, done.skipped_files) == (1, 0)
+    assert recorded(tmp_path / "to")[0] == (2.5, "run.tagged", {"run": "p/n/runs/a"})
 
 
 def test_importing_twice_records_nothing_the_second_time(tmp_path: Path) -> None:
