@@ -7,7 +7,9 @@ sync at the end of each run. So the ratios in the table are lower bounds.
 
 from __future__ import annotations
 
+import csv
 import fcntl
+import io
 import json
 import os
 import platform
@@ -214,3 +216,21 @@ def _write_json(path: Path, value: dict[str, Any]) -> None:
     temporary = path.with_suffix(".tmp")
     temporary.write_text(json.dumps(value, ensure_ascii=False, indent=2), "utf-8")
     temporary.replace(path)
+
+
+def export_csv(events: Path) -> bytes:
+    """The answer of `GET /api/export/{run_id}/csv`: parse every line, keep all rows, write them with `csv`."""
+    rows: list[dict[str, Any]] = []
+    columns: set[str] = set()
+    with events.open(encoding="utf-8") as file:
+        for line in file:
+            event = json.loads(line)
+            if event.get("type") == "metrics":
+                rows.append(event["data"])
+                columns.update(event["data"])
+    leading = [name for name in ("global_step", "step", "time", "stage") if name in columns]
+    output = io.StringIO()
+    writer = csv.DictWriter(output, [*leading, *sorted(columns.difference(leading))])
+    writer.writeheader()
+    writer.writerows(rows)
+    return output.getvalue().encode()

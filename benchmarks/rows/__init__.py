@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from benchmarks.rows import footprint, freshness, ingest, metrics, recycling, replay, runs, training, v2
+from benchmarks.rows import export, footprint, freshness, ingest, metrics, recycling, replay, runs, training, v2
 from benchmarks.table import Row
 from benchmarks.workspace import Workspace
 
@@ -16,6 +16,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "runs": runs.list_of_runs,
     "recycle-bin": recycling.a_hundred_runs,
     "metrics-step": metrics.metrics_by_step,
+    "export-csv": export.csv_of_a_long_run,
     "replay-long": replay.long_runs,
     "replay-short": replay.short_runs,
     "log": training.log_calls,

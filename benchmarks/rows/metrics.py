@@ -34,8 +34,8 @@ def metrics_by_step(space: Workspace) -> Iterator[Row]:
         assert answer.body.count(b'"global_step":') == points
         unchanged = Times([timed(lambda: client.get(path, answer.etag)) for _ in range(space.size.rounds)])
         times = 3 * space.size.rounds
-        idle = _health_meanwhile(server, lambda: sleep(times * ours.p50))
-        meanwhile = _health_meanwhile(server, lambda: [ask() for _ in range(times)])
+        idle = health_meanwhile(server, lambda: sleep(times * ours.p50))
+        meanwhile = health_meanwhile(server, lambda: [ask() for _ in range(times)])
         client.close()
     yield Row(
         name="metrics-step",
@@ -58,7 +58,7 @@ def metrics_by_step(space: Workspace) -> Iterator[Row]:
     )
 
 
-def _health_meanwhile(server: Served, action: Callable[[], object]) -> Times:
+def health_meanwhile(server: Served, action: Callable[[], object]) -> Times:
     """Times of health requests, one a millisecond from another process, while `action` runs."""
     with running("benchmarks.prober", server.url, "/api/health") as prober:
         hear(prober)

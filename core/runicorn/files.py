@@ -49,7 +49,7 @@ def write_temporary(path: Path | str, data: bytes, *, fsync: bool = False, mode:
 
     OSError as it comes; then no temporary file stays.
     """
-    temporary = f"{os.fspath(path)}.{os.getpid()}.{os.urandom(4).hex()}{TEMPORARY}"
+    temporary = _beside(os.fspath(path))
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     try:
         try:
@@ -65,6 +65,29 @@ def write_temporary(path: Path | str, data: bytes, *, fsync: bool = False, mode:
             os.unlink(temporary)
         raise
     return temporary
+
+
+def _beside(target: str) -> str:
+    return f"{target}.{os.getpid()}.{os.urandom(4).hex()}{TEMPORARY}"
+
+
+@contextlib.contextmanager
+def replacing_file(path: Path | str, *, mode: int = 0o644) -> Generator[BinaryIO]:
+    """A new file to write to, which takes the place of `path` when the context is left; an exception leaves the old one.
+
+    Like `replace_file`, for content that does not fit into memory. It can be read and sought, too.
+    """
+    target = os.fspath(path)
+    temporary = _beside(target)
+    descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    try:
+        with os.fdopen(descriptor, "w+b") as file:
+            yield file
+        os.replace(temporary, target)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
 
 
 def sync_directory(path: Path | str) -> None:

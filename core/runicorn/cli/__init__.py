@@ -15,6 +15,9 @@ CORE_COMMANDS = {
     "config": "runicorn.cli.config:config",
     "demo": "runicorn.cli.demo:demo",
     "events": "runicorn.cli.events:events",
+    "export": "runicorn.cli.archives:export_command",
+    "export-data": "runicorn.cli.export_data:export_data",
+    "import": "runicorn.cli.archives:import_command",
     "plugins": "runicorn.cli.plugins:plugins",
     "rate-limit": "runicorn.cli.rate_limit:rate_limit",
 }

@@ -6,14 +6,14 @@ import json
 import shutil
 import sys
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from runicorn.cli.group import storage_option
+from runicorn.cli.progress import progress_bar
 
 if TYPE_CHECKING:
     from runicorn.events.log import FileLog, LocatedEvent, Stream
@@ -158,7 +158,7 @@ def verify(storage: str | None, state_dir: Path | None, as_json: bool) -> None:
             place = problem.stream if problem.offset is None else f"{problem.stream} @ {problem.offset}"
             click.echo(f"{place}: {problem.reason}")
 
-    with _progress("Checking", total) as advance:
+    with progress_bar("Checking", total) as advance:
         for stream in streams:
             for found in verify_stream(log, stream, types):
                 if isinstance(found, Problem):
@@ -202,7 +202,7 @@ def replay(storage: str | None, state_dir: Path | None, plugins: tuple[str, ...]
     done = 0
     total = sum(position.size for stream in log.streams() if (position := log.position(stream)) is not None)
     try:
-        with _progress("Replaying", total) as advance:
+        with progress_bar("Replaying", total) as advance:
 
             def progress(count: int) -> None:
                 nonlocal done
@@ -286,16 +286,3 @@ def _as_line(one: LocatedEvent) -> str:
         return line
     width = shutil.get_terminal_size().columns
     return line if len(line) <= width else line[: width - 1] + "…"
-
-
-@contextmanager
-def _progress(title: str, total: int) -> Generator[Callable[[int], None]]:
-    """A progress bar in bytes on standard error; nothing when that is not a terminal."""
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
-
-    console = Console(stderr=True)
-    columns = (TextColumn(title), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
-        task = bar.add_task(title, total=max(total, 1))
-        yield lambda count: bar.advance(task, count)

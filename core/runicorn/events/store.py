@@ -60,6 +60,10 @@ class StoreStream:
 
     def append_at(self, events: Sequence[tuple[float | None, Payload]]) -> tuple[Stream, int]:
         """Like `append`, with a time for each event; None is the time of the append."""
+        return self.append_raw([(ts, payload.event_type, payload) for ts, payload in events])
+
+    def append_raw(self, events: Sequence[tuple[float | None, str, object]]) -> tuple[Stream, int]:
+        """Like `append_at`, of any type and with any data, such as `msgspec.Raw`: for events that another store recorded."""
         deadline = time.monotonic() + self._lock_timeout_s
         if not self._mutex.acquire(timeout=self._lock_timeout_s):
             raise StoreLocked
@@ -85,7 +89,7 @@ class StoreStream:
             return self._log.root / INTERNAL / "log", f"{INTERNAL}/log/"
         return self._log.state_dir / "log", "@state/log/"
 
-    def _append(self, events: Sequence[tuple[float | None, Payload]], deadline: float) -> tuple[Stream, int]:
+    def _append(self, events: Sequence[tuple[float | None, str, object]], deadline: float) -> tuple[Stream, int]:
         directory, prefix = self._place
         directory.mkdir(parents=True, exist_ok=True)
         with file_lock(directory / "lock", timeout_s=max(0.0, deadline - time.monotonic())):
@@ -93,8 +97,7 @@ class StoreStream:
             path = self._segment(directory, existing)
             now = max(time.time(), self._last_time(existing) + _TICK)
             lines = b"".join(
-                encode_event(now if ts is None or not ts <= now else ts, payload.event_type, payload)
-                for ts, payload in events
+                encode_event(now if ts is None or not ts <= now else ts, kind, data) for ts, kind, data in events
             )
             writer = self._open(path)
             end = writer.append(lines) + len(lines)

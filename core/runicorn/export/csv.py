@@ -12,7 +12,7 @@ from runicorn.export.text import MISSING, formula_safe, shown_field
 from runicorn.fields import without_surrogates
 
 LEADING_COLUMNS = ("global_step", "step", "time", "stage")
-_ROWS_PER_PIECE = 1000
+_ROWS_PER_PIECE = 250  # some 20 kB: a server breathes between pieces
 
 
 def metric_columns(metrics: Iterable[Mapping[str, Any]]) -> list[str]:
@@ -53,7 +53,10 @@ def csv_pieces(
 
 
 def _row(data: Mapping[str, Any], columns: list[str]) -> list[Any]:
-    return [formula_safe(value) if isinstance(value := data.get(key), str) else value for key in columns]
+    row = list(map(data.get, columns))
+    if str in map(type, row):
+        return [formula_safe(value) if isinstance(value, str) else value for value in row]
+    return row
 
 
 def _comments(meta: Mapping[str, Any] | None, now: datetime) -> str:

@@ -62,8 +62,9 @@ def _row(cells: Iterable[str], tag: str) -> str:
 def _plot(plot: Plot) -> str:
     points = " ".join(f"{x:.1f},{y:.1f}" for x, y in plot.scaled(_WIDTH, _HEIGHT, _MARGIN))
     low, high = min(y for _, y in plot.points), max(y for _, y in plot.points)
+    first, last = min(x for x, _ in plot.points), max(x for x, _ in plot.points)
     return (
-        f"<figure>\n<figcaption>{escape(plot.title)} ({low:.6g} … {high:.6g})</figcaption>\n"
+        f"<figure>\n<figcaption>{escape(plot.title)}: {low:.6g} … {high:.6g} over {first:.6g} … {last:.6g}</figcaption>\n"
         f'<svg width="{_WIDTH}" height="{_HEIGHT}" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img">'
         f'<polyline fill="none" stroke="#2563eb" stroke-width="1.5" points="{points}"/></svg>\n</figure>\n'
     )

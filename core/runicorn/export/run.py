@@ -9,13 +9,15 @@ from typing import Any, cast
 
 import msgspec
 
-from runicorn.events.envelope import decode_data
-from runicorn.events.log import READ_BYTES, FileLog, Stream
+from runicorn.events.envelope import Event, decode_data
+from runicorn.events.log import FileLog, Stream
 from runicorn.events.run import METRICS
 from runicorn.export.text import as_float
 from runicorn.fields import number
 from runicorn.files import read_json_object
 from runicorn.run_files import META_FILE, STATUS_FILE, SUMMARY_FILE
+
+_READ_BYTES = 128 << 10  # decoded at once, in about a millisecond: in a server others want the interpreter, too
 
 _NO_METRICS = frozenset({"time", "global_step", "step"})
 
@@ -24,7 +26,7 @@ class LoggedMetrics:
     """The metrics events of a run in file order, as the user's keys plus `global_step`, `time` and `stage`.
 
     May be iterated any number of times; what is appended after the object was made does not appear. Lines that are no
-    events and events without an object in `data` are left out. Memory is that of one read, about 1 MiB.
+    events and events without an object in `data` are left out. Memory is that of one read.
     """
 
     def __init__(self, run_dir: Path) -> None:
@@ -39,18 +41,32 @@ class LoggedMetrics:
         """OSError if the file cannot be read; StreamReplaced if it is exchanged during the iteration."""
         offset, head = 0, b""
         while offset < self._size:
-            limit = min(READ_BYTES, self._size - offset)
+            limit = min(_READ_BYTES, self._size - offset)
             lines = self._log.read(self._stream, after=offset, head=head, limit=limit)
             if not offset < lines.end <= self._size:
                 return  # a last line that was not complete when the object was made
             if not offset:
                 head = lines.head
-            for event in lines.events:
-                if event.type == METRICS:
-                    data: object = decode_data(event)
-                    if isinstance(data, dict):
-                        yield cast(dict[str, Any], data)
+            yield from _data_of([event for event in lines.events if event.type == METRICS])
             offset = lines.end
+
+
+def _data_of(events: list[Event]) -> Iterator[dict[str, Any]]:
+    """The data of events, where it is an object. Flat objects, as nearly all are, are decoded together."""
+    joined = b"[%b]" % b",".join([event.data for event in events])
+    if joined.count(b"{") == len(events) and joined.count(b"[") == 1:
+        try:
+            yield from _decode_objects(joined)
+            return
+        except (msgspec.DecodeError, UnicodeDecodeError):  # not strict JSON: one by one, then
+            pass
+    for event in events:
+        data: object = decode_data(event)
+        if isinstance(data, dict):
+            yield cast(dict[str, Any], data)
+
+
+_decode_objects = msgspec.json.Decoder(list[dict[str, Any]]).decode
 
 
 def numbers_in(data: Mapping[str, Any]) -> Iterator[tuple[str, float]]:

@@ -39,6 +39,8 @@ def runicorn_sources(root: Path) -> Sequence[Source]:
 @hookimpl
 def runicorn_routes() -> Sequence[ControllerRouterHandler]:
     from runicorn_runs.routes import experiments, projects, recycle_bin
+    from runicorn_runs.routes.archive import import_runs
+    from runicorn_runs.routes.export import export_csv, export_report
     from runicorn_runs.routes.logs import not_upgraded, run_log
     from runicorn_runs.routes.metrics import metrics_by_step, metrics_by_time, run_progress
     from runicorn_runs.routes.runs import check_status, get_run, list_runs
@@ -49,6 +51,7 @@ def runicorn_routes() -> Sequence[ControllerRouterHandler]:
         *(projects.list_projects, projects.list_names, projects.list_runs_of_name),
         *(experiments.tag_experiment, experiments.search_experiments, experiments.delete_experiments),
         experiments.annotate_experiment,
+        *(export_csv, export_report, import_runs),
     ]
 
 

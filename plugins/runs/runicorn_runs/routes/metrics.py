@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 import zlib
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import apsw
@@ -18,10 +16,7 @@ from litestar.response import Stream as StreamedResponse
 from runicorn.columns import Frame, Table, encode_table, rows_by_step, rows_by_time
 from runicorn.plugin import Store, Stream, conditional, find_run, strong_etag
 from runicorn_runs import queries
-
-_PIECE_BYTES = 256 << 10
-_BREATH_S = 0.0001  # between slices of a millisecond: lets the event loop have the interpreter
-_BREATH_AFTER_BYTES = 32 << 10  # less is encoded in a fraction of a millisecond, and a sleep costs more than that
+from runicorn_runs.streaming import next_piece, rest
 
 
 class MetricRows(msgspec.Struct, frozen=True):
@@ -68,7 +63,7 @@ async def _answer(
 
     def begin(db: apsw.Connection) -> tuple[Iterator[bytes], bytes, bool]:
         slices = encode_table(merge(queries.metric_frames(db, stream.name)))
-        return slices, *_next_piece(slices)
+        return slices, *next_piece(slices)
 
     async def answer() -> Response[Any]:
         return _response(*await model.run(begin))
@@ -81,26 +76,4 @@ def _response(slices: Iterator[bytes], first: bytes, is_all: bool) -> Response[A
     if is_all:
         return Response(first, media_type=MediaType.JSON)
 
-    async def stream() -> AsyncIterator[bytes]:
-        yield first
-        done = False
-        while not done:
-            piece, done = await asyncio.to_thread(_next_piece, slices)
-            yield piece
-
-    return StreamedResponse(stream(), media_type=MediaType.JSON)
-
-
-def _next_piece(slices: Iterator[bytes]) -> tuple[bytes, bool]:
-    """About 256 KiB of the answer, and whether that is all."""
-    found: list[bytes] = []
-    size = rested_at = 0
-    for data in slices:
-        found.append(data)
-        size += len(data)
-        if size >= _PIECE_BYTES:
-            return b"".join(found), False
-        if size - rested_at >= _BREATH_AFTER_BYTES:
-            time.sleep(_BREATH_S)
-            rested_at = size
-    return b"".join(found), True
+    return StreamedResponse(rest(first, slices), media_type=MediaType.JSON)

@@ -1,0 +1,71 @@
+"""Directories below `<root>/.runicorn` in which an import is put together, out of everybody's sight.
+
+Each belongs to the process that holds the lock in it. Left behind by a crash, it is removed by the next import or start.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shutil
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+from runicorn.config import INTERNAL
+from runicorn.errors import StorageUnavailable
+from runicorn.files import LockTimeout, file_lock
+
+logger = logging.getLogger("runicorn.archive")
+
+_PLACE = f"{INTERNAL}/staging"
+_LOCK_S = 30.0
+
+
+@contextmanager
+def staging_directory(root: Path) -> Generator[Path]:
+    """A new directory on the root's file system, removed in the end. StorageUnavailable if there cannot be one."""
+    place = root / _PLACE
+    directory = place / f"{os.getpid()}-{os.urandom(4).hex()}"
+    with contextlib.ExitStack() as stack:
+        try:
+            place.mkdir(parents=True, exist_ok=True)
+            with file_lock(place / "lock", timeout_s=_LOCK_S):
+                _remove_stale(place)
+                directory.mkdir(mode=0o700)
+                stack.callback(shutil.rmtree, directory, ignore_errors=True)
+                stack.enter_context(file_lock(directory / "lock", timeout_s=_LOCK_S))
+        except OSError as error:  # LockTimeout is one
+            raise StorageUnavailable from error
+        yield directory
+
+
+@contextmanager
+def only_import(root: Path) -> Generator[None]:
+    """Hold the lock under which runs are moved into place: one import at a time. StorageUnavailable if it is held for long."""
+    try:
+        with file_lock(root / _PLACE / "commit.lock", timeout_s=_LOCK_S):
+            yield
+    except LockTimeout as error:
+        raise StorageUnavailable("Another import is on its way. Try again later.") from error
+
+
+def remove_stale_staging(root: Path) -> None:
+    """Remove what imports left behind that ended without a chance to tidy up."""
+    place = root / _PLACE
+    if not place.is_dir():
+        return
+    try:
+        with file_lock(place / "lock", timeout_s=_LOCK_S):
+            _remove_stale(place)
+    except OSError as error:
+        logger.info("what an earlier import left behind cannot be removed: %s", error.strerror or error)
+
+
+def _remove_stale(place: Path) -> None:
+    for entry in os.scandir(place):
+        if not entry.is_dir(follow_symlinks=False):
+            continue
+        with contextlib.suppress(OSError), file_lock(f"{entry.path}/lock", timeout_s=0):
+            shutil.rmtree(entry.path, ignore_errors=True)

@@ -1,0 +1,124 @@
+"""`runicorn export-data`: the metrics of one run, or a report on it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from runicorn.cli.group import Failure, storage_option
+
+if TYPE_CHECKING:
+    from runicorn.events.discovery import RunDirectory
+
+_FORMATS = ["csv", "excel", "markdown", "html", "pdf"]
+_NEEDS = {"excel": "openpyxl (pip install 'runicorn[excel]')", "pdf": "reportlab (pip install 'runicorn[pdf]')"}
+
+
+@click.command("export-data")
+@storage_option
+@click.option("--run-id", required=True, metavar="ID", help="The run; it may be in the recycle bin.")
+@click.option("--format", "kind", type=click.Choice(_FORMATS), default="csv", show_default=True)
+@click.option(
+    "--output", metavar="PATH", help="Default: standard output for csv, else <id>_metrics.xlsx, <id>_report.…."
+)
+def export_data(storage: str | None, run_id: str, kind: str, output: str | None) -> None:
+    """Export the metrics of one run as CSV or Excel, or write a report on it.
+
+    \b
+    Examples:
+      runicorn export-data --run-id 20250114_153045_a1b2c3 > metrics.csv
+      runicorn export-data --run-id 20250114_153045_a1b2c3 --format html
+    """
+    from runicorn.config import storage_root
+    from runicorn.events.log import StreamReplaced
+    from runicorn.export.excel import TooLargeForExcel
+
+    root = storage_root(storage)
+    run = _find(root, run_id)
+    try:
+        if kind == "csv":
+            _csv(root / run.key, output)
+        else:
+            _document(root / run.key, run.run_id, kind, output)
+    except ImportError as error:
+        raise Failure(f"Exporting {kind} needs {_NEEDS.get(kind, error)}") from error
+    except BrokenPipeError:
+        # Whoever read our output has enough. What is left in the buffer must not become a message at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(1) from None
+    except OSError as error:
+        raise Failure(f"Export failed: {error.strerror or error}") from error
+    except StreamReplaced as error:
+        raise Failure("Export failed: the metrics were replaced meanwhile. Try again.") from error
+    except TooLargeForExcel as error:
+        raise Failure(f"Export failed: {error}") from error
+
+
+def _find(root: Path, run_id: str) -> RunDirectory:
+    """The run that an id means: one that is listed rather than one in the recycle bin, then the first in list order."""
+    from runicorn.events.discovery import find_runs
+    from runicorn.fields import number
+    from runicorn.files import read_json_object
+    from runicorn.run_files import DELETED_FILE, META_FILE
+
+    def place(run: RunDirectory) -> tuple[bool, bool, str, str, float]:
+        meta = read_json_object(root / run.key / META_FILE) or {}
+        project, name = run.names(meta.get("project"), meta.get("name"))
+        is_deleted = os.path.lexists(root / run.key / DELETED_FILE)
+        created = number(meta.get("created_at")) or 0.0
+        return is_deleted, run.project is None, (project or "").casefold(), (name or "").casefold(), -created
+
+    found = sorted((run for run in find_runs(root) if run.run_id == run_id), key=place)
+    if not found:
+        raise Failure(f"Run {run_id} not found")
+    return found[0]
+
+
+def _csv(directory: Path, output: str | None) -> None:
+    from runicorn.export import csv_pieces, open_run
+    from runicorn.files import replacing_file
+
+    run = open_run(directory)
+    pieces = csv_pieces(run.metrics, run.meta)
+    first = next(pieces, None)
+    if first is None:
+        raise Failure("No metrics to export")
+    if output is None:
+        target = sys.stdout.buffer
+        target.write(first.encode())
+        for piece in pieces:
+            target.write(piece.encode())
+        target.flush()
+        return
+    with replacing_file(output) as file:
+        file.write(first.encode())
+        for piece in pieces:
+            file.write(piece.encode())
+    click.echo(f"Exported to {output}")
+
+
+def _document(directory: Path, run_id: str, kind: str, output: str | None) -> None:
+    from runicorn.export import build_report, html_pieces, markdown_pieces, open_run
+    from runicorn.export.excel import excel_bytes
+    from runicorn.export.pdf import pdf_bytes
+    from runicorn.files import replace_file
+
+    run = open_run(directory)
+    if kind == "excel":
+        if not any(run.metrics):
+            raise Failure("No metrics to export")
+        path = output or f"{run_id}_metrics.xlsx"
+        replace_file(path, excel_bytes(run, charts=True))
+        click.echo(f"Exported to {path}")
+        return
+    report = build_report(run)
+    path = output or f"{run_id}_report.{kind}"
+    if kind == "pdf":
+        replace_file(path, pdf_bytes(report))
+    else:
+        replace_file(path, "".join(html_pieces(report) if kind == "html" else markdown_pieces(report)).encode())
+    click.echo(f"Report generated: {path}")
