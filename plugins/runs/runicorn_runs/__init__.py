@@ -23,9 +23,10 @@ def runicorn_event_types() -> Sequence[type[Payload]]:
 @hookimpl
 def runicorn_projections() -> Sequence[Projection]:
     from runicorn_runs.projections.metric_points import MetricPoints
+    from runicorn_runs.projections.run_images import RunImages
     from runicorn_runs.projections.run_list import RunList
 
-    return [RunList(), MetricPoints()]
+    return [RunList(), MetricPoints(), RunImages()]
 
 
 @hookimpl
@@ -37,16 +38,35 @@ def runicorn_sources(root: Path) -> Sequence[Source]:
 
 @hookimpl
 def runicorn_routes() -> Sequence[ControllerRouterHandler]:
+    from runicorn_runs.routes.environment import run_environment
     from runicorn_runs.routes.logs import not_upgraded, run_log
+    from runicorn_runs.routes.media import list_media, media_file
     from runicorn_runs.routes.metrics import metrics_by_step, metrics_by_time, run_progress
     from runicorn_runs.routes.runs import check_status, get_run, list_runs
 
-    return [list_runs, get_run, check_status, metrics_by_step, metrics_by_time, run_progress, run_log, not_upgraded]
+    return [
+        list_runs,
+        get_run,
+        check_status,
+        metrics_by_step,
+        metrics_by_time,
+        run_progress,
+        run_log,
+        not_upgraded,
+        list_media,
+        media_file,
+        run_environment,
+    ]
 
 
 @hookimpl
 def runicorn_rate_limits() -> Mapping[str, int]:
-    return {"GET /api/runs": 100, "GET /api/runs/{run_id}": 240, "GET /api/runs/{run_id}/metrics_step": 240}
+    return {
+        "GET /api/runs": 100,
+        "GET /api/runs/{run_id}": 240,
+        "GET /api/runs/{run_id}/metrics_step": 240,
+        "GET /api/runs/{run_id}/media/{path}": 1200,  # a page of images asks for each of them
+    }
 
 
 @hookimpl
