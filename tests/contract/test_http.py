@@ -267,7 +267,8 @@ def test_health_has_the_fields_of_the_contract(server):
     assert body["storage"] == str(server.root)
     assert body["plugins"]["probe"] == {"status": "ok", "detail": None}
     assert body["projector"]["restarts"] == 0
-    assert body["projector"]["behind_streams"] in (0, None)
+    for what in ("streams", "events", "bytes"):
+        assert body["projector"][f"behind_{what}"] in (0, None)
     assert set(body["cache"]) == {"enabled", "hit_rate", "hits", "misses", "size", "max_size"}
 
 
