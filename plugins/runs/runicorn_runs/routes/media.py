@@ -67,7 +67,12 @@ async def list_media(
 @get(
     "/api/runs/{run_id:str}/media/{path:path}",
     operation_id="media_file",
-    responses={200: ResponseSpec(bytes, media_type="application/octet-stream", description="The file, or 206: a part")},
+    responses={
+        200: ResponseSpec(bytes, False, "The file.", "application/octet-stream"),
+        206: ResponseSpec(bytes, False, "The part of it that `Range` asks for.", "application/octet-stream"),
+        304: ResponseSpec(None, False, "The client has it already."),
+        416: ResponseSpec(None, False, "The file ends before that part."),
+    },
 )
 async def media_file(run_id: FromPath[str], path: FromPath[str], store: Store) -> Response[bytes]:
     """A file below `media/` of a run. Parts can be asked for. Only images, audio, video and text open in a browser."""

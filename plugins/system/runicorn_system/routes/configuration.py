@@ -31,8 +31,7 @@ class WantedRoot(msgspec.Struct, frozen=True):
     path: Annotated[
         Any,  # what it may be is checked with texts of our own
         msgspec.Meta(
-            description="Absolute path; a leading ~ and $VARIABLES are expanded. Missing directories are created.",
-            extra_json_schema={"type": "string", "minLength": 1},
+            description="A string: an absolute path; a leading ~ and $VARIABLES are expanded. Missing directories are made."
         ),
     ] = None
 

@@ -32,8 +32,7 @@ Secret = Annotated[
 Remembering = Annotated[
     Any,  # `bool` would take the text "true", and the number 1, too
     msgspec.Meta(
-        description="All secrets are stored only if this is true; if false, stored ones are removed.",
-        extra_json_schema={"type": "boolean"},
+        description="A boolean. All secrets are stored only if it is true; if false, stored ones are removed."
     ),
 ]
 
