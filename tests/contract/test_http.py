@@ -222,7 +222,7 @@ def test_a_bug_is_a_500_without_its_text_but_with_the_headers(server):
     assert_is_error(response, 500, "Internal Server Error")
     assert set(RATE_HEADERS) <= set(response.headers)
     assert response.headers["access-control-allow-origin"] == DEVELOPMENT
-    assert "secret/place" in server.log
+    wait_until(lambda: "secret/place" in server.log, "the log line")
     assert "secret" not in response.text
 
 
