@@ -13,7 +13,7 @@ import os
 import re
 import stat
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -171,12 +171,31 @@ def open_to_read(path: Path | str) -> BinaryIO:
     return open(path, "rb", opener=_open_regular)
 
 
-def _open_regular(path: str, flags: int) -> int:
-    descriptor = os.open(path, flags | os.O_NONBLOCK)
+def _open_regular(path: str, flags: int, dir_fd: int | None = None) -> int:
+    descriptor = os.open(path, flags | os.O_NONBLOCK, dir_fd=dir_fd)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise OSError(errno.EINVAL, "not a regular file", path)
     return descriptor
+
+
+def open_below(directory: Path, parts: Sequence[str]) -> BinaryIO:
+    """Open a regular file below a directory for reading, by the names on the way to it; no link among them is followed.
+
+    The names must have been validated: none is empty, `.` or `..`, or has a separator in it. OSError as it comes.
+    """
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for part in parts[:-1]:
+            inner = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=descriptor)
+            os.close(descriptor)
+            descriptor = inner
+        # Relative to descriptors: a directory that becomes a link meanwhile is not followed, either.
+        return open(
+            parts[-1], "rb", opener=lambda name, flags: _open_regular(name, flags | os.O_NOFOLLOW, dir_fd=descriptor)
+        )
+    finally:
+        os.close(descriptor)
 
 
 def read_json_object(path: Path | str) -> dict[str, Any] | None:

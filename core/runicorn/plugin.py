@@ -16,6 +16,9 @@ from runicorn.archive import (
     staging_directory,
 )
 from runicorn.config import config_file, configured_root, storage_root
+from runicorn.credentials.address import SECRET_FIELDS, Address, SecretField
+from runicorn.credentials.connections import AUTH_METHODS, ConnectionNotFound, SavedConnection, SavedConnections
+from runicorn.credentials.references import ExpiredReference, ForeignReference
 from runicorn.errors import (
     BadInput,
     Conflict,
@@ -60,6 +63,7 @@ from runicorn.files import (
     LockTimeout,
     dump_json,
     file_lock,
+    open_below,
     open_to_read,
     parse_json,
     read_json_object,
@@ -86,6 +90,7 @@ from runicorn.run_files import (
     FINISHED,
     INTERRUPTED,
     LOGS_FILE,
+    MEDIA_DIRECTORY,
     META_FILE,
     RUNNING,
     STATUS_FILE,
@@ -94,19 +99,22 @@ from runicorn.run_files import (
     stored_status,
 )
 from runicorn.run_lookup import LIST_ORDER, find_run
+from runicorn.sdk.environment.remotes import without_credentials
 from runicorn.sdk.experiments import ExperimentManager
 from runicorn.server.clients import limited_client
 from runicorn.server.etag import conditional, strong_etag, weak_etag
+from runicorn.server.file_response import file_response
 from runicorn.server.health import Health
 from runicorn.server.serving import Serving
 from runicorn.store import Store
-from runicorn.user_config import NotSaved, change_json, set_user_root
+from runicorn.user_config import NotSaved, change_json, read_config, set_user_root
 from runicorn.version import API_VERSION
 
 __all__ = [
     "API_VERSION",
     "ARTIFACTS_CREATED_FILE",
     "ARTIFACTS_USED_FILE",
+    "AUTH_METHODS",
     "DECIDED_EVENTS",
     "DEFAULT_STATUS",
     "DELETED_FILE",
@@ -117,23 +125,29 @@ __all__ = [
     "INTERRUPTED",
     "LIST_ORDER",
     "LOGS_FILE",
+    "MEDIA_DIRECTORY",
     "METADATA_FILE",
     "META_FILE",
     "METRICS",
     "RUNNING",
     "RUN_EVENTS",
+    "SECRET_FIELDS",
     "STATUS_FILE",
     "SUMMARY_FILE",
+    "Address",
     "BadInput",
     "Batch",
     "Claim",
     "Conflict",
+    "ConnectionNotFound",
     "Deletion",
     "Event",
     "ExperimentManager",
     "ExperimentMetadata",
+    "ExpiredReference",
     "FoldedProjection",
     "Forbidden",
+    "ForeignReference",
     "Health",
     "ImageLogged",
     "Imported",
@@ -167,6 +181,9 @@ __all__ = [
     "RunSummarized",
     "RunTagged",
     "RunicornError",
+    "SavedConnection",
+    "SavedConnections",
+    "SecretField",
     "Serving",
     "Source",
     "StorageUnavailable",
@@ -194,6 +211,7 @@ __all__ = [
     "dump_json",
     "empty_recycle_bin",
     "file_lock",
+    "file_response",
     "find_run",
     "has_ended",
     "hookimpl",
@@ -206,11 +224,13 @@ __all__ = [
     "limited_client",
     "markdown_pieces",
     "number",
+    "open_below",
     "open_run",
     "open_to_read",
     "parse_json",
     "prepared_deletions",
     "purge",
+    "read_config",
     "read_json_object",
     "remove_leftovers",
     "remove_stale_staging",
@@ -226,5 +246,6 @@ __all__ = [
     "strong_etag",
     "text",
     "weak_etag",
+    "without_credentials",
     "write_json",
 ]

@@ -461,3 +461,50 @@ def test_a_server_that_ends_leaves_no_session(
     ok(server.http.post("/api/ssh/mirror/start", json=started))
     assert server.stop(signal.SIGTERM) == 0
     assert sshd.wait_idle()
+
+
+# ── saved connections ───────────────────────────────────────────────────────
+
+SAVED = "/api/config/ssh_connections"
+
+
+def save(http: httpx.Client, other: ParamikoServer, **fields: object) -> dict[str, Any]:
+    """Save a connection with its password, and load it as the web interface does."""
+    body = {"host": "127.0.0.1", "port": other.port, "username": "me", "remember_password": True, "password": PASSWORD}
+    key = ok(http.post(SAVED, json={**body, **fields}))["key"]
+    return ok(http.get(f"{SAVED}/{key}/details"))["connection"]
+
+
+@pytest.mark.parametrize("path", CONNECT)
+def test_what_details_gave_connects_and_a_reference_opens_nothing_else(
+    http: httpx.Client, other: ParamikoServer, path: str
+) -> None:
+    details = save(http, other)
+    assert PASSWORD not in str(details)
+    ok(http.post(path, json={**details, "use_agent": False}))
+    before = len(other.transports)
+    foreign = {**details, "username": "somebody"}
+    assert failure(http.post(path, json=foreign)) == (400, "Saved secret belongs to another connection", None)
+    with ParamikoServer(password=PASSWORD) as third:
+        elsewhere = {**details, "port": third.port}
+        assert failure(http.post(path, json=elsewhere)) == (400, "Saved secret belongs to another connection", None)
+        assert len(third.transports) == 0
+    expired = (400, "Saved secret reference has expired; load the connection again", None)
+    assert failure(http.post(path, json={**details, "password": "saved:q3v0Jx1mT9y2bW8kZr5uLA"})) == expired
+    ok(http.request("DELETE", f"{SAVED}/{details['key']}"))
+    assert failure(http.post(path, json=details)) == expired
+    assert len(other.transports) == before
+
+
+@pytest.mark.parametrize("path", CONNECT)
+def test_a_saved_key_stands_for_host_user_and_secrets(http: httpx.Client, other: ParamikoServer, path: str) -> None:
+    key = save(http, other)["key"]
+    ok(http.post(path, json={"saved_key": key, "use_agent": False}))
+    ok(http.post(path, json={"saved_key": key, "host": "127.0.0.1", "username": "me", "use_agent": False}))
+    before = len(other.transports)
+    for field, value in (("host", "localhost"), ("port", other.port + 1), ("username", "you")):
+        answer = failure(http.post(path, json={"saved_key": key, field: value}))
+        assert answer == (400, "saved_key belongs to another host", None)
+    ok(http.request("DELETE", f"{SAVED}/{key}"))
+    assert failure(http.post(path, json={"saved_key": key})) == (404, f"Connection not found: {key}", "not_found")
+    assert len(other.transports) == before

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -138,3 +139,22 @@ def test_the_polled_route_has_room_for_the_web_interface(serve: Callable[..., Se
 def test_both_routes_are_in_the_api_description(server: Server) -> None:
     paths = server.http.get("/openapi.json").json()["paths"]
     assert {"/api/gpu/telemetry", "/api/config"} <= set(paths)
+
+
+def test_the_machine_is_shown_and_looked_at_once_a_second(server: Server) -> None:
+    def readings() -> dict[str, object]:
+        response = server.http.get("/api/system/telemetry")
+        assert response.status_code == 200
+        return response.json()
+
+    first, second = readings(), readings()
+    assert list(first) == ["ts", "cpu", "memory", "swap", "disk"]
+    assert abs(first["ts"] - time.time()) < 60
+    assert second["ts"] in (first["ts"], second["ts"])
+    assert 0 <= first["cpu"]["percent"] <= 100
+    assert first["cpu"]["count"] >= 1
+    assert 0 < first["memory"]["available_bytes"] <= first["memory"]["total_bytes"]
+    assert first["disk"]["total_bytes"] > 0
+    assert set(first["disk"]) == {"total_bytes", "used_bytes", "free_bytes", "percent"}
+    wait_until(lambda: readings()["ts"] > first["ts"], "new readings")
+    assert server.http.get("/api/system/telemetry").headers["x-ratelimit-limit"] == "240"

@@ -18,6 +18,7 @@ from runicorn.events.discovery import EVENTS_FILE, is_run_key, run_at
 from runicorn.events.log import FileLog, Stream
 from runicorn.projection.backlog import Backlog
 from runicorn.projection.directories import RootPresence, RunDirectories
+from runicorn.projection.lag import MEASURED_STREAMS, measure
 from runicorn.projection.model import ReadModel
 from runicorn.projection.observing import Observer
 from runicorn.projection.read_models import ReadModels
@@ -236,12 +237,16 @@ class Projector:
 
     def status(self, watching: str) -> Status:
         """How far behind the log the read models are."""
+        dirty = self.models.dirty
+        lag = measure(self.log, dirty.first(MEASURED_STREAMS), len(dirty), self.models.committed_end)
         return Status(
             pid=os.getpid(),
             state="building" if self.models.is_building else "live",
             streams=len(self.models.streams()),
-            behind_streams=len(self.models.dirty),
-            lag_s=self.models.dirty.lag_s,
+            behind_streams=len(dirty),
+            behind_bytes=lag.bytes,
+            behind_events=lag.events,
+            lag_s=dirty.lag_s,
             watching="polling" if watching == "polling" else "inotify",
             failed={**self.observer.failed, **self.models.failed},
         )

@@ -35,12 +35,17 @@ class Request(msgspec.Struct, frozen=True, tag="request"):
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
-    """How the projector is doing. `behind_streams` are known to have grown, the first of them `lag_s` seconds ago."""
+    """How the projector is doing. `behind_streams` are known to have grown, the first of them `lag_s` seconds ago.
+
+    `behind_bytes` and `behind_events` are what they hold beyond the checkpoints; events are estimated where it is much.
+    """
 
     pid: int
     state: Literal["building", "live"]
     streams: int
     behind_streams: int = 0
+    behind_bytes: int = 0
+    behind_events: int = 0
     lag_s: float = 0.0
     watching: Literal["inotify", "polling"] = "inotify"
     failed: dict[str, str] = {}

@@ -46,15 +46,29 @@ class Application:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One connection."""
-        await self._asgi(scope, receive, send)
+        if scope["type"] != "http":  # WebSockets are closed by a switch of the root, and hold up nothing
+            await self._asgi(scope, receive, send)
+            return
+        with self.serving.request():
+            await self._asgi(scope, receive, send)
 
 
-def build(host: PluginHost, settings: ServeSettings, *, is_leader: bool = True) -> Application:
+def build(
+    host: PluginHost, settings: ServeSettings, *, is_leader: bool = True, reference_key: bytes | None = None
+) -> Application:
     """The application for `settings`, with the routes of the host's plugins.
 
-    PluginCollision if two plugins have the same route or event type; BadInput if a setting cannot be understood.
+    `reference_key` is the same in all workers of a server: references to saved secrets are made with it. PluginCollision
+    if two plugins have the same route or event type; BadInput if a setting cannot be understood.
     """
-    serving = Serving(host, settings.root_path, settings.state_path, is_leader=is_leader, log_level=settings.log_level)
+    serving = Serving(
+        host,
+        settings.root_path,
+        settings.state_path,
+        is_leader=is_leader,
+        log_level=settings.log_level,
+        reference_key=reference_key,
+    )
     sockets, access_log, cache = OpenSockets(), AccessLog(enabled=_logs_requests(settings)), CacheCounters()
     serving.on_switch.append(lambda _: sockets.close_all())
     host.unique("event_types", lambda payload: payload.event_type, "event type")

@@ -1,4 +1,4 @@
-"""Sending files: pages and assets that belong to the server or the front end."""
+"""Sending files: pages and assets of the server or the front end, and what runs have stored."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ import os
 import stat
 from email.utils import formatdate, parsedate_to_datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
+import msgspec
 from litestar.types import Send
 
+from runicorn.server.byte_ranges import PartMissing, is_still, wanted_part
+from runicorn.server.errors import ErrorBody
 from runicorn.server.etag import matches
 
 _CHUNK = 256 << 10
@@ -47,27 +50,59 @@ def find_file(directory: Path, path: str) -> Path | None:
 
 
 async def send_file(scope: Any, send: Send, path: Path, headers: Headers) -> None:
-    """Answer a GET or HEAD with a file, or with 304 if the client has it. OSError if it cannot be opened."""
+    """Answer a GET or HEAD with a file; see `send_open_file`. OSError if it cannot be opened."""
     with await asyncio.to_thread(open, path, "rb") as file:
-        info = os.fstat(file.fileno())
-        etag = f'"{info.st_mtime_ns:x}-{info.st_size:x}"'
-        modified = formatdate(info.st_mtime, usegmt=True)
-        headers = [*headers, (b"etag", etag.encode()), (b"last-modified", modified.encode())]
-        if _is_known(dict(scope["headers"]), etag, int(info.st_mtime)):
-            await _start(send, 304, headers)
-            await _body(send, b"")
+        await send_open_file(scope, send, file, [*headers, (b"content-type", content_type(path).encode())])
+
+
+async def send_open_file(scope: Any, send: Send, file: BinaryIO, headers: Headers) -> None:
+    """Answer a GET or HEAD with a file, or the part of it that the client wants (206), or 304 if the client has it.
+
+    416 if it wants a part that the file does not have.
+    """
+    info = os.fstat(file.fileno())
+    request: dict[bytes, bytes] = dict(scope["headers"])
+    etag = f'"{info.st_mtime_ns:x}-{info.st_size:x}-{info.st_ino:x}"'
+    modified = formatdate(info.st_mtime, usegmt=True)
+    headers = [
+        *headers,
+        (b"etag", etag.encode()),
+        (b"last-modified", modified.encode()),
+        (b"accept-ranges", b"bytes"),
+    ]
+    if _is_known(request, etag, int(info.st_mtime)):
+        await _start(send, 304, [header for header in headers if header[0] != b"content-type"])
+        await _body(send, b"")
+        return
+    wanted = None
+    if scope["method"] == "GET" and is_still(request.get(b"if-range"), etag, modified):
+        try:
+            wanted = wanted_part(request.get(b"range"), info.st_size)
+        except PartMissing:
+            await _refuse_part(send, info.st_size)
             return
-        headers += [(b"content-type", content_type(path).encode()), (b"content-length", b"%d" % info.st_size)]
-        await _start(send, 200, headers)
-        left = 0 if scope["method"] == "HEAD" else info.st_size
-        while left > 0:
-            chunk = await asyncio.to_thread(file.read, min(left, _CHUNK))
-            if not chunk:
-                raise OSError("the file became shorter while it was sent")
-            left -= len(chunk)
-            await _body(send, chunk, more=left > 0)
-        if info.st_size == 0 or scope["method"] == "HEAD":
-            await _body(send, b"")
+    first, left = wanted or (0, info.st_size)
+    headers.append((b"content-length", b"%d" % left))
+    if wanted is not None:
+        headers.append((b"content-range", b"bytes %d-%d/%d" % (first, first + left - 1, info.st_size)))
+        file.seek(first)
+    await _start(send, 200 if wanted is None else 206, headers)
+    if scope["method"] == "HEAD" or not left:
+        await _body(send, b"")
+        return
+    while left > 0:
+        chunk = await asyncio.to_thread(file.read, min(left, _CHUNK))
+        if not chunk:
+            raise OSError("the file became shorter while it was sent")
+        left -= len(chunk)
+        await _body(send, chunk, more=left > 0)
+
+
+async def _refuse_part(send: Send, size: int) -> None:
+    body = msgspec.json.encode(ErrorBody(detail=f"The file has {size} bytes: the requested range is not in it"))
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+    await _start(send, 416, [*headers, (b"content-range", b"bytes */%d" % size)])
+    await _body(send, body)
 
 
 def content_type(path: Path) -> str:

@@ -28,6 +28,10 @@ class ProjectorHealth(msgspec.Struct, frozen=True):
     """Seconds since the oldest event that no read model has yet; null if unknown."""
     behind_streams: int | None
     """How many streams are known to have events that no read model has yet; null if unknown."""
+    behind_events: int | None
+    """About how many events those hold that no read model has yet; null if unknown."""
+    behind_bytes: int | None
+    """How many bytes of the log that is; null if unknown."""
     restarts: int | None
     """How often it had to be started again; null in workers that do not supervise it."""
     elsewhere: bool
@@ -86,6 +90,8 @@ def _projector(serving: Serving, status: Status | None) -> ProjectorHealth:
         state=silent if status is None else status.state,
         lag_s=round(status.lag_s, 3) if status is not None else None,
         behind_streams=status.behind_streams if status is not None else None,
+        behind_events=status.behind_events if status is not None else None,
+        behind_bytes=status.behind_bytes if status is not None else None,
         restarts=process.restarts if process is not None else None,
         elsewhere=process is not None and process.state == "elsewhere",
     )

@@ -1,7 +1,7 @@
 """The storage root that a worker serves: its store, its projector, the plugins' lifespans. It can change while serving.
 
 A switch opens the new root completely before the old one is left. Requests that run meanwhile finish on the store with
-which they began; that store is closed a little later.
+which they began; that store is closed when the last of them has ended, or after five seconds.
 """
 
 from __future__ import annotations
@@ -9,18 +9,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
 from pathlib import Path
 from typing import TypeVar
 
 from runicorn.config import state_directory
+from runicorn.credentials.connections import SavedConnections
 from runicorn.errors import StorageUnavailable
 from runicorn.host import Plugin, PluginHost, Selection
 from runicorn.owned import Owned
-from runicorn.root import WritableRoot, prepare
+from runicorn.root import RootUnusable, WritableRoot, prepare
 from runicorn.server.projector_process import ProjectorProcess
 from runicorn.store import Store
+from runicorn.user_config import InvalidRoot, expand_root, prepare_root, remove_made, store_user_root
 
 logger = logging.getLogger("runicorn.server")
 
@@ -30,23 +33,38 @@ _LEAVE_S = 1.5  # for all lifespans together
 _STARTING_S = 5.0
 _GRACE_S = 5.0  # how long requests of the old root may still run after a switch
 
+SwitchTogether = Callable[[Path, bool], Awaitable[None]]
+"""Takes the root, and whether it is to be stored as the user's."""
+
 
 class Serving:
-    """What is served now. Routes take it as the parameter `serving: Serving` if they have to switch the root."""
+    """What is served now. Routes take it as the parameter `serving: Serving`: to switch the root, and for saved secrets."""
 
     def __init__(
-        self, host: PluginHost, root: Path, state_dir: Path, *, is_leader: bool = True, log_level: str = "info"
+        self,
+        host: PluginHost,
+        root: Path,
+        state_dir: Path,
+        *,
+        is_leader: bool = True,
+        log_level: str = "info",
+        reference_key: bytes | None = None,
     ) -> None:
         self.host = host
+        self.connections = SavedConnections(reference_key)
+        """The user's saved SSH connections, and what references to their secrets stand for."""
         self._first = (root, state_dir)
         self._is_leader = is_leader
         self._log_level = log_level
         self._current: _Opened | None = None
+        self._next: _Opened | None = None
         self._closing: set[asyncio.Task[None]] = set()
         self._mutex = asyncio.Lock()
         self._owned = Owned(self)
         self.on_switch: list[Callable[[Path], Awaitable[None]]] = []
         """Called with the new root after every switch."""
+        self.switch_together: SwitchTogether | None = None
+        """Set in one of several workers: asks for a switch of all of them."""
 
     @property
     def store(self) -> Store:
@@ -80,6 +98,7 @@ class Serving:
 
     async def stop(self) -> None:
         """Leave the lifespans, close the store, end the projector."""
+        await self.abandon()
         await self._owned.close(_LEAVE_S)
         current, self._current = self._current, None
         for task in self._closing:
@@ -89,20 +108,88 @@ class Serving:
         if current is not None:
             await self._close(current)
 
-    async def switch(self, root: Path) -> None:
-        """Serve another root from now on, with its own state directory. RootUnusable leaves everything as it was."""
+    @contextlib.contextmanager
+    def request(self) -> Generator[None]:
+        """Around a request: the store that is current when it begins stays open until it ends, or for five seconds."""
+        opened = self._current
+        if opened is None:
+            yield
+            return
+        opened.requests += 1
+        try:
+            yield
+        finally:
+            opened.requests -= 1
+            if not opened.requests:
+                opened.is_idle.set()
+
+    # ── another root ────────────────────────────────────────────────────────
+
+    async def change_root(self, text: object) -> Path:
+        """What a user wants as the storage root from now on, and after the next start: check, create, store, and switch.
+
+        The new root. InvalidRoot, NotSaved or another error leaves the configuration and what is served as they were.
+        """
+        root = expand_root(text)
+        made = await asyncio.to_thread(prepare_root, root)
+        try:
+            await self.switch(root, remember=True)
+        except BaseException as error:
+            await asyncio.to_thread(remove_made, made)
+            if isinstance(error, RootUnusable):
+                raise InvalidRoot from error
+            raise
+        return root
+
+    async def switch(self, root: Path, *, remember: bool = False) -> None:
+        """Serve another root from now on, in all workers, with its own state directory.
+
+        `remember` stores it as the user's root, too. RootUnusable, NotSaved or StorageUnavailable leaves everything as it
+        was.
+        """
         async with self._mutex:
-            if self._current is not None and self._current.store.root == root:
-                return
-            opened = await self._open(root, state_directory(root))
-            old, self._current = self._current, opened
-            logger.info("the storage root is now %s", root)
-            for listener in self.on_switch:
-                await listener(root)
-            if old is not None:
-                task = asyncio.create_task(self._close_later(old))
-                self._closing.add(task)
-                task.add_done_callback(self._closing.discard)
+            if self._current is not None and await asyncio.to_thread(_is_same, self._current.store.root, root):
+                if remember:
+                    await asyncio.to_thread(store_user_root, root)
+            elif self.switch_together is not None:
+                await self.switch_together(root, remember)
+            else:
+                await self.prepare(root)
+                try:
+                    if remember:
+                        await asyncio.to_thread(store_user_root, root)
+                except BaseException:
+                    await self.abandon()
+                    raise
+                await self.commit()
+
+    async def prepare(self, root: Path) -> None:
+        """First half of a switch: open another root beside the current one. RootUnusable."""
+        await self.abandon()
+        self._next = await self._open(root, state_directory(root))
+
+    async def commit(self) -> None:
+        """Second half: serve what `prepare` has opened. Cannot fail."""
+        opened, self._next = self._next, None
+        if opened is None:
+            return
+        old, self._current = self._current, opened
+        logger.info("the storage root is now %s", opened.store.root)
+        for listener in self.on_switch:
+            try:
+                await listener(opened.store.root)
+            except Exception:  # the switch is done, whatever else goes wrong
+                logger.exception("after a switch of the storage root")
+        if old is not None:
+            task = asyncio.create_task(self._close_later(old))
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
+
+    async def abandon(self) -> None:
+        """The other end of a switch: close what `prepare` has opened."""
+        opened, self._next = self._next, None
+        if opened is not None:
+            await self._close(opened)
 
     async def _open(self, root: Path, state_dir: Path) -> _Opened:
         await asyncio.to_thread(prepare, root, state_dir)
@@ -110,12 +197,17 @@ class Serving:
         if self._is_leader:
             arguments = [*_selected(self.host).arguments(), "--log-level", self._log_level]
             projector = ProjectorProcess(root, state_dir, arguments)
-            await projector.start()
         opened = _Opened(Store(root, state_dir, self.host, is_leader=self._is_leader), projector)
-        await opened.store.__aenter__()
-        for plugin in list(self.host):
-            await self._enter(plugin, opened)
-        opened.writable.is_writable = await asyncio.to_thread(opened.writable.look)
+        try:
+            if projector is not None:
+                await projector.start()
+            await opened.store.__aenter__()
+            for plugin in list(self.host):
+                await self._enter(plugin, opened)
+            opened.writable.is_writable = await asyncio.to_thread(opened.writable.look)
+        except BaseException:
+            await self._close(opened)
+            raise
         opened.probe = asyncio.create_task(opened.writable.watch(), name="writable-root")
         return opened
 
@@ -128,8 +220,12 @@ class Serving:
             self.host.fail(plugin, f"lifespan: {type(error).__name__}: {error}", error)
 
     async def _close_later(self, opened: _Opened) -> None:
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.sleep(_GRACE_S)
+        if opened.requests:
+            opened.is_idle.clear()  # it may have been idle before; new requests do not come any more
+        else:
+            opened.is_idle.set()
+        with contextlib.suppress(asyncio.CancelledError, TimeoutError):
+            await asyncio.wait_for(opened.is_idle.wait(), _GRACE_S)
         await self._close(opened)
 
     async def _close(self, opened: _Opened) -> None:
@@ -159,6 +255,16 @@ class _Opened:
         self.probe: asyncio.Task[None] | None = None
         self.since = time.monotonic()
         self.writable = WritableRoot(store.root)
+        self.requests = 0
+        self.is_idle = asyncio.Event()
+        """Set when the last request ends."""
+
+
+def _is_same(served: Path, root: Path) -> bool:
+    try:
+        return served == root or os.path.samefile(served, root)
+    except OSError:
+        return False
 
 
 def _selected(host: PluginHost) -> Selection:

@@ -1,7 +1,7 @@
 """One API worker: an event loop that serves the application on a socket that somebody else has opened.
 
 `python -m runicorn.server.worker` is how a supervisor starts one; its standard input is a pipe that ends with the
-supervisor, and what it has to say goes there through another pipe, one JSON object per line.
+supervisor, and what it has to say goes there through another pipe (`worker_messages`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Generator
-from pathlib import Path
 
 import msgspec
 import uvicorn
@@ -24,7 +23,9 @@ from runicorn.host import PluginHost
 from runicorn.root import RootUnusable
 from runicorn.server.access_log import set_up_logging
 from runicorn.server.app import Application, build
+from runicorn.server.orders import Orders
 from runicorn.server.settings import ServeSettings
+from runicorn.server.worker_messages import Ready, Report, encode_line
 
 _PING_S = 20.0
 _THREADS_S = 0.5  # after everything else is closed
@@ -38,14 +39,6 @@ class WorkerSettings(msgspec.Struct, frozen=True):
     listener: int
     reports: int
     is_leader: bool
-
-
-class Report(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a worker tells its supervisor: that it serves, or that it was asked to serve another root."""
-
-    ready: bool = False
-    plugins: str = ""
-    root: str = ""
 
 
 class Server(uvicorn.Server):
@@ -116,27 +109,26 @@ def main() -> int:
     """Run one worker of a supervisor."""
     settings = msgspec.json.decode(sys.argv[1], type=WorkerSettings)
     set_up_logging(settings.serve.log_level)
+    reference_key = _first_line()
     try:
         host = PluginHost.load(settings.serve.selection)
-        application = build(host, settings.serve, is_leader=settings.is_leader)
+        application = build(host, settings.serve, is_leader=settings.is_leader, reference_key=reference_key)
     except RunicornError as error:
         print(f"runicorn: {error}", file=sys.stderr)
         return 1
 
     def report(message: Report) -> None:
         with contextlib.suppress(OSError):
-            os.write(settings.reports, msgspec.json.encode(message) + b"\n")
-
-    async def tell(root: Path) -> None:
-        report(Report(root=str(root)))
+            os.write(settings.reports, encode_line(message))
 
     def ready(server: Server) -> None:
-        _stop_with_parent(server)
         from runicorn.server.health_route import plugins_summary
 
-        report(Report(ready=True, plugins=plugins_summary(host)))
+        orders = Orders(application.serving, report)
+        application.serving.switch_together = orders.switch_together
+        _follow(server, orders)
+        report(Ready(plugins_summary(host)))
 
-    application.serving.on_switch.append(tell)
     listener = socket.socket(fileno=settings.listener)
     listener.setblocking(False)
     try:
@@ -146,13 +138,24 @@ def main() -> int:
         return 1
 
 
-def _stop_with_parent(server: Server) -> None:
+def _first_line() -> bytes:
+    """The key of references; the supervisor's orders come after it, and only once this worker serves."""
+    line = b""
+    while not line.endswith(b"\n") and (byte := os.read(0, 1)):
+        line += byte
+    return line.rstrip()
+
+
+def _follow(server: Server, orders: Orders) -> None:
+    """Carry out orders until the supervisor is gone; then end, too."""
     loop = asyncio.get_running_loop()
 
     def read() -> None:
-        if not os.read(0, 1024):
+        data = os.read(0, 1 << 16)
+        if not data:
             loop.remove_reader(0)
             server.should_exit = True
+        orders.receive(data)
 
     loop.add_reader(0, read)
 

@@ -20,7 +20,8 @@ class ConnectRequest(msgspec.Struct, kw_only=True):
     """Where to, as whom, and with which secrets. `pkey` and `pkey_path` are older names of the key fields."""
 
     host: str | None = None
-    port: int | str | None = 22
+    port: int | str | None = None
+    """22 if there is none."""
     username: str | None = None
     password: str | None = None
     private_key: str | None = None

@@ -24,9 +24,10 @@ def runicorn_event_types() -> Sequence[type[Payload]]:
 @hookimpl
 def runicorn_projections() -> Sequence[Projection]:
     from runicorn_runs.projections.metric_points import MetricPoints
+    from runicorn_runs.projections.run_images import RunImages
     from runicorn_runs.projections.run_list import RunList
 
-    return [RunList(), MetricPoints()]
+    return [RunList(), MetricPoints(), RunImages()]
 
 
 @hookimpl
@@ -40,8 +41,10 @@ def runicorn_sources(root: Path) -> Sequence[Source]:
 def runicorn_routes() -> Sequence[ControllerRouterHandler]:
     from runicorn_runs.routes import experiments, projects, recycle_bin
     from runicorn_runs.routes.archive import import_runs
+    from runicorn_runs.routes.environment import run_environment
     from runicorn_runs.routes.export import export_csv, export_report
     from runicorn_runs.routes.logs import not_upgraded, run_log
+    from runicorn_runs.routes.media import list_media, media_file
     from runicorn_runs.routes.metrics import metrics_by_step, metrics_by_time, run_progress
     from runicorn_runs.routes.runs import check_status, get_run, list_runs
 
@@ -52,6 +55,7 @@ def runicorn_routes() -> Sequence[ControllerRouterHandler]:
         *(experiments.tag_experiment, experiments.search_experiments, experiments.delete_experiments),
         experiments.annotate_experiment,
         *(export_csv, export_report, import_runs),
+        *(list_media, media_file, run_environment),
     ]
 
 
@@ -61,6 +65,7 @@ def runicorn_rate_limits() -> Mapping[str, int]:
         "GET /api/runs": 100,
         "GET /api/runs/{run_id}": 240,
         "GET /api/runs/{run_id}/metrics_step": 240,
+        "GET /api/runs/{run_id}/media/{path}": 1200,  # a page of images asks for each of them
         "POST /api/runs/soft-delete": 20,
         "POST /api/recycle-bin/empty": 5,
         "DELETE /api/experiments/delete": 10,

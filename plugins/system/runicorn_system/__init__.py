@@ -13,14 +13,33 @@ if TYPE_CHECKING:
 
 @hookimpl
 def runicorn_routes() -> Sequence[ControllerRouterHandler]:
-    from runicorn_system.routes import get_config, gpu_telemetry
+    from runicorn_system.routes import column_widths, configuration, connections, telemetry
 
-    return [gpu_telemetry, get_config]
+    return [
+        telemetry.gpu_telemetry,
+        telemetry.system_telemetry,
+        configuration.get_config,
+        configuration.set_user_root_dir,
+        connections.list_connections,
+        connections.save_connection,
+        connections.connection_details,
+        connections.delete_connection,
+        column_widths.get_column_widths,
+        column_widths.save_column_widths,
+        column_widths.reset_column_widths,
+    ]
 
 
 @hookimpl
 def runicorn_rate_limits() -> Mapping[str, int]:
-    return {"GET /api/gpu/telemetry": 240, "GET /api/config": 60}
+    return {
+        "GET /api/gpu/telemetry": 240,
+        "GET /api/system/telemetry": 240,
+        "GET /api/config": 60,
+        "POST /api/config/user_root_dir": 10,
+        "POST /api/config/ssh_connections": 20,
+        "DELETE /api/config/ssh_connections/{key}": 20,
+    }
 
 
 @hookimpl

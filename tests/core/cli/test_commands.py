@@ -164,6 +164,18 @@ def test_the_user_root_is_created_stored_and_shown(tmp_path):
     assert stat.S_IMODE(config_file().parent.stat().st_mode) == 0o700
 
 
+def test_the_configuration_is_also_json(tmp_path):
+    assert json.loads(runicorn("config", "--json", "--storage", "/given").stdout) == {
+        "config_file": str(config_file()),
+        "user_root_dir": "",
+        "storage": "/given",
+    }
+    result = runicorn("config", "--set-user-root", str(tmp_path / "ü"), "--json")
+    root = str(tmp_path / "ü")
+    expected = {"config_file": str(config_file()), "user_root_dir": root, "storage": root}
+    assert json.loads(result.stdout) == expected
+
+
 def test_other_keys_of_the_config_survive_and_a_broken_one_is_kept_aside(tmp_path):
     config_file().parent.mkdir(parents=True)
     config_file().write_text('{"other": "é"}')
@@ -184,6 +196,7 @@ def test_an_unusable_user_root_changes_nothing(tmp_path, path):
     result = runicorn("config", "--set-user-root", path.replace("{tmp}", str(tmp_path)))
 
     assert result.returncode == 1
+    assert "Traceback" not in result.stderr
     assert result.stderr.startswith("Invalid path: ")
     assert sorted(tmp_path.rglob("*")) == before
     assert not config_file().exists()

@@ -23,6 +23,7 @@ from runicorn_remote.mirror.progress import MirrorReport
 from runicorn_remote.remote import Remote
 from runicorn_remote.requests import ConnectRequest
 from runicorn_remote.routes.unified import FirstSeenKey, NotConnected
+from runicorn_remote.saved_secrets import with_saved_secrets
 
 _CONNECT_PREFIX = "SSH connect failed: "
 _MIRROR_PREFIX = "Mirror start failed: "
@@ -119,8 +120,9 @@ class MirrorList(msgspec.Struct, frozen=True):
 async def ssh_connect(data: JSONBody[ConnectRequest], serving: Serving) -> SessionOpened:
     """Open another connection."""
     remote = serving.own(Remote)
-    if not (data.host or "").strip() or not (data.username or "").strip():
+    if not data.saved_key and (not (data.host or "").strip() or not (data.username or "").strip()):
         raise BadInput("host and username are required")
+    data = await remote.run(with_saved_secrets, data, serving.connections)
     target, credentials, policy = data.target(), data.credentials(), data.policy()
     try:
         session = await remote.run(remote.registry.open_session, target, credentials, policy)

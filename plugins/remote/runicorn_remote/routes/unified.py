@@ -17,6 +17,7 @@ from runicorn_remote.mirror.progress import MirrorReport
 from runicorn_remote.mirrors import DEFAULT_INTERVAL_S, MAX_INTERVAL_S
 from runicorn_remote.remote import Remote
 from runicorn_remote.requests import ConnectRequest
+from runicorn_remote.saved_secrets import with_saved_secrets
 
 
 class NotConnected(RemoteError):
@@ -107,6 +108,7 @@ class Deactivated(msgspec.Struct, frozen=True):
 async def unified_connect(data: JSONBody[ConnectRequest], serving: Serving) -> UnifiedConnected:
     """Connect, and make this the current connection. The credentials are tried also if there is one already."""
     remote = serving.own(Remote)
+    data = await remote.run(with_saved_secrets, data, serving.connections)
     target, credentials, policy = data.target(), data.credentials(), data.policy()
     login = await remote.run(remote.registry.log_in, target, credentials, policy)
     connection = login.connection
