@@ -37,11 +37,17 @@ def runicorn_sources(root: Path) -> Sequence[Source]:
 
 @hookimpl
 def runicorn_routes() -> Sequence[ControllerRouterHandler]:
+    from runicorn_runs.routes.live import event_socket, event_stream, events_not_upgraded
     from runicorn_runs.routes.logs import not_upgraded, run_log
     from runicorn_runs.routes.metrics import metrics_by_step, metrics_by_time, run_progress
     from runicorn_runs.routes.runs import check_status, get_run, list_runs
 
-    return [list_runs, get_run, check_status, metrics_by_step, metrics_by_time, run_progress, run_log, not_upgraded]
+    return [
+        *(list_runs, get_run, check_status),
+        *(metrics_by_step, metrics_by_time, run_progress),
+        *(run_log, not_upgraded),
+        *(event_stream, event_socket, events_not_upgraded),
+    ]
 
 
 @hookimpl
