@@ -107,7 +107,7 @@ class Reference:
     def _order(self, path: Path) -> tuple[Any, ...]:
         project, name = (part or "" for part in self.names(path))
         created = load(path / "meta.json").get("created_at", path.stat().st_mtime)
-        descending = tuple(-ord(character) for character in path.name) + (1,)
+        descending = (*(-ord(character) for character in path.name), 1)  # a longer id comes first
         return path.parent.parent == self.root, project.casefold(), name.casefold(), -created, descending
 
 
