@@ -49,6 +49,9 @@ print(step, flush=True)
 """
 
 
+ELSEWHERE = ("/api/v2/", "/api/events/", "/api/unified/", "/api/ssh/", "/api/remote/")
+
+
 class Samples:
     """Memory and descriptors of the server's processes over time."""
 
@@ -146,7 +149,7 @@ def _paths(server: Server, run_ids: list[str]) -> list[str]:
     """Every GET of V1 that needs no parameter but the id of a run."""
     found: list[str] = []
     for template, item in server.http.get("/openapi.json").json()["paths"].items():
-        if "get" not in item or template.startswith(("/api/v2/", "/api/events/")) or template.endswith("/ws"):
+        if "get" not in item or template.startswith(ELSEWHERE) or template.endswith("/ws"):
             continue
         needs_more = any(one.get("required") and one["in"] == "query" for one in item["get"].get("parameters", ()))
         if not needs_more and template.count("{") == template.count("{run_id}"):

@@ -210,7 +210,7 @@ def _problems(place: str, reasons: Iterator[str], prefix: str = "") -> Iterator[
     return (Problem(place, None, f"{prefix}{reason}") for reason in reasons)
 
 
-def _fields_of(content: dict[str, Any] | str, fields: Mapping[str, Check]) -> Iterator[str]:
+def _fields_of(content: object, fields: Mapping[str, Check]) -> Iterator[str]:
     if isinstance(content, dict):
         yield from _wrong_fields(content, fields)
     else:
