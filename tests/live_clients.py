@@ -31,11 +31,15 @@ class LiveClient:
         self._messages: queue.Queue[Message] = queue.Queue()
 
     def next(self) -> Message:
-        """The next message; AssertionError if none comes in time."""
-        try:
-            return self._messages.get(timeout=DEADLINE_S)
-        except queue.Empty:
-            raise AssertionError("no message came") from None
+        """The next message that is no heartbeat; AssertionError if none comes in time."""
+        deadline = time.monotonic() + DEADLINE_S
+        while True:
+            try:
+                message = self._messages.get(timeout=max(0.0, deadline - time.monotonic()))
+            except queue.Empty:
+                raise AssertionError("no message came") from None
+            if message["type"] != "heartbeat":
+                return message
 
     def until(self, condition: Callable[[Message], object]) -> list[Message]:
         """The messages up to the first one that fulfils a condition."""

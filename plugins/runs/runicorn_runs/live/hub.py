@@ -12,6 +12,7 @@ import contextlib
 import logging
 from collections.abc import Sequence
 from contextlib import aclosing
+from itertools import chain
 
 from runicorn.plugin import News, StorageUnavailable, Store
 from runicorn_runs.live.filters import Wanted
@@ -65,6 +66,8 @@ class LiveHub:
         self._ticking: asyncio.TimerHandle | None = None
         self._stopping: asyncio.TimerHandle | None = None
         self._listeners: set[Listener] = set()
+        self._of_runs: dict[str, set[Listener]] = {}  # those that chose runs, by what they called them
+        self._of_all: set[Listener] = set()
         self._open = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._leaving: asyncio.Task[None] | None = None
@@ -92,6 +95,10 @@ class LiveHub:
         """Let a client listen from a position on, or from now; what it is to be told first. Call `open` before."""
         place = None if since is None else self._place_after(since)
         self._listeners.add(listener)
+        for run in listener.wanted.runs:
+            self._of_runs.setdefault(run, set()).add(listener)
+        if not listener.wanted.runs:
+            self._of_all.add(listener)
         if self._store.leaving.is_set():
             listener.end()
         if place is None:
@@ -103,6 +110,12 @@ class LiveHub:
     def leave(self, listener: Listener) -> None:
         """Forget a client."""
         self._listeners.discard(listener)
+        self._of_all.discard(listener)
+        for run in listener.wanted.runs:
+            others = self._of_runs.get(run, set())
+            others.discard(listener)
+            if not others:
+                self._of_runs.pop(run, None)
         if not self._listeners and self._stopping is None:
             self._stopping = asyncio.get_running_loop().call_later(_LINGER_S, self._stop)
 
@@ -228,7 +241,10 @@ class LiveHub:
     def _publish(self, notice: Notice, mark: int) -> None:
         notice.position = f"{self._epoch}.{mark}"
         place = self._recent.append(notice)
-        for listener in self._listeners:
+        concerned = [self._listeners]
+        if not notice.is_for_all:
+            concerned = [self._of_all, *(self._of_runs.get(run or "", ()) for run in (notice.run, notice.run_id))]
+        for listener in chain.from_iterable(concerned):
             listener.tell(notice, place)
 
     def _about_connection(self, kind: str) -> Notice:

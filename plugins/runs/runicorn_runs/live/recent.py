@@ -8,7 +8,7 @@ from runicorn_runs.live.notices import Notice
 
 MAX_NOTICES = 20_000
 MAX_BYTES = 16 << 20
-_OVERHEAD = 500  # bytes of a notice besides its text
+_SMALL = 1000  # bytes of a notice without data
 
 
 class Recent:
@@ -38,7 +38,7 @@ class Recent:
     def append(self, notice: Notice) -> int:
         """Add a notice; its place."""
         self._notices.append(notice)
-        self._bytes += len(notice.text) + _OVERHEAD
+        self._bytes += _size(notice)
         while self.end - self.start > self._max_notices or (
             self._bytes > self._max_bytes and self.end - self.start > 1
         ):
@@ -66,9 +66,14 @@ class Recent:
         assert notice is not None
         self._notices[self._gone] = None
         self._gone += 1
-        self._bytes -= len(notice.text) + _OVERHEAD
+        self._bytes -= _size(notice)
         self.floor = max(self.floor, notice.number)
         if self._gone > self._max_notices // 4:
             del self._notices[: self._gone]
             self._base += self._gone
             self._gone = 0
+
+
+def _size(notice: Notice) -> int:
+    # The text of metrics is short, and made only when somebody wants it.
+    return _SMALL if notice.data is None else _SMALL + len(notice.text)

@@ -14,6 +14,9 @@ import httpx
 import pytest
 
 import runicorn as rn
+from runicorn.events.decided import RunTagged
+from runicorn.events.log import FileLog
+from runicorn.events.store import StoreStream
 from tests.live_clients import Listen, LiveClient, SocketClient, SseClient, listen
 from tests.recorded import wait_until_live
 from tests.serving import Server, serve, wait_until
@@ -152,6 +155,17 @@ class TestWhatIsHeard:
         assert restored["data"]["exists"] is False
         assert str(server.root) not in json.dumps([deleted, restored])
 
+    def test_commands_on_a_run_are_told(self, server: Server, listen: Listen, project: str) -> None:
+        run = new_run(server, project)
+        run.finish()
+        client = listen(server, f"project={project}&type=run.tagged")
+        client.next()
+        store = StoreStream(FileLog(server.root, server.root / ".runicorn" / "state"))
+        store.append(RunTagged(run=f"{project}/n/runs/{run.id}", run_id=run.id, tags=["good"]))
+        tagged = client.next()
+        assert (tagged["type"], tagged["run_id"], tagged["project"]) == ("run.tagged", run.id, project)
+        assert tagged["data"]["tags"] == ["good"]
+
     def test_runs_that_were_there_before_are_not_told(self, serve: Serve, listen: Listen, tmp_path: Path) -> None:
         for number in range(20):
             make_run(tmp_path / "root", f"p/n/runs/{number}", events=metrics_event(global_step=1))
@@ -199,6 +213,19 @@ class TestResuming:
         assert again.next()["type"] == "hello"
         heard = again.until(is_finished)
         assert [message["step"] for message in heard if message["type"] == "metrics"] == [3]
+
+    def test_all_workers_know_the_same_positions(self, serve: Serve, listen: Listen, tmp_path: Path) -> None:
+        server = serve(tmp_path / "root", "--workers", "2", "--rate-limit", "off")
+        wait_until_live(server)
+        client = listen(server)
+        client.next()
+        new_run(server, "p").finish()
+        position = client.until(is_finished)[-1]["id"]
+        new_run(server, "q").finish()
+        for _ in range(8):  # some of them come to the other worker
+            again = listen(server, f"since={position}")
+            assert again.next()["type"] == "hello"
+            assert again.until(is_finished)[-1]["project"] == "q"
 
     def test_an_unknown_position_is_a_reset(self, server: Server, listen: Listen) -> None:
         for position in ("0123456789ab.5", "x.999999"):
