@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from benchmarks.rows import export, footprint, freshness, ingest, metrics, recycling, replay, runs, training, v2
+from benchmarks.rows import export, footprint, freshness, ingest, live, metrics, recycling, replay, runs, training, v2
 from benchmarks.table import Row
 from benchmarks.workspace import Workspace
 
@@ -24,6 +24,8 @@ BENCHMARKS: dict[str, Benchmark] = {
     "fresh-reads": freshness.run_level_reads,
     "fresh-notices": freshness.commit_notices,
     "fresh-list": freshness.lists,
+    "live-notices": live.notices,
+    "log-lines": live.log_lines,
     "storage": footprint.storage,
     "memory": footprint.serve_memory,
     "start": footprint.warm_start,

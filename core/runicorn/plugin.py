@@ -76,6 +76,7 @@ from runicorn.projection.base import Batch, Projection, Tables
 from runicorn.projection.folded import Claim, FoldedProjection, Part, Parts, claim, latest
 from runicorn.projection.reading import ModelReader
 from runicorn.projection.source import Source
+from runicorn.projection.wire import News
 from runicorn.run_commands.ids import InvalidRunId, check_run_ids
 from runicorn.run_commands.marker import Deletion, prepared_deletions
 from runicorn.run_commands.on_store import annotate_run, empty_recycle_bin, purge, restore, soft_delete
@@ -157,6 +158,7 @@ __all__ = [
     "LocatedEvent",
     "LockTimeout",
     "ModelReader",
+    "News",
     "NotFound",
     "NotSaved",
     "Part",

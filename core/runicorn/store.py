@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,8 +19,9 @@ from runicorn.events.store import StoreStream
 from runicorn.host import PluginHost
 from runicorn.owned import Owned
 from runicorn.projection.client import ProjectorClient
+from runicorn.projection.news import follow_news
 from runicorn.projection.reading import ModelReader
-from runicorn.projection.wire import Committed, Status
+from runicorn.projection.wire import Committed, News, Status
 
 T = TypeVar("T")
 
@@ -36,6 +37,8 @@ class Store:
     def __init__(self, root: Path, state_dir: Path, host: PluginHost, *, is_leader: bool = True) -> None:
         self.root = root
         self.state_dir = state_dir
+        self.leaving = asyncio.Event()
+        """Set when the server stops or turns to another root: answers that would not end by themselves end now."""
         self.is_leader = is_leader
         """True in exactly one API worker: the one that does periodic work."""
         self.log = FileLog(root, state_dir)
@@ -56,6 +59,7 @@ class Store:
         return self
 
     async def __aexit__(self, *exception: object) -> None:
+        self.leaving.set()
         await self._owned.close(_CLOSE_S)
         await self.client.stop()
         self._positions.close()
@@ -119,6 +123,14 @@ class Store:
     def feed(self) -> AsyncIterator[Committed]:
         """Notices of commits from now on; their events are in the log."""
         return self.client.feed()
+
+    def news(self) -> AsyncGenerator[list[News]]:
+        """What was added to the log, commit by commit: first as far back as the journal of commits reaches, then on and on.
+
+        Each is told once it is in every read model; its events are in the log. Numbers are consecutive within an epoch, and
+        mean the same after a restart of the server and in every worker. What was missed is said by `after_gap`.
+        """
+        return follow_news(self.client, self.state_dir)
 
     async def projector_status(self) -> Status | None:
         """The projector's state; None if it does not answer."""

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import concurrent.futures
+import itertools
 import json
 import os
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pytest
+
 from tests.recorded import wait_until_live
-from tests.reference_metrics import metrics, metrics_step
+from tests.reference_metrics import Answer, metrics, metrics_step
 from tests.serving import Server, serve, wait_until
 from tests.stores import make_run, metrics_event, write
 
@@ -54,6 +57,109 @@ def test_a_hostile_file_is_answered_as_the_simple_reader_does(serve: Serve, tmp_
     assert server.http.get("/api/runs/a/metrics").json() == metrics(directory / "events.jsonl")
 
 
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server that tests share; each makes runs of its own."""
+    server = Server(tmp_path_factory.mktemp("metrics") / "root", "--rate-limit", "off")
+    wait_until_live(server)
+    yield server
+    server.stop()
+
+
+def answers(server: Server, events: bytes) -> tuple[Answer, Answer]:
+    """`metrics_step` and `metrics` of a new run with these events, compared with the simple reader."""
+    run_id = f"20260101_000000_{next(_numbers):06x}"
+    directory = make_run(server.root, f"p/n/runs/{run_id}", events=events)
+    by_step, by_time = (server.http.get(f"/api/runs/{run_id}/{name}") for name in ("metrics_step", "metrics"))
+    assert (by_step.status_code, by_time.status_code) == (200, 200)
+    assert by_step.json() == metrics_step(directory / "events.jsonl")
+    assert by_time.json() == metrics(directory / "events.jsonl")
+    return by_step.json(), by_time.json()
+
+
+_numbers = itertools.count()
+
+STEPS: dict[str, int | None] = {
+    "5": 5, "-3": -3, "2.7": 2, "-2.7": -2, "true": 1, "false": 0, '"5"': 5, '" 7 "': 7, "1e3": 1000,
+    '"5.0"': None, '"x"': None, '""': None, "null": None, "NaN": None, "Infinity": None, "-Infinity": None, "1e400": None,
+    "[1]": None, '{"a": 1}': None, str(10**30): 10**30,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("key", ["global_step", "step"])
+@pytest.mark.parametrize("given", STEPS)
+def test_a_step_is_read_as_the_table_says_and_its_neighbours_survive(server: Server, key: str, given: str) -> None:
+    good = metrics_event(global_step=-1000, x=1), metrics_event(global_step=10**31, x=3)
+    odd = f'{{"ts": 2.0, "type": "metrics", "data": {{"{key}": {given}, "x": 2}}}}\n'
+    by_step, by_time = answers(server, (good[0] + odd + good[1]).encode())
+    expected = STEPS[given]
+    middle = [] if expected is None else [expected]
+    assert [row["global_step"] for row in by_step["rows"]] == [-1000, *middle, 10**31]
+    assert len(by_time["rows"]) == 2  # equal times merge; without a usable step an event still counts here
+
+
+def test_the_first_columns_and_the_keys_of_every_row(server: Server) -> None:
+    events = [
+        metrics_event(ts=5.0 + step, global_step=step, **{f"m{step % 3}": step, "z": 1, "a": 2}) for step in range(9)
+    ]
+    by_step, by_time = answers(server, "".join(events).encode())
+    assert by_step["columns"] == ["global_step", "a", "m0", "m1", "m2", "z"]
+    assert by_time["columns"] == ["time", "global_step", "a", "m0", "m1", "m2", "z"]
+    assert by_time["rows"][0]["time"] == 0.0
+    for answer in (by_step, by_time):
+        assert all(list(row) == answer["columns"] for row in answer["rows"])
+
+
+def test_values_pass_become_null_or_are_dropped(server: Server) -> None:
+    data = (
+        f'"nan": NaN, "inf": -Infinity, "huge": 1e400, "digits": {10**30}, "yes": true, "text": "t", "none": null,'
+        ' "list": [1], "object": {"a": 1}'
+    )
+    by_step, _ = answers(
+        server, f'{{"ts": 1, "type": "metrics", "data": {{"global_step": {10**30}, {data}}}}}\n'.encode()
+    )
+    (row,) = by_step["rows"]
+    expected = {"nan": None, "inf": None, "huge": None, "digits": 10**30, "yes": True, "text": "t", "none": None}
+    assert row == {"global_step": 10**30, **expected}
+    assert row["yes"] is True
+
+
+def test_a_later_event_of_a_step_overwrites_with_null_too(server: Server) -> None:
+    first = '{"ts": 1, "type": "metrics", "data": {"global_step": 1, "a": 1, "b": 1, "c": 1}}\n'
+    later = '{"ts": 2, "type": "metrics", "data": {"global_step": 1, "a": null, "b": NaN}}\n'
+    by_step, _ = answers(server, (first + later).encode())
+    assert by_step["rows"] == [{"global_step": 1, "a": None, "b": None, "c": 1}]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        b"\n \t \r\n", b"half a li\n", b'[1, 2]\n"text"\n', b'{"ts": 1, "type": "metrics", "data": null}\n',
+        b'{"ts": 1, "type": "metrics", "data": {"\xff\xfe": 1, "global_step": 5}}\n', b"\xef\xbb\xbf\n",
+        b'{"ts": 1, "type": "metrics", "data": {"\\ud800": "\\udfff", "global_step": 5}}\n',
+        b'{"ts": 1, "type": "metrics", "data": {"x": ' + b"9" * 10_000 + b', "global_step": 5}}\n', b"\0\n",
+        b'{"ts": 1, "type": "metrics", "data": ' + b'{"a":' * 5000 + b"1" + b"}" * 5000 + b"}\n",
+    ],
+    ids=["blank", "half", "not objects", "null", "UTF-8", "BOM", "surrogates", "digits", "NUL", "deep"],
+)  # fmt: skip
+def test_damage_hides_no_neighbour(server: Server, damage: bytes) -> None:
+    good = metrics_event(global_step=1, loss=0.5).encode(), metrics_event(global_step=9, loss=0.25).encode()
+    by_step, _ = answers(server, b"\xef\xbb\xbf" + good[0] + damage + good[1] + b'{"ts": 3, "type": "metr')
+    found = {row["global_step"]: row["loss"] for row in by_step["rows"]}
+    assert (found[1], found[9]) == (0.5, 0.25)
+
+
+def test_unknown_malformed_and_deleted_runs_are_404(server: Server) -> None:
+    deleted = make_run(server.root, "p/n/runs/20260101_000000_dddddd", events=metrics_event(global_step=1))
+    (deleted / ".deleted").write_text("{}")
+    for run_id in ("20260101_000000_eeeeee", "..%2F..", "no such run", "20260101_000000_dddddd"):
+        for name in ("metrics", "metrics_step"):
+            wait_until(lambda path=f"/api/runs/{run_id}/{name}": server.http.get(path).status_code == 404)
+            detail = server.http.get(f"/api/runs/{run_id}/{name}").json()["detail"]
+            assert detail == ("Not Found" if "%2F" in run_id else f"Run not found: {run_id}")
+        assert server.http.get(f"/api/runs/{run_id.replace('%2F', '')}/progress").status_code == 200
+
+
 def test_a_run_without_metrics_has_no_columns(serve: Serve, tmp_path: Path) -> None:
     make_run(tmp_path / "r", "p/n/runs/a")
     server = serve(tmp_path / "r")
@@ -76,7 +182,7 @@ def test_a_line_appended_between_two_calls_is_in_the_second_answer(serve: Serve,
     server = serve(tmp_path / "r", "--rate-limit", "off")
     wait_until_live(server)
     with open(directory / "events.jsonl", "ab", buffering=0) as file:
-        for step in range(500):
+        for step in range(1000):
             file.write(metrics_event(ts=float(step), global_step=step, loss=1 / (step + 1)).encode())
             assert server.http.get("/api/runs/a/metrics_step").json()["rows"][-1]["global_step"] == step
 

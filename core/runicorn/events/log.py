@@ -165,6 +165,19 @@ class FileLog:
         """
         return self.read_level(stream, after=after, head=head, limit=limit)[0]
 
+    def read_range(self, stream: Stream, start: int, end: int) -> Iterator[LocatedEvent]:
+        """The events between two offsets where lines begin; fewer, or none, if the stream is no longer what it was."""
+        while start < end:
+            try:
+                lines = self.read(stream, after=start, limit=min(READ_BYTES, end - start))
+            except (OSError, StreamReplaced):
+                return
+            if lines.end == start:
+                return
+            for offset, event in zip(lines.offsets, lines.events, strict=True):
+                yield LocatedEvent(stream, offset, event)
+            start = lines.end
+
     def read_level(
         self, stream: Stream, *, after: int = 0, head: bytes = b"", limit: int = READ_BYTES
     ) -> tuple[Lines, Position | None]:

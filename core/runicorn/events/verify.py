@@ -1,28 +1,15 @@
-"""Checking a store: which lines are not events, which payloads do not fit their type, which files are damaged.
+"""Checking the streams of a store: which lines are not events, which payloads do not fit their type.
 
 Nothing here is repaired and nothing is hidden: readers skip exactly what is listed here, and apply everything around it.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 
-import msgspec
-
-from runicorn.events.discovery import find_runs
 from runicorn.events.envelope import InvalidPayload, Payload, decode_payload
 from runicorn.events.log import FileLog, Stream, StreamReplaced
-from runicorn.files import parse_json
-
-
-class Problem(msgspec.Struct, frozen=True):
-    """One thing that is wrong. `offset` is where in the stream; None where a whole file is damaged."""
-
-    stream: str
-    offset: int | None
-    reason: str
+from runicorn.events.problems import Problem
 
 
 def verify_stream(log: FileLog, stream: Stream, types: Mapping[str, type[Payload]]) -> Iterator[Problem | int]:
@@ -30,6 +17,10 @@ def verify_stream(log: FileLog, stream: Stream, types: Mapping[str, type[Payload
 
     A last line without its newline is listed, too: it is not an event yet, or never became one.
     """
+    if log.position(stream) is None and not log.is_gone(stream):
+        yield Problem(stream.name, None, "cannot be reached")
+    if log.position(stream) is None:
+        return  # what lies there is no file; that is said of the directory
     offset = 0
     while True:
         try:
@@ -55,31 +46,3 @@ def verify_stream(log: FileLog, stream: Stream, types: Mapping[str, type[Payload
     position = log.position(stream)
     if position is not None and position.size > offset:
         yield Problem(stream.name, offset, "torn: the last line has no newline")
-
-
-def verify_run_files(root: Path, files: frozenset[str]) -> Iterator[Problem]:
-    """The files of run directories, out of `files`, that are not JSON objects. The stream is the path below the root."""
-    for run in find_runs(root):
-        try:
-            present = files.intersection(os.listdir(root / run.key))
-        except OSError as error:
-            yield Problem(run.key, None, f"cannot be read: {error.strerror}")
-            continue
-        for name in sorted(present):
-            reason = _damage(root / run.key / name)
-            if reason is not None:
-                yield Problem(f"{run.key}/{name}", None, reason)
-
-
-def _damage(path: Path) -> str | None:
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        return f"cannot be read: {error.strerror}"
-    if not data.strip():
-        return "empty"
-    try:
-        value = parse_json(data)
-    except ValueError:
-        return "not JSON"
-    return None if isinstance(value, dict) else "not a JSON object"

@@ -29,6 +29,7 @@ from runicorn.host import PluginHost, Selection
 from runicorn.projection.base import Projection
 from runicorn.projection.endpoint import Endpoint, Peer
 from runicorn.projection.generations import fingerprint, newest, set_aside
+from runicorn.projection.journal import Journal
 from runicorn.projection.model import DAMAGE, STORAGE_ERRORS, ModelDamaged, ReadModel
 from runicorn.projection.observing import Observer
 from runicorn.projection.projector import Projector
@@ -69,6 +70,8 @@ class ProjectorProcess:
         observer = Observer(root, state_dir, StoreStream(self.log), sources)
         self.projector = Projector(self.log, list(models.values()), observer)
         self.projector.models.failed.update(failed)
+        self._was_building = self.projector.models.is_building
+        self._journal = Journal(state_dir, is_building=self._was_building)
         self.reactions = Reactions(state_dir, self.log, host, self.projector.models.committed_end)
         self.selector = selectors.DefaultSelector()
         self.endpoint = Endpoint(state_dir, self.selector)
@@ -130,11 +133,13 @@ class ProjectorProcess:
         self.reactions.stop()
         self.endpoint.close()
         self.projector.close()
+        self._journal.close()
 
     def _receive(self, pause: float) -> None:
         for key, mask in self.selector.select(pause):
             if key.data is self.endpoint:
-                self.endpoint.accept(Committed(self.projector.models.commit, moved=True))
+                where = self._journal.where()
+                self.endpoint.accept(Committed(self.projector.models.commit, moved=True, news=where))
             elif key.data == "wake":
                 os.read(self._wake_receive, 4096)
             elif key.data == "parent":
@@ -195,7 +200,15 @@ class ProjectorProcess:
         return None
 
     def _send(self) -> None:
-        for notice in self.projector.take_notices():
+        notices = self.projector.take_notices()
+        is_building = self.projector.models.is_building
+        if self._was_building and not is_building:
+            self._journal.begin()  # what was built, nobody was told piece by piece
+            self.endpoint.broadcast(Committed(self.projector.models.commit, news=self._journal.where()))
+        self._was_building = is_building
+        for notice in notices:
+            if notice.news is not None:
+                notice = msgspec.structs.replace(notice, news=self._journal.record(notice.news.ranges))
             self.endpoint.broadcast(notice)
             self.reactions.notify(notice)
         self.watcher.watch(self.projector.directories_to_watch(), self.projector.replaced_directories)

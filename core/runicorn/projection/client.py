@@ -6,14 +6,22 @@ import asyncio
 import contextlib
 import itertools
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Generator
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
 from runicorn.events.log import Stream
-from runicorn.projection.wire import Committed, Reply, Request, decode_message, encode_message, published_address
+from runicorn.projection.wire import (
+    Committed,
+    News,
+    Reply,
+    Request,
+    decode_message,
+    encode_message,
+    published_address,
+)
 
 logger = logging.getLogger("runicorn.projection")
 
@@ -69,11 +77,17 @@ class ProjectorClient:
 
     async def feed(self) -> AsyncIterator[Committed]:
         """Every notice from now on. A subscriber that falls behind gets one without streams: look for yourself."""
+        with self.subscribed() as queue:
+            while True:
+                yield await queue.get()
+
+    @contextlib.contextmanager
+    def subscribed(self) -> Generator[asyncio.Queue[Committed]]:
+        """A queue that gets every notice from now on, like `feed`."""
         queue: asyncio.Queue[Committed] = asyncio.Queue(_FEED_QUEUE)
         self._subscribers.add(queue)
         try:
-            while True:
-                yield await queue.get()
+            yield queue
         finally:
             self._subscribers.discard(queue)
 
@@ -138,7 +152,8 @@ class ProjectorClient:
             if queue.full():
                 while not queue.empty():
                     queue.get_nowait()
-                queue.put_nowait(Committed(notice.commit))
+                where = notice.news and News(notice.news.epoch, notice.news.number)
+                queue.put_nowait(Committed(notice.commit, news=where))
             else:
                 queue.put_nowait(notice)
 

@@ -14,7 +14,7 @@ from runicorn.projection.backlog import Backlog
 from runicorn.projection.catch_up import ModelFailed, catch_up
 from runicorn.projection.generations import remove_superseded
 from runicorn.projection.model import ReadModel
-from runicorn.projection.wire import Committed
+from runicorn.projection.wire import Committed, News, Range
 
 logger = logging.getLogger("runicorn.projection")
 
@@ -103,7 +103,9 @@ class ReadModels:
     def _apply_to(
         self, models: Sequence[ReadModel], streams: Sequence[Stream], limit: int
     ) -> tuple[list[Stream], list[Stream]]:
-        applied: list[tuple[str, int, int]] = []
+        applied: list[Range] = []
+        news: list[Range] = []
+        is_building = self.is_building
         done: list[Stream] = []
         more: list[Stream] = []
         forgotten: list[Stream] = []
@@ -111,10 +113,14 @@ class ReadModels:
             for model in models:
                 transactions.enter_context(model.transaction())
             for stream in streams:
+                known = self._furthest(stream)
                 result = catch_up(self.log, models, stream, limit=limit, may_be_gone=self._may_be_gone)
                 (more if result.more else done).append(stream)
                 if result.end > result.start:
                     applied.append((stream.name, result.start, result.end))
+                    start = result.start if result.forgot else max(result.start, known)
+                    if start < result.end and not is_building:
+                        news.append((stream.name, start, result.end))
                 if result.forgot:
                     forgotten.append(stream)
                 if result.problem is not None:
@@ -127,7 +133,7 @@ class ReadModels:
             self.dirty.done(done)
         for stream in more:
             self.dirty.again(stream)
-        self._publish(applied)
+        self._publish(applied, news)
         return more, forgotten
 
     def _report_unreadable(self, stream: Stream, problem: str) -> None:
@@ -153,11 +159,16 @@ class ReadModels:
         self._notices.clear()
         return notices
 
-    def _publish(self, streams: list[tuple[str, int, int]], *, moved: bool = False) -> None:
+    def _publish(self, streams: list[Range], news: list[Range], *, moved: bool = False) -> None:
         counters = {model.plugin: values for model in self._models if (values := model.take_counters())}
         if streams or counters or moved:
             self.commit += 1
-            self._notices.append(Committed(self.commit, streams, counters, moved))
+            self._notices.append(Committed(self.commit, streams, counters, moved, News("", 0, news) if news else None))
+
+    def _furthest(self, stream: Stream) -> int:
+        """Up to which offset some model that serves has applied a stream."""
+        checkpoints = (model.checkpoint(stream) for model in self._models)
+        return max((known.offset for known in checkpoints if known is not None), default=0)
 
     # ── which files serve ───────────────────────────────────────────────────
 
@@ -166,7 +177,7 @@ class ReadModels:
         for model in self._models:
             model.mark_ready()
         logger.info("read models are level with the log")
-        self._publish([], moved=True)
+        self._publish([], [], moved=True)
         self.remove_superseded()
 
     def succeed(self, successors: Sequence[ReadModel]) -> None:
@@ -188,7 +199,7 @@ class ReadModels:
         for unwanted in self._successors.values():
             unwanted.close()
         self._successors.clear()
-        self._publish([], moved=True)
+        self._publish([], [], moved=True)
         self.remove_superseded()
 
     def files(self) -> dict[str, Path]:

@@ -61,15 +61,31 @@ class Reply(msgspec.Struct, frozen=True, tag="reply"):
     status: Status | None = None
 
 
+Range = tuple[str, int, int]
+"""Part of a stream: its name, from and to which offset."""
+
+
+class News(msgspec.Struct, frozen=True):
+    """What commit `number` of an epoch added to what readers see: parts of the log that no commit before it had."""
+
+    epoch: str
+    number: int
+    ranges: list[Range] = []
+    after_gap: bool = False
+    """Whether commits before it may be missing."""
+
+
 class Committed(msgspec.Struct, frozen=True, tag="committed"):
     """Something was committed: which streams were applied, from and to which offset, and which counters moved."""
 
     commit: int
-    streams: list[tuple[str, int, int]] = []
+    streams: list[Range] = []
     counters: dict[str, dict[str, int]] = {}
     """By plugin."""
     moved: bool = False
     """True when a plugin's readers have to open a newer file."""
+    news: News | None = None
+    """Where the journal of commits stands, and what this commit added; None if it added nothing."""
 
 
 Message = Request | Reply | Committed

@@ -62,11 +62,25 @@ def openapi_document(app: Litestar) -> bytes:
     components = document.setdefault("components", {})
     components.setdefault("schemas", {})["Error"] = _ERROR
     components["responses"] = {name: _response(text) for name, text in _ERRORS.items()}
+    _allow_several(document)
     for path, item in document.get("paths", {}).items():
         for method, operation in item.items():
             if method in _METHODS:
                 _add_errors(path, method, operation)
     return msgspec.json.encode(document)
+
+
+def _allow_several(schema: object) -> None:
+    """A value may fit several types of a union (1 is an integer and a number), which `oneOf` would forbid."""
+    if isinstance(schema, dict):
+        fields = cast(dict[str, object], schema)
+        if "oneOf" in fields and "discriminator" not in fields:
+            fields["anyOf"] = fields.pop("oneOf")
+        for value in fields.values():
+            _allow_several(value)
+    elif isinstance(schema, list):
+        for value in cast(list[object], schema):
+            _allow_several(value)
 
 
 def _add_errors(path: str, method: str, operation: dict[str, Any]) -> None:

@@ -92,6 +92,11 @@ class Serving:
         """The one object of a kind that belongs to this worker, whatever root it serves; see `Store.own`."""
         return self._owned.get(kind)
 
+    def leave(self) -> None:
+        """Tell what would not end by itself that the server is about to stop."""
+        if self._current is not None:
+            self._current.store.leaving.set()
+
     async def start(self) -> None:
         """Open the root that the server was started with. RootUnusable if it cannot be."""
         self._current = await self._open(*self._first)
@@ -181,6 +186,7 @@ class Serving:
             except Exception:  # the switch is done, whatever else goes wrong
                 logger.exception("after a switch of the storage root")
         if old is not None:
+            old.store.leaving.set()
             task = asyncio.create_task(self._close_later(old))
             self._closing.add(task)
             task.add_done_callback(self._closing.discard)

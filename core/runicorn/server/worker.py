@@ -75,6 +75,7 @@ class Server(uvicorn.Server):
         """Stop accepting, close WebSockets, let requests finish, leave the root."""
         for server in self.servers:
             server.close()
+        self._application.serving.leave()
         await self._application.sockets.close_all()
         await super().shutdown(sockets)
         self._application.access_log.flush()

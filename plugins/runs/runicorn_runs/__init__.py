@@ -39,23 +39,31 @@ def runicorn_sources(root: Path) -> Sequence[Source]:
 
 @hookimpl
 def runicorn_routes() -> Sequence[ControllerRouterHandler]:
-    from runicorn_runs.routes import experiments, projects, recycle_bin
-    from runicorn_runs.routes.archive import import_runs
-    from runicorn_runs.routes.environment import run_environment
-    from runicorn_runs.routes.export import export_csv, export_report
-    from runicorn_runs.routes.logs import not_upgraded, run_log
-    from runicorn_runs.routes.media import list_media, media_file
-    from runicorn_runs.routes.metrics import metrics_by_step, metrics_by_time, run_progress
-    from runicorn_runs.routes.runs import check_status, get_run, list_runs
+    from runicorn_runs.routes import (
+        archive,
+        environment,
+        experiments,
+        export,
+        live,
+        logs,
+        media,
+        metrics,
+        projects,
+        recycle_bin,
+        runs,
+    )
 
     return [
-        *(list_runs, get_run, check_status, metrics_by_step, metrics_by_time, run_progress, run_log, not_upgraded),
+        *(runs.list_runs, runs.get_run, runs.check_status),
         *(recycle_bin.soft_delete_runs, recycle_bin.list_recycle_bin, recycle_bin.restore_runs, recycle_bin.empty_bin),
         *(projects.list_projects, projects.list_names, projects.list_runs_of_name),
         *(experiments.tag_experiment, experiments.search_experiments, experiments.delete_experiments),
         experiments.annotate_experiment,
-        *(export_csv, export_report, import_runs),
-        *(list_media, media_file, run_environment),
+        *(metrics.metrics_by_step, metrics.metrics_by_time, metrics.run_progress),
+        *(logs.run_log, logs.not_upgraded),
+        *(live.event_stream, live.event_socket, live.events_not_upgraded),
+        *(media.list_media, media.media_file, environment.run_environment),
+        *(export.export_csv, export.export_report, archive.import_runs),
     ]
 
 

@@ -2,8 +2,10 @@
 // A list of the newest runs. Everything from the API is set as text, never as markup.
 const SHOWN = 200;
 const POLL_MS = 5000;
+const SOON_MS = 1000;
 const $ = (id) => document.getElementById(id);
 let runs = [];
+let next = 0;
 
 function cell(row, text, className) {
   const td = row.insertCell();
@@ -55,8 +57,28 @@ async function refresh() {
   } catch (error) {
     $("note").textContent = `The list cannot be read: ${error.message}`;
   }
-  setTimeout(refresh, document.hidden ? 6 * POLL_MS : POLL_MS);
+  refreshIn(document.hidden ? 6 * POLL_MS : POLL_MS);
+}
+
+function refreshIn(ms) {
+  clearTimeout(next);
+  next = setTimeout(refresh, ms);
+}
+
+// Live events only say that something has changed; what, the list says. Without them it is polled all the same.
+function listen() {
+  const address = new URL("/api/events/ws?type=run.", location.href);
+  address.protocol = address.protocol.replace("http", "ws");
+  const live = new WebSocket(address);
+  let waiting = false;
+  live.onmessage = (message) => {
+    if (waiting || document.hidden || JSON.parse(message.data).type === "heartbeat") return;
+    waiting = true;
+    setTimeout(() => { waiting = false; refresh(); }, SOON_MS);
+  };
+  live.onclose = () => setTimeout(listen, POLL_MS);
 }
 
 $("filter").addEventListener("input", draw);
 refresh();
+listen();

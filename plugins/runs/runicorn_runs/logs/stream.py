@@ -29,6 +29,7 @@ import msgspec
 from runicorn.plugin import LOGS_FILE, RunicornError
 from runicorn_runs.logs.follow import LogFollower, LogUnreadable
 from runicorn_runs.logs.watch import LogWatch
+from runicorn_runs.sockets import ClientGone
 
 logger = logging.getLogger("runicorn.runs.logs")
 
@@ -44,10 +45,6 @@ _BLOCKED_S = 60.0
 _CLOSE_S = 1.0
 _BURST = 16_384  # characters sent in a row before other tasks get their turn,
 _FRAME_COST = 256  # where a frame counts as so many more than it has
-
-
-class ClientGone(Exception):
-    """The client left; nothing can be sent any more."""
 
 
 class LogClient(Protocol):

@@ -10,7 +10,8 @@ from litestar.params import FromPath
 from runicorn.plugin import RunNotFound, Store, find_run, limited_client
 from runicorn_runs import queries
 from runicorn_runs.logs.stream import LogStreams
-from runicorn_runs.logs.websocket import Socket, serve_socket
+from runicorn_runs.logs.websocket import serve_socket
+from runicorn_runs.sockets import Socket
 
 PATH = "/api/runs/{run_id:str}/logs/ws"
 

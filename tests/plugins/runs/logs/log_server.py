@@ -20,8 +20,9 @@ from litestar import Litestar, get, websocket
 from litestar.params import FromPath
 
 from runicorn_runs.logs.stream import LogStreams
-from runicorn_runs.logs.websocket import Socket, serve_socket
+from runicorn_runs.logs.websocket import serve_socket
 from runicorn_runs.routes.logs import PATH, not_upgraded
+from runicorn_runs.sockets import Socket
 
 
 class Directories:

@@ -1,0 +1,286 @@
+"""Checking the files that 0.4.0 and our SDK keep beside the streams: are they what their readers take them for?
+
+Readers never fail because of such a file: a field that is no use counts as absent, a file as empty. Here both are named.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+from runicorn.events.discovery import EVENTS_FILE, find_artifacts, find_run_parents, is_run_key
+from runicorn.events.problems import Problem
+from runicorn.fields import integer, number, text
+from runicorn.files import open_to_read, parse_json
+from runicorn.run_files import (
+    ARTIFACTS_CREATED_FILE,
+    ARTIFACTS_USED_FILE,
+    DELETED_FILE,
+    ENVIRONMENT_FILE,
+    LOGS_FILE,
+    META_FILE,
+    STATUS_FILE,
+    SUMMARY_FILE,
+)
+
+Check = Callable[[Any], str | None]
+"""What is wrong with a value; None if nothing is."""
+
+MAX_BYTES = 4 << 20
+"""A side file beyond this is not one that a tracker wrote; readers treat it as empty."""
+
+EXPERIMENTS_FILE = ".experiments_metadata.json"
+VERSIONS_FILE = "versions.json"
+
+
+def _text(value: Any) -> str | None:
+    return None if text(value) is not None else "not a text"
+
+
+def _number(value: Any) -> str | None:
+    return None if number(value) is not None else "not a finite number"
+
+
+def _integer(value: Any) -> str | None:
+    return None if integer(value) is not None else "not an integer of at most 64 bits"
+
+
+def _boolean(value: Any) -> str | None:
+    return None if isinstance(value, bool) else "not true or false"
+
+
+def _texts(value: Any) -> str | None:
+    is_list = isinstance(value, list) and all(isinstance(item, str) for item in cast(list[object], value))
+    return None if is_list else "not a list of texts"
+
+
+def _object(value: Any) -> str | None:
+    return None if isinstance(value, dict) else "not an object"
+
+
+def _best_value(value: Any) -> str | None:
+    if isinstance(value, float | bool) or number(value) is not None:  # NaN is what a diverging run may have
+        return None
+    try:
+        return None if isinstance(value, str) and number(float(value)) is not None else "not a number"
+    except ValueError:
+        return "not a number"
+
+
+def _list_of(fields: Mapping[str, Check], *required: str) -> Check:
+    def check(value: Any) -> str | None:
+        if not isinstance(value, list):
+            return "not a list"
+        for place, entry in enumerate(cast(list[object], value)):
+            if not isinstance(entry, dict):
+                return f"entry {place} is not an object"
+            missing = [name for name in required if cast(dict[str, Any], entry).get(name) is None]
+            wrong = f"{missing[0]} is missing" if missing else next(_wrong_fields(entry, fields), None)
+            if wrong is not None:
+                return f"entry {place}: {wrong}"
+        return None
+
+    return check
+
+
+_ARTIFACT = {
+    "name": _text,
+    "type": _text,
+    "version": _integer,
+    "size_bytes": _integer,
+    "created_at": _number,
+    "used_at": _number,
+}
+_ARTIFACTS = {"artifacts": _list_of(_ARTIFACT, "name", "type", "version")}
+_META = {
+    **dict.fromkeys(("id", "project", "name", "python", "platform", "hostname", "storage_dir", "boot_id"), _text),
+    **dict.fromkeys(("created_at", "pid_started_at"), _number),
+    **dict.fromkeys(("pid", "pid_start_ticks", "pid_ns"), _integer),
+}
+_VERSION = {
+    "version": _integer,
+    "created_at": _number,
+    "created_by_run": _text,
+    "size_bytes": _integer,
+    "num_files": _integer,
+    "status": _text,
+    "aliases": _texts,
+}
+
+RUN_FILES: Mapping[str, Mapping[str, Check]] = {
+    META_FILE: _META,
+    STATUS_FILE: {"status": _text, "started_at": _number, "ended_at": _number, "exit_reason": _text},
+    SUMMARY_FILE: {"best_metric_value": _best_value, "best_metric_name": _text, "best_metric_mode": _text},
+    DELETED_FILE: {"deleted_at": _number, "reason": _text, "original_status": _text},
+    ENVIRONMENT_FILE: {},
+    ARTIFACTS_CREATED_FILE: _ARTIFACTS,
+    ARTIFACTS_USED_FILE: _ARTIFACTS,
+}
+"""The JSON files of a run directory, with the fields that readers look at. A field may be absent or null."""
+
+VERSIONS: Mapping[str, Check] = {
+    "versions": _list_of(_VERSION, "version"),
+    "aliases": _object,
+    "next_version": _integer,
+    "created_at": _number,
+    "updated_at": _number,
+}
+VERSION_FILES: Mapping[str, Mapping[str, Check]] = {
+    "metadata.json": {
+        **dict.fromkeys(("name", "type", "description", "created_by_run"), _text),
+        "version": _integer,
+        "size_bytes": _integer,
+        "created_at": _number,
+        "updated_at": _number,
+    },
+    "manifest.json": {},
+    "lifecycle.json": {},
+    DELETED_FILE: {"deleted_at": _number},
+}
+EXPERIMENT: Mapping[str, Check] = {
+    "project": _text,
+    "name": _text,
+    "description": _text,
+    "tags": _texts,
+    "archived": _boolean,
+    "pinned": _boolean,
+    "created_at": _number,
+    "updated_at": _number,
+}
+
+
+def verify_side_files(root: Path) -> Iterator[Problem]:
+    """Everything that is wrong beside the streams. The place of a problem is the path below the root."""
+    yield from _verify_runs(root)
+    yield from _verify_artifacts(root)
+    if os.path.lexists(root / EXPERIMENTS_FILE):
+        content = _read(root / EXPERIMENTS_FILE)
+        entries = content.items() if isinstance(content, dict) else [("", content)]
+        for run_id, entry in entries:
+            yield from _problems(f"{EXPERIMENTS_FILE}", _fields_of(entry, EXPERIMENT), prefix=run_id and f"{run_id}: ")
+
+
+def _verify_runs(root: Path) -> Iterator[Problem]:
+    odd: list[Problem] = []
+
+    def list_names(path: str) -> list[str]:
+        names, problems = _subdirectories(root, path)
+        odd.extend(problems)
+        return names
+
+    for parent in find_run_parents(root, list_names):
+        for run_id in list_names(parent.key):
+            key = f"{parent.key}/{run_id}"
+            is_run = not parent.needs_meta or os.path.lexists(root / key / META_FILE)
+            if is_run and is_run_key(key):
+                yield from _verify_directory(root, key, RUN_FILES, (EVENTS_FILE, LOGS_FILE))
+    yield from odd
+
+
+def _verify_artifacts(root: Path) -> Iterator[Problem]:
+    for key in find_artifacts(root):
+        yield from _verify_directory(root, key, {VERSIONS_FILE: VERSIONS}, (EVENTS_FILE,))
+        names, problems = _subdirectories(root, key)
+        yield from problems
+        for name in names:
+            if name.startswith("v"):
+                yield from _verify_directory(root, f"{key}/{name}", VERSION_FILES, ())
+
+
+def _verify_directory(
+    root: Path, key: str, files: Mapping[str, Mapping[str, Check]], others: tuple[str, ...]
+) -> Iterator[Problem]:
+    try:
+        present = set(os.listdir(root / key))
+    except OSError as error:
+        yield Problem(key, None, f"cannot be read: {error.strerror}")
+        return
+    for name in sorted(present.intersection(files)):
+        yield from _problems(f"{key}/{name}", _fields_of(_read(root / key / name), files[name]))
+    for name in sorted(present.intersection(others)):
+        reason = _unreadable(root / key / name)
+        if reason is not None:
+            yield Problem(f"{key}/{name}", None, reason)
+
+
+def _problems(place: str, reasons: Iterator[str], prefix: str = "") -> Iterator[Problem]:
+    return (Problem(place, None, f"{prefix}{reason}") for reason in reasons)
+
+
+def _fields_of(content: object, fields: Mapping[str, Check]) -> Iterator[str]:
+    if isinstance(content, dict):
+        yield from _wrong_fields(content, fields)
+    else:
+        yield content if isinstance(content, str) else "not a JSON object"
+
+
+def _wrong_fields(content: Any, fields: Mapping[str, Check]) -> Iterator[str]:
+    for name, check in fields.items():
+        value = content.get(name)
+        reason = None if value is None else check(value)
+        if reason is not None:
+            yield f"{name}: {reason}"
+
+
+def _read(path: Path) -> dict[str, Any] | str:
+    """The object in a file, or what is wrong with the file."""
+    reason = _unreadable(path)
+    if reason is not None:
+        return reason
+    try:
+        with open_to_read(path) as file:
+            data = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    if len(data) > MAX_BYTES:
+        return "too large"
+    if not data.strip():
+        return "empty"
+    try:
+        value = parse_json(data)
+    except ValueError as error:
+        return "nested too deeply" if "nested" in str(error) else "not JSON"
+    return cast(dict[str, Any], value) if isinstance(value, dict) else "not a JSON object"
+
+
+def _unreadable(path: Path) -> str | None:
+    try:
+        mode = os.stat(path).st_mode
+        if not stat.S_ISREG(mode):
+            return "not a regular file"
+        open_to_read(path).close()
+    except FileNotFoundError:
+        return "a link to nothing"
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    return None
+
+
+def _subdirectories(root: Path, path: str) -> tuple[list[str], list[Problem]]:
+    """The sub-directories that readers see, and what is wrong with those that they do not see."""
+    names: list[str] = []
+    problems: list[Problem] = []
+    try:
+        with os.scandir(root / path) as entries:
+            for entry in sorted(entries, key=lambda entry: entry.name):
+                shown = entry.name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+                place = f"{path}/{shown}" if path else shown
+                try:
+                    if shown.encode() != os.fsencode(entry.name):
+                        problems.append(Problem(place, None, "the name is not UTF-8"))
+                    elif entry.is_dir():
+                        names.append(entry.name)
+                    elif entry.is_symlink():
+                        os.stat(entry.path)
+                except FileNotFoundError:
+                    problems.append(Problem(place, None, "a link to nothing"))
+                except OSError as error:
+                    problems.append(Problem(place, None, f"cannot be read: {error.strerror}"))
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        problems.append(Problem(path, None, f"cannot be read: {error.strerror}"))
+    return names, problems
