@@ -44,6 +44,7 @@ from runicorn.events.run import (
     RunSummarized,
 )
 from runicorn.experiment_file import METADATA_FILE
+from runicorn.export.text import formula_safe
 from runicorn.fields import integer, number, text
 from runicorn.files import (
     LockTimeout,
@@ -86,6 +87,7 @@ from runicorn.server.clients import limited_client
 from runicorn.server.etag import conditional, strong_etag, weak_etag
 from runicorn.server.health import Health
 from runicorn.server.serving import Serving
+from runicorn.server.streaming import Pieces
 from runicorn.store import Store
 from runicorn.user_config import NotSaved, change_json, set_user_root
 from runicorn.version import API_VERSION
@@ -131,6 +133,7 @@ __all__ = [
     "Part",
     "Parts",
     "Payload",
+    "Pieces",
     "ProcessIdentity",
     "Projection",
     "RunArchived",
@@ -170,6 +173,7 @@ __all__ = [
     "empty_recycle_bin",
     "file_lock",
     "find_run",
+    "formula_safe",
     "has_ended",
     "hookimpl",
     "integer",

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import threading
+import zlib
 from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
@@ -65,6 +66,10 @@ class ModelReader:
         async with self._slots:
             return await asyncio.to_thread(self._run_with_own, function, *args, **kwargs)
 
+    def read(self, function: Callable[Concatenate[apsw.Connection, A], R], *args: A.args, **kwargs: A.kwargs) -> R:
+        """`function(connection, …)` on this thread, which must not be an event loop's, with a connection of its own."""
+        return self._run_with_own(function, *args, **kwargs)
+
     def is_readable(self) -> bool:
         """Whether there is a read model to query; it may be still in the making."""
         try:
@@ -81,6 +86,12 @@ class ModelReader:
     def checkpoint(self, stream: Stream) -> Checkpoint | None:
         """How far a stream has been applied; None if it is unknown."""
         return self.query(_checkpoint, stream.name)
+
+    def content(self, stream: Stream) -> tuple[object, ...]:
+        """Changes with what was applied of a stream: build of the read model, offset, and which file it is."""
+        known = self.checkpoint(stream)
+        content = (0, 0, 0) if known is None else (known.offset, known.inode, zlib.crc32(known.head))
+        return (self._build, *content)
 
     def is_level(self, stream: Stream, position: Position | None) -> bool:
         """Whether the read model has all that the stream held at `position` (None: no such stream)."""

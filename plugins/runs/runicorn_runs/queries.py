@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import cast
 
 import apsw
 import msgspec
 
-from runicorn.columns import Frame
+from runicorn.columns import Frame, StoredSeries, stream_id_of
 from runicorn.plugin import EVENTS_FILE, LIST_ORDER, LOGS_FILE, RUNNING, RunNotFound
-from runicorn_runs.projections.metric_points import read_frames
 
 
 class RunListItem(msgspec.Struct, frozen=True):
@@ -86,8 +84,8 @@ def run_detail(db: apsw.Connection, root: Path, key: str) -> RunDetail:
 
 def metric_frames(db: apsw.Connection, key: str) -> list[Frame]:
     """All metric events of a run in file order; empty if it has logged none."""
-    rows = db.execute("SELECT id FROM stream WHERE name = ?", (key,)).fetchall()
-    return read_frames(db, cast(int, rows[0][0])) if rows else []
+    stream_id = stream_id_of(db, key)
+    return [] if stream_id is None else StoredSeries(db, stream_id).frames()
 
 
 def is_running(db: apsw.Connection, run_id: str) -> bool:
