@@ -70,11 +70,13 @@ def first_extremes(values: Float64Array, bucket: int) -> tuple[Int64Array, Int64
 
 
 def sampled(rows: Frame, buckets: Sequence[int]) -> list[Int64Array]:
-    """For each size of buckets, the rows that stand for all: of each bucket the first, and where each metric is extreme.
+    """For each size of buckets, the rows that stand for all: the last, of each bucket the first, and where metrics are extreme.
 
     A metric without a finite value in a bucket is stood for by its first value there, so that no metric is lost.
     """
-    chosen: list[list[Int64Array]] = [[np.arange(0, rows.rows, bucket)] for bucket in buckets]
+    chosen: list[list[Int64Array]] = [
+        [np.arange(0, rows.rows, bucket), np.arange(rows.rows)[-1:]] for bucket in buckets
+    ]
     for column in rows.columns.values():
         values = comparable(column, rows.rows)
         at = np.arange(rows.rows) if column.rows is None else column.rows

@@ -8,10 +8,10 @@
 | `metric_level`  | stream, first row, level         | sampled rows of 16 to 64 chunks, or of one while they are fewer  |
 
 A row of a frame is one event, unmerged and in file order; `chunks` says how a series is cut. A row of a level is one
-*merged* row with its exact values (see `numbers`): from each bucket of 256, 1024 or 4096 rows of a chunk the first, and
-the first minimum and maximum of each metric. So a plot of a million points reads some thousand rows. `POSITION` holds
-which row of its chunk each is. Levels stand for the series as long as no step of a chunk is in an earlier one; where that
-is not so, readers merge everything.
+*merged* row with its exact values (see `numbers`): the last of each chunk, and from each bucket of 256, 1024 or 4096 rows
+the first, and the first minimum and maximum of each metric. So a plot of a million points reads some thousand rows.
+`POSITION` holds which row of its chunk each is. Levels stand for the series as long as no step of a chunk is in an earlier
+one; where that is not so, readers merge everything.
 """
 
 from __future__ import annotations

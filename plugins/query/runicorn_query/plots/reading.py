@@ -130,15 +130,15 @@ class Series:
     def sampled(self, level: int, wanted: Sequence[Chunk]) -> tuple[Frame, Int64Array]:
         """The sampled rows of these chunks (at least one, all with this level), and the bucket of each."""
         with_rows = np.array([c.start for c in self.chunks if c.points and c.levels <= level], np.int64)
-        starts = np.array([chunk.start for chunk in wanted], np.int64)
+        is_wanted = np.isin(with_rows, [chunk.start for chunk in wanted])
         frames: list[Frame] = []
         buckets: list[Int64Array] = []
         for start, frame in self._stored.level(level, wanted[0].start, wanted[-1].start + CHUNK_ROWS):
             positions = frame.columns[POSITION].bits
             # Every chunk's first row is sampled, so each 0 begins the next chunk that has this level.
-            of_row = with_rows[np.searchsorted(with_rows, start) + np.cumsum(positions == 0) - 1]
-            keep = np.isin(of_row, starts)
-            bucket = of_row + positions // BUCKETS[level] * BUCKETS[level]
+            place = np.searchsorted(with_rows, start) + np.cumsum(positions == 0) - 1
+            keep = is_wanted[place]
+            bucket = with_rows[place] + positions // BUCKETS[level] * BUCKETS[level]
             picked = frame if keep.all() else frame.pick(np.flatnonzero(keep))
             frames.append(picked.select(key for key in picked.columns if key != POSITION))
             buckets.append(bucket[keep])

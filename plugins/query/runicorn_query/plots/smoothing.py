@@ -11,7 +11,7 @@ import numpy as np
 
 from runicorn.columns import Float64Array
 
-_BLOCK = 1024
+_NOTHING = 1e-40
 
 
 class Smoothing:
@@ -36,31 +36,31 @@ class Smoothing:
         if not len(values):
             return values
         sums = _recur(values * (1 - self._weight), self._weight, self._last)
-        counts = np.arange(self._count + 1, self._count + len(values) + 1)
         low = np.minimum(np.minimum.accumulate(values), self._low)
         high = np.maximum(np.maximum.accumulate(values), self._high)
-        self._last, self._count = float(sums[-1]), self._count + len(values)
+        self._last = float(sums[-1])
         self._low, self._high = float(low[-1]), float(high[-1])
         # An average lies between what it is of; without this, a constant curve would tremble by rounding.
-        return np.clip(sums / (1 - self._weight**counts), low, high)
+        return np.clip(self._debiased(sums), low, high)
+
+    def _debiased(self, sums: Float64Array) -> Float64Array:
+        before, self._count = self._count, self._count + len(sums)
+        if self._weight**before < _NOTHING:
+            return sums
+        return sums / (1 - self._weight ** np.arange(before + 1.0, self._count + 1.0))
 
 
 def _recur(added: Float64Array, weight: float, last: float) -> Float64Array:
     """out[i] = weight * out[i - 1] + added[i], from `last`.
 
-    In blocks side by side, each from 0; then what the blocks before weigh in each is added.
+    Every round doubles how far back each element looks (Hillis and Steele, Data Parallel Algorithms, 1986), up to where
+    what was weighs nothing.
     """
-    width = max(1, min(_BLOCK, int(len(added) ** 0.5)))
-    blocks = -(-len(added) // width)
-    out = np.zeros(blocks * width)
-    out[: len(added)] = added
-    out = out.reshape(blocks, width)
-    for i in range(1, width):
-        out[:, i] += weight * out[:, i - 1]
-    carries = np.empty(blocks)
-    fading = weight**width
-    for i, end in enumerate(out[:, -1].tolist()):
-        carries[i] = last
-        last = fading * last + end
-    out += carries[:, None] * weight ** np.arange(1, width + 1)
-    return out.reshape(-1)[: len(added)]
+    out = added.copy()
+    out[0] += weight * last
+    distance, fading = 1, weight
+    while distance < len(out) and fading > _NOTHING:
+        out[distance:] += fading * out[:-distance]
+        distance *= 2
+        fading *= fading
+    return out
