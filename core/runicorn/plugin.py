@@ -58,8 +58,8 @@ from runicorn.files import (
 )
 from runicorn.hookspecs import hookimpl
 from runicorn.process_identity import ProcessIdentity, has_ended
-from runicorn.projection.base import Batch, Projection, Tables
-from runicorn.projection.folded import Claim, FoldedProjection, Part, Parts, claim, latest
+from runicorn.projection.base import Batch, Preparation, PreparesStreams, Projection, Tables
+from runicorn.projection.folded import Claim, FoldedPreparation, FoldedProjection, Part, Parts, claim, latest
 from runicorn.projection.reading import ModelReader
 from runicorn.projection.source import Source
 from runicorn.run_commands.ids import InvalidRunId, check_run_ids
@@ -119,6 +119,7 @@ __all__ = [
     "Conflict",
     "Deletion",
     "Event",
+    "FoldedPreparation",
     "FoldedProjection",
     "Forbidden",
     "Health",
@@ -134,6 +135,8 @@ __all__ = [
     "Parts",
     "Payload",
     "Pieces",
+    "Preparation",
+    "PreparesStreams",
     "ProcessIdentity",
     "Projection",
     "RunArchived",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -26,6 +26,8 @@ from runicorn.projection.source import KnowsRuns, Source
 
 logger = logging.getLogger("runicorn.projection")
 
+_AT_ONCE = 500
+
 
 class Observer:
     """Turns changes of side files into events of the store stream."""
@@ -41,23 +43,30 @@ class Observer:
         self._is_complete = True
         self.failed: dict[str, str] = {}
         """Plugins whose source failed, with the reason; their other work goes on."""
-        self._db, self._signatures = _open(state_dir / "observed.db")
+        self._db = _open(state_dir / "observed.db")
 
-    def known(self) -> Iterable[str]:
-        """Keys of the runs that were observed before, also in an earlier process."""
-        return self._signatures.keys()
+    def known(self) -> Iterator[str]:
+        """Keys of the runs that were observed before, also in an earlier process; what changes meanwhile may be missing."""
+        last = ""
+        while keys := self._db.execute(
+            "SELECT key FROM signature WHERE key > ? ORDER BY key LIMIT ?", (last, _AT_ONCE)
+        ).fetchall():
+            for (key,) in keys:
+                yield str(key)
+            last = str(keys[-1][0])
 
     def has_changed(self, key: str) -> bool:
         """Whether a watched file of the run appeared, changed or went since it was observed; True if it never was."""
-        return key not in self._signatures or self._signature(key) != self._signatures[key]
+        known = self._known_signature(key)
+        return known is None or self._signature(key) != known
 
     def never_observed(self) -> list[str]:
-        """Keys of runs that read models hold and that were not observed, as far as this process remembers."""
+        """Keys of runs that read models hold and that were not observed, as far as is remembered."""
         keys: set[str] = set()
         for model, source in self._sources:
             if isinstance(source, KnowsRuns):
-                keys.update(source.known_runs(model.connection))
-        return [key for key in keys if key not in self._signatures]
+                keys.update(key for key in source.known_runs(model.connection) if self._known_signature(key) is None)
+        return sorted(keys)
 
     def observe(self, runs: Sequence[RunDirectory], applied: Callable[[Stream], None]) -> int:
         """Ask every source about these runs and append what they say with one write; the number of events.
@@ -102,9 +111,10 @@ class Observer:
             if self._is_complete:
                 self._db.executemany("INSERT OR REPLACE INTO signature(key, value) VALUES (?, ?)", kept.items())
             self._db.executemany("DELETE FROM signature WHERE key = ?", ((key,) for key in gone))
-        self._signatures.update(kept)
-        for key in gone:
-            self._signatures.pop(key, None)
+
+    def _known_signature(self, key: str) -> int | None:
+        rows = self._db.execute("SELECT value FROM signature WHERE key = ?", (key,)).fetchall()
+        return cast(int, rows[0][0]) if rows else None
 
     def _signature(self, key: str) -> int | None:
         """A number that changes with the watched files; None if the directory is gone."""
@@ -130,7 +140,7 @@ def _stamp(entry: os.DirEntry[str]) -> str:
     return f"{stat.st_mtime_ns}/{stat.st_size}/{stat.st_ino}"
 
 
-def _open(path: Path) -> tuple[apsw.Connection, dict[str, int]]:
+def _open(path: Path) -> apsw.Connection:
     try:
         return _create(path)
     except (apsw.CorruptError, apsw.NotADBError, apsw.SQLError):
@@ -139,7 +149,7 @@ def _open(path: Path) -> tuple[apsw.Connection, dict[str, int]]:
         return _create(path)
 
 
-def _create(path: Path) -> tuple[apsw.Connection, dict[str, int]]:
+def _create(path: Path) -> apsw.Connection:
     connection = apsw.Connection(os.fspath(path))
     try:
         connection.execute("PRAGMA journal_mode=wal").fetchall()
@@ -147,8 +157,9 @@ def _create(path: Path) -> tuple[apsw.Connection, dict[str, int]]:
         connection.execute(
             "CREATE TABLE IF NOT EXISTS signature(key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID"
         ).fetchall()
-        rows = connection.execute("SELECT key, value FROM signature").fetchall()
+        # All of it is read once: damage shows now, when the file can be made again.
+        connection.execute("SELECT sum(value) FROM signature").fetchall()
     except apsw.Error:
         connection.close()
         raise
-    return connection, dict(cast(list[tuple[str, int]], rows))
+    return connection

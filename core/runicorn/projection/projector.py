@@ -44,7 +44,7 @@ class Projector:
 
     def __init__(self, log: FileLog, models: Sequence[ReadModel], observer: Observer) -> None:
         self.log = log
-        self._root = RootPresence(log.root, {name for model in models for name in model.streams()})
+        self._root = RootPresence(log.root, chain.from_iterable(_names(model) for model in models))
         self.models = ReadModels(log, models, self._root.is_there)
         self.observer = observer
         self._directories = RunDirectories(log.root)
@@ -63,8 +63,8 @@ class Projector:
     def start(self) -> None:
         """Take note of everything that exists; the first build begins with the next `work`."""
         if self._root.is_there():
-            for name in self.models.streams():
-                self.models.mark(Stream.named(name))
+            for _ in self.models.mark_known():
+                pass
             self.discover()
             for stream in self.log.artifact_streams():
                 self.models.mark(stream)
@@ -202,7 +202,7 @@ class Projector:
         return Status(
             pid=os.getpid(),
             state="building" if self.models.is_building else "live",
-            streams=len(self.models.streams()),
+            streams=self.models.stream_count,
             behind_streams=len(self.models.dirty),
             lag_s=self.models.dirty.lag_s,
             watching="polling" if watching == "polling" else "inotify",
@@ -263,19 +263,25 @@ class Projector:
         for stream in self.log.artifact_streams():
             self.models.mark(stream)
             yield
-        streams = self.models.streams()
-        for name in streams:
-            self.models.mark(Stream.named(name))
-            yield
+        yield from self.models.mark_known()
         if self._is_first_sweep:
             self._is_first_sweep = False
             for key in self.observer.never_observed():
                 self._to_observe.add(key)
             yield
-        observed = frozenset(self.observer.known())
-        for key in chain(observed, (key for key in self._directories.run_keys() if key not in observed)):
-            if key not in streams:
-                self.models.mark(Stream("run", key))
+        for key in self._directories.run_keys():
+            stream = Stream("run", key)
+            if not self.models.knows(stream):
+                self.models.mark(stream)
             if self.observer.has_changed(key):
                 self._to_observe.add(key)
             yield
+        for key in self.observer.known():
+            if not self._directories.has(key) and self.observer.has_changed(key):
+                self.models.mark(Stream("run", key))
+                self._to_observe.add(key)
+            yield
+
+
+def _names(model: ReadModel) -> Iterator[str]:
+    return (name for name, _ in model.checkpoints())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -58,13 +58,28 @@ class ReadModels:
         """Whether a successor is not yet in use."""
         return bool(self._successors)
 
-    def streams(self) -> set[str]:
-        """Names of all streams with a checkpoint."""
-        return {name for model in self._models for name in model.streams()}
+    @property
+    def stream_count(self) -> int:
+        """How many streams have a checkpoint."""
+        return max((model.stream_count for model in self._models), default=0)
+
+    def mark_known(self) -> Iterator[None]:
+        """Queue every known stream that some model is not level with; yields after each."""
+        for model in self._all():
+            for name, known in model.checkpoints():
+                stream = Stream.named(name)
+                position = self.log.position(stream)
+                if position is None or not known.is_at(position):
+                    self.mark(stream)
+                yield
 
     def active_streams(self) -> list[str]:
         """Names of the streams that projections expect to grow."""
         return [name for model in self._models for name in model.active_streams()]
+
+    def knows(self, stream: Stream) -> bool:
+        """Whether a model has a checkpoint for the stream: then `mark_known` looks at it."""
+        return any(model.checkpoint(stream) is not None for model in self._models)
 
     def mark(self, stream: Stream) -> None:
         """Queue the stream if some model is not level with it; costs one `stat`."""
@@ -173,8 +188,9 @@ class ReadModels:
         """Move to newer files of the same projections, once they are level."""
         for model in successors:
             self._successors[model.plugin] = model
-        for name in self.streams().union(*(model.streams() for model in successors)):
-            self.mark(Stream.named(name))
+        for model in self._all():
+            for name, _ in model.checkpoints():
+                self.mark(Stream.named(name))
         self.dirty.begin()
 
     def hand_over(self, replaced: Callable[[ReadModel, ReadModel], None]) -> None:
@@ -196,8 +212,8 @@ class ReadModels:
         return {model.plugin: model.path for model in self._models}
 
     def committed_end(self, stream: Stream) -> int:
-        """Up to which offset all models have applied a stream. For any thread."""
-        checkpoints = [model.checkpoint(stream) for model in list(self._models)]
+        """Up to which offset all models have applied a stream."""
+        checkpoints = [model.checkpoint(stream) for model in self._models]
         return min((0 if known is None else known.offset for known in checkpoints), default=0)
 
     def remove_superseded(self) -> None:

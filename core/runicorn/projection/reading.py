@@ -16,8 +16,9 @@ import apsw
 from runicorn.errors import StorageUnavailable
 from runicorn.events.log import Position, Stream
 from runicorn.projection.base import Projection
+from runicorn.projection.checkpoints import Checkpoint
 from runicorn.projection.generations import fingerprint, newest
-from runicorn.projection.model import DAMAGE, STORAGE_ERRORS, Checkpoint
+from runicorn.projection.model import DAMAGE, STORAGE_ERRORS
 
 A = ParamSpec("A")
 R = TypeVar("R")

@@ -6,8 +6,18 @@ All tables are owned, and public: `runicorn.columns.StoredSeries` reads them, in
 
 from __future__ import annotations
 
-from runicorn.columns import SERIES_SCHEMA, Frame, StoredSeries, append_events, build_frame_from_lines
-from runicorn.plugin import METRICS, Batch, StreamKind, Tables
+from typing import cast
+
+from runicorn.columns import (
+    SERIES_SCHEMA,
+    Frame,
+    SeriesInMemory,
+    SeriesPart,
+    StoredSeries,
+    append_events,
+    build_frame_from_lines,
+)
+from runicorn.plugin import METRICS, Batch, Stream, StreamKind, Tables
 
 
 class MetricPoints:
@@ -24,9 +34,36 @@ class MetricPoints:
         if frame is not None:
             append_events(StoredSeries(tables, batch.stream_id), frame, is_new=batch.start == 0)
 
+    def preparation(self, stream: Stream) -> PointsPreparation:
+        """See `runicorn.plugin.PreparesStreams`."""
+        return PointsPreparation()
+
+    def apply_prepared(self, stream: Stream, stream_id: int, prepared: object, tables: Tables) -> None:
+        """Write encoded pieces."""
+        cast(SeriesPart, prepared).write(StoredSeries(tables, stream_id))
+
     def forget(self, stream_id: int, tables: Tables) -> None:
         """Delete the points of a stream."""
         StoredSeries(tables, stream_id).forget()
+
+
+class PointsPreparation:
+    """The series of one stream, put together in memory."""
+
+    def __init__(self) -> None:
+        self._series = SeriesInMemory()
+        self._is_new = True
+
+    def add(self, batch: Batch) -> None:
+        """Append the batch's metric events."""
+        frame = _metric_events(batch)
+        if frame is not None:
+            append_events(self._series, frame, is_new=self._is_new)
+            self._is_new = False
+
+    def take(self, *, is_end: bool) -> SeriesPart:
+        """What is encoded so far."""
+        return self._series.take(is_end=is_end)
 
 
 def _metric_events(batch: Batch) -> Frame | None:
