@@ -114,8 +114,10 @@ class FoldedProjection(ABC, Generic[S]):
         self._all_parts = (
             f"SELECT s.name, p.state FROM {table} p JOIN stream s ON s.id = p.stream_id WHERE p.entity = ?"
         )
-        f"SELECT p.entity, s.name, p.state FROM {table} p CROSS JOIN stream s ON s.id = p.stream_id"
-        " ORDER BY p.entity"
+        self._every_part = (
+            f"SELECT p.entity, s.name, p.state FROM {table} p CROSS JOIN stream s ON s.id = p.stream_id"
+            " ORDER BY p.entity"
+        )
         self._store_part = f"INSERT OR REPLACE INTO {table}(entity, stream_id, state) VALUES (?, ?, ?)"
         self._entities = f"SELECT entity FROM {table} WHERE stream_id = ?"
         self._forget = f"DELETE FROM {table} WHERE stream_id = ?"
