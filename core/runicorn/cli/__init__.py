@@ -17,6 +17,7 @@ CORE_COMMANDS = {
     "events": "runicorn.cli.events:events",
     "plugins": "runicorn.cli.plugins:plugins",
     "rate-limit": "runicorn.cli.rate_limit:rate_limit",
+    "state": "runicorn.cli.state:state",
 }
 
 main = Commands(CORE_COMMANDS)

@@ -66,6 +66,7 @@ class ReadModel:
         self.path = path
         self.plugin = plugin
         self.projections = projections
+        self._preparing = [one if isinstance(one, PreparesStreams) else None for one in projections]
         self._connection = apsw.Connection(os.fspath(path))
         self._tables = Tables(self._connection)
         self._checkpoints = Checkpoints(self._connection)
@@ -168,8 +169,8 @@ class ReadModel:
                 known = self._checkpoints.move_to(stream, end.offset, end.position, end.head, end.bad)
             elif known is None:
                 known = self._checkpoints.move_to(stream, 0, Position(0, 0, 0), b"", 0)
-            for projection, value in zip(self.projections, prepared, strict=True):
-                if value is not None and isinstance(projection, PreparesStreams):
+            for projection, value in zip(self._preparing, prepared, strict=True):
+                if value is not None and projection is not None:
                     projection.apply_prepared(stream, known.stream_id, value, self._tables)
 
     def forget(self, stream: Stream) -> None:
@@ -211,6 +212,11 @@ class ReadModel:
                 self._postponed = []
                 self._connection.execute("UPDATE meta SET value = 1 WHERE key = 'ready'")
             self.ready = True
+
+    def note_progress(self, share: float) -> None:
+        """Say to whoever would read the file how much of the log it holds, 0…1. Inside a transaction of `apply`."""
+        if not self.ready:
+            self._connection.execute("INSERT OR REPLACE INTO meta VALUES ('progress', ?)", (share,))
 
     def end_scratch(self) -> None:
         """A finished scratch file becomes like any other, before it is closed and made durable."""

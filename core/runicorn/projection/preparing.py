@@ -14,14 +14,14 @@ import socket
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import NamedTuple, cast
 
 from runicorn.errors import RunicornError
 from runicorn.events.envelope import Lines
-from runicorn.events.log import FileLog, Stream, StreamReplaced
+from runicorn.events.log import FileLog, Stream, StreamKind, StreamReplaced
 from runicorn.host import PluginHost, Selection
 from runicorn.projection.base import Batch, Preparation, PreparesStreams, Projection
 from runicorn.projection.checkpoints import Reached
@@ -137,7 +137,15 @@ def _send_next(connection: Connection, groups: Iterator[list[Stream]]) -> int:
 # ── in the other process ────────────────────────────────────────────────────
 
 
+Preparing = dict[str, list[tuple[Callable[[Stream], Preparation], frozenset[StreamKind]] | None]]
+
+
 def _serve(connection: Connection, log: FileLog, projections: dict[str, Sequence[Projection]]) -> None:
+    # Whether a projection prepares is asked once: for a protocol, `isinstance` takes microseconds.
+    preparing: Preparing = {
+        plugin: [(one.preparation, one.streams) if isinstance(one, PreparesStreams) else None for one in found]
+        for plugin, found in projections.items()
+    }
     waiting: deque[Message] = deque()
     size = 0
 
@@ -153,7 +161,7 @@ def _serve(connection: Connection, log: FileLog, projections: dict[str, Sequence
         except EOFError:
             return
         for stream in group:
-            for message in _prepare(log, projections, stream):
+            for message in _prepare(log, preparing, stream):
                 waiting.append(message)
                 size += message.bytes if isinstance(message, Prepared) else 0
                 if len(waiting) >= _MESSAGES_AT_ONCE or size >= _BYTES_AT_ONCE:
@@ -162,13 +170,10 @@ def _serve(connection: Connection, log: FileLog, projections: dict[str, Sequence
         flush()
 
 
-def _prepare(log: FileLog, projections: dict[str, Sequence[Projection]], stream: Stream) -> Iterator[Message]:
-    preparations: dict[str, list[Preparation | None]] = {
-        plugin: [
-            p.preparation(stream) if stream.kind in p.streams and isinstance(p, PreparesStreams) else None
-            for p in found
-        ]
-        for plugin, found in projections.items()
+def _prepare(log: FileLog, preparing: Preparing, stream: Stream) -> Iterator[Message]:
+    preparations = {
+        plugin: [None if one is None or stream.kind not in one[1] else one[0](stream) for one in found]
+        for plugin, found in preparing.items()
     }
     after = bad = 0
     head = b""

@@ -68,7 +68,7 @@ class Projector:
             self.discover()
             for stream in self.log.artifact_streams():
                 self.models.mark(stream)
-        self.models.dirty.begin()
+        self.models.begin()
         self._to_observe.begin()
         self.models.remove_superseded()
 
@@ -205,6 +205,8 @@ class Projector:
             streams=self.models.stream_count,
             behind_streams=len(self.models.dirty),
             lag_s=self.models.dirty.lag_s,
+            progress=self.models.progress if self.models.is_building else 1.0,
+            unobserved_runs=len(self._to_observe),
             watching="polling" if watching == "polling" else "inotify",
             failed={**self.observer.failed, **self.models.failed},
         )

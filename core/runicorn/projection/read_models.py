@@ -47,11 +47,24 @@ class ReadModels:
         self._successors: dict[str, ReadModel] = {}
         self._unreadable: set[Stream] = set()
         self._notices: deque[Committed] = deque()
+        self._bytes_to_build = self._bytes_built = 0
 
     @property
     def is_building(self) -> bool:
         """Whether some read model has not seen everything once."""
         return any(not model.ready for model in self._models)
+
+    @property
+    def progress(self) -> float:
+        """While building: which share of what was to be applied is applied, 0…1."""
+        return min(1.0, self._bytes_built / self._bytes_to_build) if self._bytes_to_build else 0.0
+
+    def begin(self) -> None:
+        """The first round is what is queued now."""
+        self.dirty.begin()
+        if self.is_building:
+            positions = (self.log.position(stream) for stream in self.dirty)
+            self._bytes_to_build = sum(_BYTES_PER_STREAM + p.size for p in positions if p is not None)
 
     @property
     def is_handing_over(self) -> bool:
@@ -135,8 +148,12 @@ class ReadModels:
                 if result.problem is not None:
                     self._report_unreadable(stream, result.problem)
                 limit -= max(result.end - result.start, _BYTES_PER_STREAM)
+                self._bytes_built += result.end - result.start + (0 if result.more else _BYTES_PER_STREAM)
                 if limit <= 0:
                     break
+            if self._bytes_to_build:
+                for model in models:
+                    model.note_progress(self.progress)
         self.last_commit = time.monotonic()
         if len(models) == len(self._all()):  # else a successor may still lack them, and is not to take over without
             self.dirty.done(done)
@@ -180,6 +197,7 @@ class ReadModels:
         """Everything that existed has been applied once: readers may use these files."""
         for model in self._models:
             model.mark_ready()
+        self._bytes_to_build = 0
         logger.info("read models are level with the log")
         self._publish([], moved=True)
         self.remove_superseded()

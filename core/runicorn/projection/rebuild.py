@@ -26,7 +26,7 @@ from runicorn.files import LockTimeout, file_lock, sync_directory
 from runicorn.host import PluginHost
 from runicorn.projection.base import Projection
 from runicorn.projection.catch_up import ModelFailed, catch_up
-from runicorn.projection.generations import next_path, remove_superseded
+from runicorn.projection.generations import FINISHED_BY, next_path, remove_superseded
 from runicorn.projection.model import ReadModel
 from runicorn.projection.preparing import (
     GroupDone,
@@ -84,13 +84,13 @@ def rebuild(
     }
     try:
         state_dir.mkdir(parents=True, exist_ok=True)
-        with _alone(state_dir), _collection_off():
+        with alone(state_dir), _collection_off():
             for leftover in state_dir.glob("*.building*"):
                 leftover.unlink(missing_ok=True)
-            building = {name: state_dir / f"{name}.building" for name in chosen}
+            building = {name: state_dir / f"{name}{FINISHED_BY}" for name in chosen}
             try:
                 events = _build(log, building, chosen, progress, processes)
-                _publish(state_dir, building, chosen)
+                publish(state_dir, {path: next_path(state_dir, name, chosen[name]) for name, path in building.items()})
             finally:
                 for path in building.values():
                     path.unlink(missing_ok=True)
@@ -208,19 +208,17 @@ def _groups(log: FileLog, streams: Iterable[Stream]) -> Generator[list[Stream]]:
         yield group
 
 
-def _publish(state_dir: Path, building: dict[str, Path], chosen: dict[str, Sequence[Projection]]) -> None:
-    """Make the finished files the newest, and have them used."""
-    for path in building.values():
+def publish(state_dir: Path, finished: dict[Path, Path]) -> None:
+    """Make finished files the newest, under the paths given for them, and have them used."""
+    for path in finished:
         _sync(path)
-    published: list[Path] = []
-    for name, path in building.items():
-        published.append(next_path(state_dir, name, chosen[name]))
-        path.rename(published[-1])
+    for path, published in finished.items():
+        path.rename(published)
     sync_directory(state_dir)
     try:
         with file_lock(state_dir / PROJECTOR_LOCK, timeout_s=0):
-            for path in published:
-                remove_superseded(state_dir, path)
+            for published in finished.values():
+                remove_superseded(state_dir, published)
     except LockTimeout:
         _hand_over(state_dir)
 
@@ -260,7 +258,8 @@ def _is_served(state_dir: Path) -> bool:
 
 
 @contextlib.contextmanager
-def _alone(state_dir: Path) -> Generator[None]:
+def alone(state_dir: Path) -> Generator[None]:
+    """Unavailable if somebody else writes new files of read models."""
     with ExitStack() as stack:
         try:
             stack.enter_context(file_lock(state_dir / "rebuild.lock", timeout_s=0))

@@ -28,6 +28,10 @@ class ProjectorHealth(msgspec.Struct, frozen=True):
     """Seconds since the oldest event that no read model has yet; null if unknown."""
     behind_streams: int | None
     """How many streams are known to have events that no read model has yet; null if unknown."""
+    percent: float | None
+    """While `building`: how much of the log the read models hold; null otherwise. Until then what needs them answers 503."""
+    remaining: int | None
+    """While `building`: streams and run directories still to be read; null otherwise."""
     restarts: int | None
     """How often it had to be started again; null in workers that do not supervise it."""
     elsewhere: bool
@@ -86,6 +90,12 @@ def _projector(serving: Serving, status: Status | None) -> ProjectorHealth:
         state=silent if status is None else status.state,
         lag_s=round(status.lag_s, 3) if status is not None else None,
         behind_streams=status.behind_streams if status is not None else None,
+        percent=round(100 * status.progress, 1) if status is not None and status.state == "building" else None,
+        remaining=(
+            status.behind_streams + status.unobserved_runs
+            if status is not None and status.state == "building"
+            else None
+        ),
         restarts=process.restarts if process is not None else None,
         elsewhere=process is not None and process.state == "elsewhere",
     )
