@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import apsw
 import msgspec
@@ -49,15 +51,16 @@ _ITEM = (
 )
 
 
-def items_changed_since(db: apsw.Connection, root: Path, counter: int) -> list[tuple[str, RunListItem | None]]:
-    """Runs whose row changed after `counter`, by key; None for those that are not listed (any more)."""
-    rows = db.execute(f"SELECT key, listed, {_ITEM} FROM run WHERE changed > ?", (str(root), counter))
-    return [(str(key), RunListItem(*item) if listed else None) for key, listed, *item in rows]  # type: ignore[arg-type]
+def items_changed_since(db: apsw.Connection, root: Path, counter: int) -> Iterator[tuple[int, RunListItem | None]]:
+    """Runs whose row changed after `counter`, by row id; None for those that are not listed (any more)."""
+    rows = db.execute(f"SELECT rowid, listed, {_ITEM} FROM run WHERE changed > ?", (str(root), counter))
+    for row_id, listed, *item in rows:
+        yield cast(int, row_id), RunListItem(*item) if listed else None  # type: ignore[arg-type]
 
 
-def keys_in_list_order(db: apsw.Connection) -> list[str]:
-    """Keys of the listed runs, in list order."""
-    return [str(row[0]) for row in db.execute(f"SELECT key FROM run WHERE listed ORDER BY {LIST_ORDER}")]
+def rows_in_list_order(db: apsw.Connection) -> Iterator[int]:
+    """Row ids of the listed runs, in list order."""
+    return (cast(int, row[0]) for row in db.execute(f"SELECT rowid FROM run WHERE listed ORDER BY {LIST_ORDER}"))
 
 
 def run_detail(db: apsw.Connection, root: Path, key: str) -> RunDetail:

@@ -37,7 +37,7 @@ Counters: `runs` moves when a row of `run` changes, `runs_removed` when one disa
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import msgspec
 
@@ -57,7 +57,6 @@ from runicorn.plugin import (
 )
 from runicorn_runs.facts import Best, Meta, RunStatus
 from runicorn_runs.projections.run_claims import RunFacts, RunPart, fold_own, fold_store, merged
-
 
 Activity = tuple[float | None, int]
 """Time of the last event, number of events."""
