@@ -15,6 +15,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "v2-search": v2.search,
     "runs": runs.list_of_runs,
     "metrics-step": metrics.metrics_by_step,
+    "metrics-fast": metrics.plots,
     "replay-long": replay.long_runs,
     "replay-short": replay.short_runs,
     "log": training.log_calls,
