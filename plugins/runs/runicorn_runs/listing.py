@@ -46,7 +46,8 @@ class RunListing:
         if len(parts) <= _AT_ONCE:
             return Response(b"".join(parts), media_type=MediaType.JSON)
         pieces = (b"".join(parts[start : start + _PIECE]) for start in range(0, len(parts), _PIECE))
-        return Stream(pieces, media_type=MediaType.JSON)
+        length = {"content-length": str(sum(map(len, parts)))}
+        return Stream(pieces, media_type=MediaType.JSON, headers=length)
 
     async def _current(self) -> list[bytes]:
         """The JSON array of all listed runs, in parts."""
