@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 FloatArray = npt.NDArray[np.float64]
 
-METRICS = ("loss", "accuracy", "learning_rate", "grad_norm")
+METRICS = ("loss", "accuracy", "learning_rate", "grad_norm", *(f"grad_norm/layer_{i:02d}" for i in range(16)))
 
 
 def training_curves(random: np.random.Generator, steps: int, metrics: int) -> dict[str, list[float]]:
@@ -25,7 +25,7 @@ def training_curves(random: np.random.Generator, steps: int, metrics: int) -> di
         loss,
         np.round(correct * 10_000) / 10_000,  # so many of 10 000 validation images
         _schedule(progress, 10 ** random.uniform(-4, -1)),
-        loss * random.lognormal(0.0, 0.3, steps),
+        *(loss * random.lognormal(0.0, 0.3, steps) for _ in METRICS[3:metrics]),
     )
     return {name: column.tolist() for name, column in zip(METRICS[:metrics], columns, strict=False)}
 

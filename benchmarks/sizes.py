@@ -16,6 +16,8 @@ class Size(msgspec.Struct, frozen=True, kw_only=True):
     """Runs in the store that lists are read from; as 0.4.0 wrote them."""
     stepped_points: int
     """Points of the run whose metrics are read by step."""
+    plotted_events: int
+    """Events of the run whose curves are drawn."""
     long_runs: int
     long_events: int
     """Events of each long run; every event has four metrics."""
@@ -46,6 +48,7 @@ SIZES = {
             name="tiny",
             listed_runs=100,
             stepped_points=2_000,
+            plotted_events=10_000,
             long_runs=2,
             long_events=2_500,
             short_runs=100,
@@ -63,6 +66,7 @@ SIZES = {
             name="small",
             listed_runs=2_000,
             stepped_points=200_000,
+            plotted_events=200_000,
             long_runs=4,
             long_events=50_000,
             short_runs=4_000,
@@ -80,6 +84,7 @@ SIZES = {
             name="full",
             listed_runs=10_000,
             stepped_points=200_000,
+            plotted_events=1_000_000,
             long_runs=10,
             long_events=250_000,
             short_runs=100_000,

@@ -51,6 +51,12 @@ class Workspace:
         """One run with one metric."""
         return self._write("stepped", Shape(runs=1, events=self.size.stepped_points, metrics=1, writer="0.4.0"))
 
+    def plotted(self, metrics: int) -> Store:
+        """One run with many events of some metrics."""
+        return self._write(
+            f"plotted-{metrics}", Shape(runs=1, events=self.size.plotted_events, metrics=metrics, writer="sdk")
+        )
+
     @cached_property
     def long(self) -> Store:
         """Few runs with many events of four metrics each, as our SDK writes them."""

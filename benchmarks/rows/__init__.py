@@ -17,6 +17,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "recycle-bin": recycling.a_hundred_runs,
     "metrics-step": metrics.metrics_by_step,
     "export-csv": export.csv_of_a_long_run,
+    "metrics-fast": metrics.plots,
     "replay-long": replay.long_runs,
     "replay-short": replay.short_runs,
     "log": training.log_calls,

@@ -14,6 +14,8 @@ from benchmarks.served import Served, serving
 from benchmarks.table import Row
 from benchmarks.workspace import Workspace
 
+_FEW = 4
+
 
 def metrics_by_step(space: Workspace) -> Iterator[Row]:
     """Rows for the answer and for the longest stall. The stall is the slowest of health requests sent meanwhile."""
@@ -56,6 +58,37 @@ def metrics_by_step(space: Workspace) -> Iterator[Row]:
         met=meanwhile.worst <= 0.020 if is_full else None,
         values={"p50": meanwhile.p50, "p99": meanwhile.p99, "longest": meanwhile.worst, "idle_longest": idle.worst},
     )
+
+
+def plots(space: Workspace) -> Iterator[Row]:
+    """Rows for the downsampled curves of a long run: with one metric, four and twenty."""
+    points = space.size.plotted_events
+    is_full = points == 1_000_000
+    for metrics, budget in ((1, 0.010), (4, 0.010), (20, 0.040)):
+        store = space.plotted(metrics)
+        path = f"/api/v2/experiments/{store.runs[0].run_id}/metrics/fast?downsample=1000"
+        with serving(store.root, space.directory / f"state-plotted-{metrics}") as server:
+            client = Client(server.url)
+            server.wait_until_level(client, 1)
+            answer = json.loads(client.get(path).body)
+            assert answer["source_points"] == points
+            assert len(answer["rows"]) == min(1000, points)
+            ours, theirs = alternated(
+                lambda client=client, path=path: client.get(path),
+                lambda store=store: baseline.metrics_step(store.event_files[0]),
+                rounds=space.size.rounds if metrics <= _FEW else 3,
+            )
+            client.close()
+        yield Row(
+            name="metrics-fast",
+            what=f"`metrics/fast?downsample=1000` of {amount(points)} events × {metrics} metrics",
+            budget=f"≤ {duration(budget)}",
+            measured=f"{ours}",
+            baseline=duration(theirs.p50),
+            ratio=theirs.p50 / ours.p50,
+            met=ours.p50 <= budget if is_full else None,
+            values={"p50": ours.p50, "baseline": theirs.p50},
+        )
 
 
 def health_meanwhile(server: Served, action: Callable[[], object]) -> Times:

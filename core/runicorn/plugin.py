@@ -58,6 +58,7 @@ from runicorn.events.run import (
 )
 from runicorn.experiment_file import METADATA_FILE, ExperimentMetadata, appended_tags, checked_tags
 from runicorn.export import build_report, csv_pieces, html_pieces, markdown_pieces, open_run
+from runicorn.export.text import formula_safe
 from runicorn.fields import integer, number, text
 from runicorn.files import (
     LockTimeout,
@@ -72,8 +73,8 @@ from runicorn.files import (
 )
 from runicorn.hookspecs import hookimpl
 from runicorn.process_identity import ProcessIdentity, has_ended
-from runicorn.projection.base import Batch, Projection, Tables
-from runicorn.projection.folded import Claim, FoldedProjection, Part, Parts, claim, latest
+from runicorn.projection.base import Batch, Preparation, PreparesStreams, Projection, Tables
+from runicorn.projection.folded import Claim, FoldedPreparation, FoldedProjection, Part, Parts, claim, latest
 from runicorn.projection.reading import ModelReader
 from runicorn.projection.source import Source
 from runicorn.projection.wire import News
@@ -107,6 +108,7 @@ from runicorn.server.etag import conditional, strong_etag, weak_etag
 from runicorn.server.file_response import file_response
 from runicorn.server.health import Health
 from runicorn.server.serving import Serving
+from runicorn.server.streaming import Pieces
 from runicorn.store import Store
 from runicorn.user_config import NotSaved, change_json, read_config, set_user_root
 from runicorn.version import API_VERSION
@@ -146,6 +148,7 @@ __all__ = [
     "ExperimentManager",
     "ExperimentMetadata",
     "ExpiredReference",
+    "FoldedPreparation",
     "FoldedProjection",
     "Forbidden",
     "ForeignReference",
@@ -164,6 +167,9 @@ __all__ = [
     "Part",
     "Parts",
     "Payload",
+    "Pieces",
+    "Preparation",
+    "PreparesStreams",
     "ProcessIdentity",
     "Projection",
     "RunArchived",
@@ -215,6 +221,7 @@ __all__ = [
     "file_lock",
     "file_response",
     "find_run",
+    "formula_safe",
     "has_ended",
     "hookimpl",
     "html_pieces",

@@ -138,7 +138,7 @@ class Store:
         return None if reply is None else reply.status
 
     async def _wait_for_models(self) -> None:
-        """At the very first start, give the projector a moment to create the read models; they fill up afterwards."""
+        """Give the projector a moment to build read models that are new; where that takes longer, reads answer 503."""
         deadline = time.monotonic() + _FIRST_START_S
         for reader in self._readers.values():
             while not reader.is_readable() and time.monotonic() < deadline:  # noqa: ASYNC110 - a file of another process

@@ -20,6 +20,7 @@ CORE_COMMANDS = {
     "import": "runicorn.cli.archives:import_command",
     "plugins": "runicorn.cli.plugins:plugins",
     "rate-limit": "runicorn.cli.rate_limit:rate_limit",
+    "state": "runicorn.cli.state:state",
 }
 
 main = Commands(CORE_COMMANDS)

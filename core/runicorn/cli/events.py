@@ -60,7 +60,7 @@ def tail(
     """
     from runicorn.events import tail as tailing
 
-    log = _open(storage, state_dir)
+    log = open_log(storage, state_dir)
 
     def choose() -> list[Stream]:
         return [stream for stream in log.streams() if _is_chosen(stream.name, runs)]
@@ -108,7 +108,7 @@ def show(
     """
     from itertools import islice
 
-    log = _open(storage, state_dir)
+    log = open_log(storage, state_dir)
     chosen = [candidate for candidate in log.streams() if _is_chosen(candidate.name, (stream,))]
     if not chosen:
         raise click.ClickException(
@@ -138,7 +138,7 @@ def verify(storage: str | None, state_dir: Path | None, as_json: bool) -> None:
     from runicorn.events.verify import verify_stream
     from runicorn.host import PluginHost, Selection
 
-    log = _open(storage, state_dir)
+    log = open_log(storage, state_dir)
     host = PluginHost.load(Selection.resolve())
     types = {
         payload.event_type: payload for _, payload in host.unique("event_types", lambda t: t.event_type, "event type")
@@ -191,7 +191,7 @@ def replay(storage: str | None, state_dir: Path | None, plugins: tuple[str, ...]
     from runicorn.projection.rebuild import rebuild
     from runicorn.root import bind
 
-    log = _open(storage, state_dir)
+    log = open_log(storage, state_dir)
     bind(log.root, log.state_dir)
     host = PluginHost.load(Selection.resolve())
     unknown = [name for name in plugins if host.get(name) is None]
@@ -222,7 +222,8 @@ def replay(storage: str | None, state_dir: Path | None, plugins: tuple[str, ...]
         click.echo(f"Replayed {result.events} events ({done} bytes) in {seconds:.1f} s: {', '.join(result.plugins)}")
 
 
-def _open(storage: str | None, state_dir: Path | None) -> FileLog:
+def open_log(storage: str | None, state_dir: Path | None) -> FileLog:
+    """The log of a store. ClickException if there is none."""
     from runicorn.config import state_directory, storage_root
     from runicorn.events.log import FileLog
     from runicorn.root import check_belongs

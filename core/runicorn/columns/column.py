@@ -103,6 +103,17 @@ class Column(msgspec.Struct, frozen=True, eq=False):
         kinds = None if self.kinds is None else self.kinds[first:last]
         return Column(rows, self.kind, kinds, self.bits[first:last], self.objects)
 
+    def pick(self, at: Int64Array) -> Column | None:
+        """The values of the rows `at` (ascending, each once), as rows 0, 1, …; None if none of them has a value."""
+        if self.rows is None:
+            return self.take(at, None) if len(at) else None
+        place = np.searchsorted(self.rows, at)
+        place[place == len(self.rows)] = 0
+        found = self.rows[place] == at
+        if not found.any():
+            return None
+        return self.take(place[found], None if found.all() else np.flatnonzero(found))
+
     def _objects_of(self, first: int, last: int) -> list[Value]:
         bits = self.bits[first:last]
         if self.kinds is None:

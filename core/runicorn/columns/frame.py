@@ -15,6 +15,7 @@ from runicorn.columns.column import (
     FLOAT,
     INT,
     Column,
+    Int64Array,
     column_of,
     concat_columns,
     encodable,
@@ -47,6 +48,16 @@ class Frame(msgspec.Struct, frozen=True, eq=False):
             self.time.slice(start, stop) or EMPTY,
             self.step.slice(start, stop) or EMPTY,
             {key: column for key, column in sliced if column is not None},
+        )
+
+    def pick(self, at: Int64Array) -> Frame:
+        """The rows `at` (ascending, each once) as a frame of their own."""
+        picked = ((key, column.pick(at)) for key, column in self.columns.items())
+        return Frame(
+            len(at),
+            self.time.pick(at) or EMPTY,
+            self.step.pick(at) or EMPTY,
+            {key: column for key, column in picked if column is not None},
         )
 
     def select(self, keys: Iterable[str]) -> Frame:

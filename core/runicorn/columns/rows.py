@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 
 from runicorn.columns.column import EMPTY, FLOAT, INT, Column, Float64Array, Int64Array, column_of
-from runicorn.columns.frame import Frame, concat
+from runicorn.columns.frame import NO_ROWS, Frame, concat
 
 STEP = "global_step"
 TIME = "time"
@@ -36,25 +36,37 @@ def rows_by_step(frames: Iterable[Frame]) -> Table:
     Of several values for one key and step the last in file order counts, also a null or NaN. Events without a usable step
     are left out, and with them the keys that only they have. O(n) while steps ascend, else O(n log n).
     """
-    frame = concat(frames)
-    if not len(frame.step):
+    merged = merge_steps(concat(frames))
+    if not merged.rows:
         return NO_TABLE
+    return Table(merged.rows, {STEP: merged.step, **{key: merged.columns[key] for key in sorted(merged.columns)}})
+
+
+def merge_steps(frame: Frame) -> Frame:
+    """One row per step, ascending, with all columns; see `rows_by_step`. The time of a row is that of its last event.
+
+    Without an array being copied where steps ascend already.
+    """
+    if not len(frame.step):
+        return NO_ROWS
     groups = _Groups(frame.rows, frame.step)
-    return _table(groups, {STEP: groups.key}, frame.columns)
+    merged = ((key, groups.merge(column)) for key, column in frame.columns.items())
+    columns = {key: column for key, column in merged if column is not None}
+    return Frame(groups.rows, groups.merge(frame.time) or EMPTY, groups.key, columns)
 
 
-def rows_by_time(frames: Iterable[Frame]) -> Table:
+def rows_by_time(frames: Iterable[Frame], origin: float | None = None) -> Table:
     """One row per time, ascending: `time`, `global_step`, then the other keys by code point.
 
-    `time` is relative to the earliest event, in seconds rounded to 6 decimals; what is equal then is one row. Events
-    without a time are left out; one without a usable step leaves `global_step` as it was.
+    `time` is relative to `origin` (None: to the earliest event), in seconds rounded to 6 decimals; what is equal then is
+    one row. Events without a time are left out; one without a usable step leaves `global_step` as it was.
     """
     frame = concat(frames)
     if not len(frame.time):
         return NO_TABLE
     times = frame.time.bits.view(np.float64)
     with np.errstate(over="ignore"):  # from -1e308 to 1e308 is infinite, and null in the answer
-        relative = round_to_microseconds(times - times.min())
+        relative = round_to_microseconds(times - (times.min() if origin is None else origin))
     groups = _Groups(frame.rows, Column(frame.time.rows, FLOAT, None, relative.view(np.int64)))
     step = groups.merge(frame.step) or EMPTY
     others = {key: column for key, column in frame.columns.items() if key != TIME}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Iterator
 from itertools import islice
 from typing import Generic, TypeVar
 
@@ -26,6 +26,9 @@ class Backlog(Generic[K]):
 
     def __contains__(self, item: K) -> bool:
         return item in self._since
+
+    def __iter__(self) -> Iterator[K]:
+        return iter(self._since)
 
     def begin(self) -> None:
         """Let the first round be what is waiting now."""

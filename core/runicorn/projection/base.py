@@ -51,6 +51,8 @@ class Tables:
 
     def __init__(self, connection: apsw.Connection) -> None:
         self.connection = connection
+        self.postpones_merges = False
+        """True while a file is built that nobody reads: merged rows are then computed once, at the end, by `merge_all`."""
         self._touched: dict[str, int] = {}
 
     def execute(self, sql: str, parameters: Sequence[apsw.SQLiteValue] = ()) -> apsw.Cursor:
@@ -130,4 +132,41 @@ class HasReadingIndexes(Protocol):
     @property
     def reading_indexes(self) -> frozenset[str]:
         """Names of indexes in its schema that only queries and `forget` need."""
+        ...
+
+
+@runtime_checkable
+class MergesLast(Protocol):
+    """A projection that, where `tables.postpones_merges`, leaves its merged rows to the end of a rebuild."""
+
+    def merge_all(self, tables: Tables) -> None:
+        """Compute the merged rows of all entities. Called once, before the file is ready."""
+        ...
+
+
+class Preparation(Protocol):
+    """What a projection makes of one stream, from its first event on, without any table: in another process."""
+
+    def add(self, batch: Batch) -> None:
+        """The next events. `batch.stream_id` means nothing."""
+        ...
+
+    def take(self, *, is_end: bool) -> object:
+        """What can be written so far, and only once; all the rest if `is_end`. It is pickled. None: nothing."""
+        ...
+
+
+@runtime_checkable
+class PreparesStreams(Protocol):
+    """A projection whose work on a stream can be divided: a rebuild then uses more than one processor.
+
+    Preparing a stream and writing what was prepared must leave the rows that `apply` would.
+    """
+
+    def preparation(self, stream: Stream) -> Preparation:
+        """For a stream that nothing was applied of yet."""
+        ...
+
+    def apply_prepared(self, stream: Stream, stream_id: int, prepared: object, tables: Tables) -> None:
+        """Write what `take` returned; in the order in which it did."""
         ...

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from runicorn.config import INTERNAL
@@ -19,10 +19,12 @@ _SETTLED_NS = 1_000_000_000  # a directory can change twice within one tick of t
 class RootPresence:
     """Tells whether a root can be believed: one that was unmounted looks empty, and that is not the end of all its runs."""
 
-    def __init__(self, root: Path, known_streams: Collection[str]) -> None:
+    def __init__(self, root: Path, known_streams: Iterable[str]) -> None:
         self._root = root
-        self._has_runs = bool(known_streams)
-        self._has_internal = any(name.startswith(f"{INTERNAL}/") for name in known_streams)
+        self._has_runs = self._has_internal = False
+        for name in known_streams:
+            self._has_runs = True
+            self._has_internal = self._has_internal or name.startswith(f"{INTERNAL}/")
         self._warned = False
 
     def is_there(self) -> bool:
@@ -62,6 +64,11 @@ class RunDirectories:
         for parent in list(self._runs):
             for run_id in self._runs.get(parent, ()):
                 yield f"{parent}/{run_id}"
+
+    def has(self, key: str) -> bool:
+        """Whether the run with that key is known."""
+        parent, _, run_id = key.rpartition("/")
+        return run_id in self._runs.get(parent, ())
 
     def parents(self) -> list[str]:
         """Absolute paths of the directories, among those that exist, in which new projects, names or runs will appear."""

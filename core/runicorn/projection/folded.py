@@ -11,11 +11,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
+from itertools import groupby
 from typing import ClassVar, Generic, TypeVar, cast
 
 import msgspec
 
-from runicorn.events.log import StreamKind
+from runicorn.events.log import Stream, StreamKind
 from runicorn.projection.base import Batch, Tables
 
 V = TypeVar("V")
@@ -51,30 +52,46 @@ S = TypeVar("S", bound=Part)
 class Parts(Generic[S]):
     """The parts of one stream, loaded on demand and written back when changed."""
 
-    def __init__(self, projection: FoldedProjection[S], batch: Batch, tables: Tables) -> None:
+    def __init__(self, projection: FoldedProjection[S], stream_id: int, tables: Tables | None) -> None:
         self._projection = projection
-        self._stream_id = batch.stream_id
-        self._is_new = batch.start == 0  # nothing of this stream can be stored yet
+        self._stream_id = stream_id
         self._tables = tables
+        """None: nothing of this stream can be stored yet."""
         self._loaded: dict[str, tuple[S, bytes]] = {}
 
     def __getitem__(self, entity: str) -> S:
         """The part of `entity`, to be changed in place; a fresh one if the stream has said nothing about it yet."""
         found = self._loaded.get(entity)
         if found is None:
-            rows = () if self._is_new else self._stored(entity)
+            rows = () if self._tables is None else self._stored(entity, self._tables)
             state = cast(bytes, rows[0][0]) if rows else b""
             part = self._projection.decode(state) if rows else self._projection.part_type()
             found = self._loaded[entity] = (part, state)
         return found[0]
 
-    def _stored(self, entity: str) -> Sequence[tuple[object, ...]]:
-        return self._tables.execute(self._projection.select_part, (entity, self._stream_id)).fetchall()
+    def _stored(self, entity: str, tables: Tables) -> Sequence[tuple[object, ...]]:
+        return tables.execute(self._projection.select_part, (entity, self._stream_id)).fetchall()
 
     def changed(self) -> list[tuple[str, bytes]]:
         """Entities whose part is not what was loaded, with the encoded part."""
         encode = self._projection.encode
         return [(entity, new) for entity, (part, old) in self._loaded.items() if (new := encode(part)) != old]
+
+
+class FoldedPreparation(Generic[S]):
+    """The parts of one stream, folded away from the tables."""
+
+    def __init__(self, projection: FoldedProjection[S]) -> None:
+        self._projection = projection
+        self._parts = Parts(projection, 0, None)
+
+    def add(self, batch: Batch) -> None:
+        """Fold the next events."""
+        self._projection.fold(self._parts, batch)
+
+    def take(self, *, is_end: bool) -> list[tuple[str, bytes]] | None:
+        """Entities with their encoded parts, at the end."""
+        return self._parts.changed() if is_end else None
 
 
 class FoldedProjection(ABC, Generic[S]):
@@ -96,6 +113,10 @@ class FoldedProjection(ABC, Generic[S]):
         self.select_part = f"SELECT state FROM {table} WHERE entity = ? AND stream_id = ?"
         self._all_parts = (
             f"SELECT s.name, p.state FROM {table} p JOIN stream s ON s.id = p.stream_id WHERE p.entity = ?"
+        )
+        self._every_part = (
+            f"SELECT p.entity, s.name, p.state FROM {table} p CROSS JOIN stream s ON s.id = p.stream_id"
+            " ORDER BY p.entity"
         )
         self._store_part = f"INSERT OR REPLACE INTO {table}(entity, stream_id, state) VALUES (?, ?, ?)"
         self._entities = f"SELECT entity FROM {table} WHERE stream_id = ?"
@@ -122,10 +143,20 @@ class FoldedProjection(ABC, Generic[S]):
 
     def apply(self, batch: Batch, tables: Tables) -> None:
         """Fold the batch into the parts of its stream, then merge what changed."""
-        parts = Parts(self, batch, tables)
+        parts = Parts(self, batch.stream_id, tables if batch.start else None)
         self.fold(parts, batch)
-        changed = parts.changed()
-        tables.executemany(self._store_part, ((entity, batch.stream_id, state) for entity, state in changed))
+        self._store(parts.changed(), batch.stream_id, tables)
+
+    def preparation(self, stream: Stream) -> FoldedPreparation[S]:
+        """See `PreparesStreams`. A subclass with an `apply` of its own has to override this one and the next one, too."""
+        return FoldedPreparation(self)
+
+    def apply_prepared(self, stream: Stream, stream_id: int, prepared: object, tables: Tables) -> None:
+        """Store the parts of a stream, then merge them."""
+        self._store(cast("list[tuple[str, bytes]]", prepared), stream_id, tables)
+
+    def _store(self, changed: Sequence[tuple[str, bytes]], stream_id: int, tables: Tables) -> None:
+        tables.executemany(self._store_part, [(entity, stream_id, state) for entity, state in changed])
         for entity, _ in changed:
             self._merge(entity, tables)
 
@@ -136,6 +167,15 @@ class FoldedProjection(ABC, Generic[S]):
         for entity in entities:
             self._merge(entity, tables)
 
+    def merge_all(self, tables: Tables) -> None:
+        """See `MergesLast`."""
+        rows = tables.execute(self._every_part)
+        for entity, group in groupby(rows, key=lambda row: row[0]):
+            parts = sorted((str(name), cast(bytes, state)) for _, name, state in group)
+            self.merge(str(entity), [(name, self.decode(state)) for name, state in parts], tables)
+
     def _merge(self, entity: str, tables: Tables) -> None:
+        if tables.postpones_merges:
+            return
         rows = tables.execute(self._all_parts, (entity,)).fetchall()
         self.merge(entity, [(str(name), self.decode(cast(bytes, state))) for name, state in sorted(rows)], tables)

@@ -22,6 +22,8 @@ from runicorn.projection.base import Projection
 
 _NAME = re.compile(r"(?P<plugin>.+)-(?P<fingerprint>[0-9a-f]{12})-(?P<generation>[0-9]{6})\.db", re.DOTALL)
 _LOOKS = 3
+FINISHED_BY = ".building"
+"""Suffix of a file that nobody reads yet: worthless after a crash."""
 _KEEP_OTHERS_S = 86400.0
 
 FRAMEWORK_SCHEMA = """
@@ -54,14 +56,20 @@ def fingerprint(projections: Sequence[Projection]) -> str:
     return hashlib.sha256(f"{FRAMEWORK_SCHEMA}\0{text}".encode()).hexdigest()[:12]
 
 
-def model_files(state_dir: Path, plugin: str) -> list[ModelFile]:
-    """The files of a plugin in the state directory, newest generation first."""
+def named(path: Path) -> ModelFile | None:
+    """What the name of a read model file says; None if it is the name of something else."""
+    match = _NAME.fullmatch(path.name)
+    return match and ModelFile(path, match["plugin"], match["fingerprint"], int(match["generation"]))
+
+
+def model_files(state_dir: Path, plugin: str | None = None) -> list[ModelFile]:
+    """The files of a plugin (None: of all) in the state directory, newest generation first."""
     found: list[ModelFile] = []
     with contextlib.suppress(FileNotFoundError):
         for name in os.listdir(state_dir):
-            match = _NAME.fullmatch(name)
-            if match is not None and match["plugin"] == plugin:
-                found.append(ModelFile(state_dir / name, plugin, match["fingerprint"], int(match["generation"])))
+            file = named(state_dir / name)
+            if file is not None and plugin in (None, file.plugin):
+                found.append(file)
     return sorted(found, key=lambda file: file.generation, reverse=True)
 
 
@@ -80,6 +88,12 @@ def next_path(state_dir: Path, plugin: str, projections: Sequence[Projection]) -
     """The path of a new generation."""
     generation = max((file.generation for file in model_files(state_dir, plugin)), default=0) + 1
     return state_dir / f"{plugin}-{fingerprint(projections)}-{generation:06d}.db"
+
+
+def path_after(state_dir: Path, file: ModelFile) -> Path:
+    """The path of a new generation for the same projections."""
+    generation = max((other.generation for other in model_files(state_dir, file.plugin)), default=0) + 1
+    return state_dir / f"{file.plugin}-{file.fingerprint}-{generation:06d}.db"
 
 
 def is_ready(path: Path) -> bool:

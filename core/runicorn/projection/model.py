@@ -9,15 +9,23 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 
 import apsw
-import msgspec
 
 from runicorn.events.envelope import Lines
-from runicorn.events.log import Position, Stream
-from runicorn.projection.base import Batch, HasReadingIndexes, KnowsActiveStreams, Projection, Tables
+from runicorn.events.log import Position, Stream, StreamKind
+from runicorn.projection.base import (
+    Batch,
+    HasReadingIndexes,
+    KnowsActiveStreams,
+    MergesLast,
+    PreparesStreams,
+    Projection,
+    Tables,
+)
+from runicorn.projection.checkpoints import Checkpoint, Checkpoints, Reached
 from runicorn.projection.generations import FRAMEWORK_SCHEMA, fingerprint, newest, next_path, set_aside
 
 logger = logging.getLogger("runicorn.projection")
@@ -48,21 +56,6 @@ class ModelDamaged(Exception):
         self.path = path
 
 
-class Checkpoint(msgspec.Struct, frozen=True):
-    """How far a stream has been applied, and what it looked like then."""
-
-    stream_id: int
-    offset: int
-    size: int
-    inode: int
-    modified_ns: int
-    head: bytes
-
-    def is_at(self, position: Position) -> bool:
-        """Whether nothing happened to the stream since: never judged by `<`, a replaced stream may be longer."""
-        return self.size == position.size and self.modified_ns == position.modified_ns and self.inode == position.inode
-
-
 class ReadModel:
     """The writing side of one file. Only the projector, or a rebuild, has one.
 
@@ -73,18 +66,19 @@ class ReadModel:
         self.path = path
         self.plugin = plugin
         self.projections = projections
+        self._preparing = [one if isinstance(one, PreparesStreams) else None for one in projections]
         self._connection = apsw.Connection(os.fspath(path))
         self._tables = Tables(self._connection)
+        self._checkpoints = Checkpoints(self._connection)
         self._in_transaction = False
-        self._checkpoints: dict[str, Checkpoint] = {}
         self._moved: dict[str, int] = {}
         self._postponed: list[str] = []
         try:
             self._set_pragmas(is_scratch)
             self.ready = self._create_or_check()
             if is_scratch and not self.ready:
+                self._tables.postpones_merges = True
                 self._postpone_indexes()
-            self._load_checkpoints()
         except BaseException as error:
             self._connection.close()
             if isinstance(error, DAMAGE):
@@ -121,7 +115,7 @@ class ReadModel:
             with contextlib.suppress(apsw.Error):  # what went wrong first is what to tell
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
-                self._load_checkpoints()
+                self._checkpoints.reload()
             self._tables.end_transaction()
             raise
         finally:
@@ -136,9 +130,14 @@ class ReadModel:
         """How far the stream has been applied; None if it is unknown here."""
         return self._checkpoints.get(stream.name)
 
-    def streams(self) -> list[str]:
-        """Names of all streams with a checkpoint."""
-        return list(self._checkpoints)
+    def checkpoints(self) -> Iterator[tuple[str, Checkpoint]]:
+        """The names and checkpoints of all streams; what changes meanwhile may or may not be in it."""
+        return self._checkpoints.all()
+
+    @property
+    def stream_count(self) -> int:
+        """How many streams have a checkpoint."""
+        return self._checkpoints.count
 
     def apply(self, stream: Stream, lines: Lines, position: Position, head: bytes) -> None:
         """Apply what follows the checkpoint of `stream`, and move the checkpoint, in one transaction.
@@ -151,13 +150,28 @@ class ReadModel:
             start = 0 if before is None else before.offset
             if lines.start != start:
                 raise ValueError(f"{stream.name}: lines from {lines.start} do not follow the checkpoint {start}")
-            after = self._move_checkpoint(stream, before, lines, position, head)
+            after = self._checkpoints.move(stream, lines, position, head)
             if lines.end > lines.start:
                 batch = Batch(stream, after.stream_id, lines)
                 for projection in self.projections:
                     if stream.kind in projection.streams:
                         projection.apply(batch, self._tables)
-            self._checkpoints[stream.name] = after
+
+    def prepares(self, kind: StreamKind) -> bool:
+        """Whether streams of this kind can be prepared in another process, for all projections."""
+        return all(isinstance(p, PreparesStreams) for p in self.projections if kind in p.streams)
+
+    def apply_prepared(self, stream: Stream, prepared: Sequence[object], end: Reached | None) -> None:
+        """Write what each projection prepared of a stream (None: nothing); with `end`, that is all of it."""
+        with self.transaction():
+            known = self._checkpoints.get(stream.name)
+            if end is not None:
+                known = self._checkpoints.move_to(stream, end.offset, end.position, end.head, end.bad)
+            elif known is None:
+                known = self._checkpoints.move_to(stream, 0, Position(0, 0, 0), b"", 0)
+            for projection, value in zip(self._preparing, prepared, strict=True):
+                if value is not None and projection is not None:
+                    projection.apply_prepared(stream, known.stream_id, value, self._tables)
 
     def forget(self, stream: Stream) -> None:
         """Undo all that a stream contributed, and its checkpoint."""
@@ -168,8 +182,7 @@ class ReadModel:
             for projection in self.projections:
                 if stream.kind in projection.streams:
                     projection.forget(known.stream_id, self._tables)
-            self._connection.execute("DELETE FROM stream WHERE id = ?", (known.stream_id,))
-            del self._checkpoints[stream.name]
+            self._checkpoints.remove(stream.name, known)
 
     def active_streams(self) -> list[str]:
         """Names of the streams that its projections expect to grow, the most recent first."""
@@ -189,11 +202,21 @@ class ReadModel:
         """Say that every stream that existed has been applied once: readers may move to this file."""
         if not self.ready:
             with self.transaction():
+                if self._tables.postpones_merges:
+                    self._tables.postpones_merges = False
+                    for projection in self.projections:
+                        if isinstance(projection, MergesLast):
+                            projection.merge_all(self._tables)
                 for index in self._postponed:
                     self._connection.execute(index)
                 self._postponed = []
                 self._connection.execute("UPDATE meta SET value = 1 WHERE key = 'ready'")
             self.ready = True
+
+    def note_progress(self, share: float) -> None:
+        """Say to whoever would read the file how much of the log it holds, 0…1. Inside a transaction of `apply`."""
+        if not self.ready:
+            self._connection.execute("INSERT OR REPLACE INTO meta VALUES ('progress', ?)", (share,))
 
     def end_scratch(self) -> None:
         """A finished scratch file becomes like any other, before it is closed and made durable."""
@@ -211,25 +234,6 @@ class ReadModel:
     def close(self) -> None:
         """Close the file; nothing is lost without it."""
         self._connection.close()
-
-    def _move_checkpoint(
-        self, stream: Stream, before: Checkpoint | None, lines: Lines, position: Position, head: bytes
-    ) -> Checkpoint:
-        head = head if before is None else before.head or head
-        values = (lines.end, position.size, position.inode, position.modified_ns, head, len(lines.bad))
-        if before is None:
-            self._connection.execute(
-                "INSERT INTO stream(offset, size, inode, modified, head, bad, name) VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (*values, stream.name),
-            )
-            stream_id = self._connection.last_insert_rowid()
-        else:
-            stream_id = before.stream_id
-            self._connection.execute(
-                "UPDATE stream SET offset = ?, size = ?, inode = ?, modified = ?, head = ?, bad = bad + ? WHERE id = ?",
-                (*values, stream_id),
-            )
-        return Checkpoint(stream_id, lines.end, position.size, position.inode, position.modified_ns, head)
 
     def _execute_guarded(self, sql: str) -> None:
         try:
@@ -282,7 +286,3 @@ class ReadModel:
         if not rows:
             raise ModelDamaged(self.path)
         return bool(rows[0][0])
-
-    def _load_checkpoints(self) -> None:
-        rows = self._connection.execute("SELECT name, id, offset, size, inode, modified, head FROM stream")
-        self._checkpoints = {str(row[0]): Checkpoint(*row[1:]) for row in rows}  # type: ignore[arg-type]

@@ -10,7 +10,7 @@ import contextlib
 import logging
 import os
 import zlib
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -29,6 +29,7 @@ logger = logging.getLogger("runicorn.projection")
 
 _ROOT = ""
 """In place of a run's key: the storage root itself."""
+_AT_ONCE = 500
 
 
 class Observer:
@@ -49,23 +50,30 @@ class Observer:
         self._is_complete = True
         self.failed: dict[str, str] = {}
         """Plugins whose source failed, with the reason; their other work goes on."""
-        self._db, self._signatures = _open(state_dir / "observed.db")
+        self._db = _open(state_dir / "observed.db")
 
-    def known(self) -> Iterable[str]:
-        """Keys of the runs that were observed before, also in an earlier process."""
-        return self._signatures.keys() - {_ROOT}
+    def known(self) -> Iterator[str]:
+        """Keys of the runs that were observed before, also in an earlier process; what changes meanwhile may be missing."""
+        last = ""
+        while keys := self._db.execute(
+            "SELECT key FROM signature WHERE key > ? ORDER BY key LIMIT ?", (last, _AT_ONCE)
+        ).fetchall():
+            for (key,) in keys:
+                yield str(key)
+            last = str(keys[-1][0])
 
     def has_changed(self, key: str) -> bool:
         """Whether a watched file of the run appeared, changed or went since it was observed; True if it never was."""
-        return key not in self._signatures or self._signature(key) != self._signatures[key]
+        known = self._known_signature(key)
+        return known is None or self._signature(key) != known
 
     def never_observed(self) -> list[str]:
-        """Keys of runs that read models hold and that were not observed, as far as this process remembers."""
+        """Keys of runs that read models hold and that were not observed, as far as is remembered."""
         keys: set[str] = set()
         for model, source in self._sources:
             if isinstance(source, KnowsRuns):
-                keys.update(source.known_runs(model.connection))
-        return [key for key in keys if key not in self._signatures]
+                keys.update(key for key in source.known_runs(model.connection) if self._known_signature(key) is None)
+        return sorted(keys)
 
     def observe(self, runs: Sequence[RunDirectory], applied: Callable[[Stream], None]) -> int:
         """Ask every source about these runs and append what they say with one write; the number of events.
@@ -83,7 +91,7 @@ class Observer:
 
     def has_root_changed(self) -> bool:
         """Whether a watched file in the root appeared, changed or went since it was observed."""
-        return bool(self.root_files) and self._root_signature() != self._signatures.get(_ROOT)
+        return bool(self.root_files) and self._root_signature() != self._known_signature(_ROOT)
 
     def observe_root(self, applied: Callable[[Stream], None]) -> int:
         """Like `observe`, about the files in the root."""
@@ -137,9 +145,10 @@ class Observer:
             if self._is_complete:
                 self._db.executemany("INSERT OR REPLACE INTO signature(key, value) VALUES (?, ?)", kept.items())
             self._db.executemany("DELETE FROM signature WHERE key = ?", ((key,) for key in gone))
-        self._signatures.update(kept)
-        for key in gone:
-            self._signatures.pop(key, None)
+
+    def _known_signature(self, key: str) -> int | None:
+        rows = self._db.execute("SELECT value FROM signature WHERE key = ?", (key,)).fetchall()
+        return cast(int, rows[0][0]) if rows else None
 
     def _root_signature(self) -> int:
         text: list[str] = []
@@ -179,7 +188,7 @@ def _stamp(stat: os.stat_result) -> str:
     return f"{stat.st_mtime_ns}/{stat.st_size}/{stat.st_ino}"
 
 
-def _open(path: Path) -> tuple[apsw.Connection, dict[str, int]]:
+def _open(path: Path) -> apsw.Connection:
     try:
         return _create(path)
     except (apsw.CorruptError, apsw.NotADBError, apsw.SQLError):
@@ -188,7 +197,7 @@ def _open(path: Path) -> tuple[apsw.Connection, dict[str, int]]:
         return _create(path)
 
 
-def _create(path: Path) -> tuple[apsw.Connection, dict[str, int]]:
+def _create(path: Path) -> apsw.Connection:
     connection = apsw.Connection(os.fspath(path))
     try:
         connection.execute("PRAGMA journal_mode=wal").fetchall()
@@ -196,8 +205,9 @@ def _create(path: Path) -> tuple[apsw.Connection, dict[str, int]]:
         connection.execute(
             "CREATE TABLE IF NOT EXISTS signature(key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID"
         ).fetchall()
-        rows = connection.execute("SELECT key, value FROM signature").fetchall()
+        # All of it is read once: damage shows now, when the file can be made again.
+        connection.execute("SELECT sum(value) FROM signature").fetchall()
     except apsw.Error:
         connection.close()
         raise
-    return connection, dict(cast(list[tuple[str, int]], rows))
+    return connection

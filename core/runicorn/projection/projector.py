@@ -47,7 +47,7 @@ class Projector:
 
     def __init__(self, log: FileLog, models: Sequence[ReadModel], observer: Observer) -> None:
         self.log = log
-        self._root = RootPresence(log.root, {name for model in models for name in model.streams()})
+        self._root = RootPresence(log.root, chain.from_iterable(_names(model) for model in models))
         self.models = ReadModels(log, models, self._root.is_there)
         self.observer = observer
         self._directories = RunDirectories(log.root)
@@ -70,13 +70,13 @@ class Projector:
     def start(self) -> None:
         """Take note of everything that exists; the first build begins with the next `work`."""
         if self._root.is_there():
-            for name in self.models.streams():
-                self.models.mark(Stream.named(name))
+            for _ in self.models.mark_known():
+                pass
             self.discover()
             for stream in self.log.artifact_streams():
                 self.models.mark(stream)
         self._is_started = True
-        self.models.dirty.begin()
+        self.models.begin()
         self._to_observe.begin()
         self.models.remove_superseded()
 
@@ -242,11 +242,13 @@ class Projector:
         return Status(
             pid=os.getpid(),
             state="building" if self.models.is_building else "live",
-            streams=len(self.models.streams()),
+            streams=self.models.stream_count,
             behind_streams=len(dirty),
             behind_bytes=lag.bytes,
             behind_events=lag.events,
             lag_s=dirty.lag_s,
+            progress=self.models.progress if self.models.is_building else 1.0,
+            unobserved_runs=len(self._to_observe),
             watching="polling" if watching == "polling" else "inotify",
             failed={**self.observer.failed, **self.models.failed},
         )
@@ -319,19 +321,25 @@ class Projector:
         for stream in self.log.artifact_streams():
             self.models.mark(stream)
             yield
-        streams = self.models.streams()
-        for name in streams:
-            self.models.mark(Stream.named(name))
-            yield
+        yield from self.models.mark_known()
         if self._is_first_sweep:
             self._is_first_sweep = False
             for key in self.observer.never_observed():
                 self._to_observe.add(key)
             yield
-        observed = frozenset(self.observer.known())
-        for key in chain(observed, (key for key in self._directories.run_keys() if key not in observed)):
-            if key not in streams:
-                self.models.mark(Stream("run", key))
+        for key in self._directories.run_keys():
+            stream = Stream("run", key)
+            if not self.models.knows(stream):
+                self.models.mark(stream)
             if self.observer.has_changed(key):
                 self._to_observe.add(key)
             yield
+        for key in self.observer.known():
+            if not self._directories.has(key) and self.observer.has_changed(key):
+                self.models.mark(Stream("run", key))
+                self._to_observe.add(key)
+            yield
+
+
+def _names(model: ReadModel) -> Iterator[str]:
+    return (name for name, _ in model.checkpoints())

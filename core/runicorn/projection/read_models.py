@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -47,6 +47,7 @@ class ReadModels:
         self._successors: dict[str, ReadModel] = {}
         self._unreadable: set[Stream] = set()
         self._notices: deque[Committed] = deque()
+        self._bytes_to_build = self._bytes_built = 0
 
     @property
     def is_building(self) -> bool:
@@ -54,17 +55,44 @@ class ReadModels:
         return any(not model.ready for model in self._models)
 
     @property
+    def progress(self) -> float:
+        """While building: which share of what was to be applied is applied, 0…1."""
+        return min(1.0, self._bytes_built / self._bytes_to_build) if self._bytes_to_build else 0.0
+
+    def begin(self) -> None:
+        """The first round is what is queued now."""
+        self.dirty.begin()
+        if self.is_building:
+            positions = (self.log.position(stream) for stream in self.dirty)
+            self._bytes_to_build = sum(_BYTES_PER_STREAM + p.size for p in positions if p is not None)
+
+    @property
     def is_handing_over(self) -> bool:
         """Whether a successor is not yet in use."""
         return bool(self._successors)
 
-    def streams(self) -> set[str]:
-        """Names of all streams with a checkpoint."""
-        return {name for model in self._models for name in model.streams()}
+    @property
+    def stream_count(self) -> int:
+        """How many streams have a checkpoint."""
+        return max((model.stream_count for model in self._models), default=0)
+
+    def mark_known(self) -> Iterator[None]:
+        """Queue every known stream that some model is not level with; yields after each."""
+        for model in self._all():
+            for name, known in model.checkpoints():
+                stream = Stream.named(name)
+                position = self.log.position(stream)
+                if position is None or not known.is_at(position):
+                    self.mark(stream)
+                yield
 
     def active_streams(self) -> list[str]:
         """Names of the streams that projections expect to grow."""
         return [name for model in self._models for name in model.active_streams()]
+
+    def knows(self, stream: Stream) -> bool:
+        """Whether a model has a checkpoint for the stream: then `mark_known` looks at it."""
+        return any(model.checkpoint(stream) is not None for model in self._models)
 
     def mark(self, stream: Stream) -> None:
         """Queue the stream if some model is not level with it; costs one `stat`."""
@@ -126,8 +154,12 @@ class ReadModels:
                 if result.problem is not None:
                     self._report_unreadable(stream, result.problem)
                 limit -= max(result.end - result.start, _BYTES_PER_STREAM)
+                self._bytes_built += result.end - result.start + (0 if result.more else _BYTES_PER_STREAM)
                 if limit <= 0:
                     break
+            if self._bytes_to_build:
+                for model in models:
+                    model.note_progress(self.progress)
         self.last_commit = time.monotonic()
         if len(models) == len(self._all()):  # else a successor may still lack them, and is not to take over without
             self.dirty.done(done)
@@ -176,6 +208,7 @@ class ReadModels:
         """Everything that existed has been applied once: readers may use these files."""
         for model in self._models:
             model.mark_ready()
+        self._bytes_to_build = 0
         logger.info("read models are level with the log")
         self._publish([], [], moved=True)
         self.remove_superseded()
@@ -184,8 +217,9 @@ class ReadModels:
         """Move to newer files of the same projections, once they are level."""
         for model in successors:
             self._successors[model.plugin] = model
-        for name in self.streams().union(*(model.streams() for model in successors)):
-            self.mark(Stream.named(name))
+        for model in self._all():
+            for name, _ in model.checkpoints():
+                self.mark(Stream.named(name))
         self.dirty.begin()
 
     def hand_over(self, replaced: Callable[[ReadModel, ReadModel], None]) -> None:
@@ -207,8 +241,8 @@ class ReadModels:
         return {model.plugin: model.path for model in self._models}
 
     def committed_end(self, stream: Stream) -> int:
-        """Up to which offset all models have applied a stream. For any thread."""
-        checkpoints = [model.checkpoint(stream) for model in list(self._models)]
+        """Up to which offset all models have applied a stream."""
+        checkpoints = [model.checkpoint(stream) for model in self._models]
         return min((0 if known is None else known.offset for known in checkpoints), default=0)
 
     def remove_superseded(self) -> None:

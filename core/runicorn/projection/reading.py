@@ -6,26 +6,39 @@ import asyncio
 import contextlib
 import os
 import threading
+import zlib
 from collections.abc import Callable, Generator
 from pathlib import Path
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import Concatenate, ParamSpec, TypeVar, cast
 
 import apsw
 
 from runicorn.errors import StorageUnavailable
 from runicorn.events.log import Position, Stream
 from runicorn.projection.base import Projection
+from runicorn.projection.checkpoints import Checkpoint
 from runicorn.projection.generations import fingerprint, newest
-from runicorn.projection.model import DAMAGE, STORAGE_ERRORS, Checkpoint
+from runicorn.projection.model import DAMAGE, STORAGE_ERRORS
 
 A = ParamSpec("A")
 R = TypeVar("R")
 
 _THREADS = 4
-_BEING_BUILT = "The read models are being built. Try again in a moment."
+_RETRY_S = 2
 
 # What a file that was superseded, set aside or damaged raises. A mistake in a query's SQL is none of these.
 _UNREADABLE = (*STORAGE_ERRORS, *DAMAGE, apsw.ProtocolError, apsw.SchemaChangeError)
+
+
+class ModelsBeingBuilt(StorageUnavailable):
+    """No file of these projections holds the whole log yet: lists would lack runs, and known runs would be unknown."""
+
+    retry_after = _RETRY_S
+
+    def __init__(self, progress: float | None = None) -> None:
+        share = "" if progress is None else f" ({int(100 * progress)} %)"
+        super().__init__(f"The read models are being built{share}. Try again in a moment.")
+        self.headers = {"retry-after": str(_RETRY_S)}
 
 
 class ModelReader:
@@ -49,7 +62,7 @@ class ModelReader:
         self._slots = asyncio.Semaphore(_THREADS)
 
     def query(self, function: Callable[Concatenate[apsw.Connection, A], R], *args: A.args, **kwargs: A.kwargs) -> R:
-        """`function(connection, …)` now, on this thread. StorageUnavailable if there is no read model yet."""
+        """`function(connection, …)` now, on this thread. ModelsBeingBuilt until the first one is complete."""
         try:
             return _at_one_moment(self._main(), function, *args, **kwargs)
         except _UNREADABLE:
@@ -65,8 +78,12 @@ class ModelReader:
         async with self._slots:
             return await asyncio.to_thread(self._run_with_own, function, *args, **kwargs)
 
+    def read(self, function: Callable[Concatenate[apsw.Connection, A], R], *args: A.args, **kwargs: A.kwargs) -> R:
+        """`function(connection, …)` on this thread, which must not be an event loop's, with a connection of its own."""
+        return self._run_with_own(function, *args, **kwargs)
+
     def is_readable(self) -> bool:
-        """Whether there is a read model to query; it may be still in the making."""
+        """Whether there is a read model that holds the whole log, or did when it took over."""
         try:
             self.query(lambda _: None)
         except StorageUnavailable:
@@ -81,6 +98,12 @@ class ModelReader:
     def checkpoint(self, stream: Stream) -> Checkpoint | None:
         """How far a stream has been applied; None if it is unknown."""
         return self.query(_checkpoint, stream.name)
+
+    def content(self, stream: Stream) -> tuple[object, ...]:
+        """Changes with what was applied of a stream: build of the read model, offset, and which file it is."""
+        known = self.checkpoint(stream)
+        content = (0, 0, 0) if known is None else (known.offset, known.inode, zlib.crc32(known.head))
+        return (self._build, *content)
 
     def is_level(self, stream: Stream, position: Position | None) -> bool:
         """Whether the read model has all that the stream held at `position` (None: no such stream)."""
@@ -141,21 +164,24 @@ class ModelReader:
     def _open(self) -> apsw.Connection:
         path = newest(self._state_dir, self._plugin, self._fingerprint)
         if path is None:
-            raise StorageUnavailable(_BEING_BUILT)
+            raise ModelsBeingBuilt
         connection = apsw.Connection(os.fspath(path), flags=apsw.SQLITE_OPEN_READONLY)
         connection.set_busy_timeout(1000)
         for pragma in ("cache_size=-8000", "mmap_size=0", "query_only=on"):
             with contextlib.suppress(apsw.Error):
                 connection.execute(f"PRAGMA {pragma}").fetchall()
-        if not _has_tables(connection):
+        try:
+            rows = connection.execute("SELECT key, value FROM meta").fetchall()
+        except apsw.SQLError:  # between the creation of a file and the commit of its schema
+            rows = []
+        except BaseException:
             connection.close()
-            raise StorageUnavailable(_BEING_BUILT)
+            raise
+        facts = {str(key): value for key, value in rows}
+        if not facts.get("ready"):
+            connection.close()
+            raise ModelsBeingBuilt(cast("float | None", facts.get("progress")))
         return connection
-
-
-def _has_tables(db: apsw.Connection) -> bool:
-    """False in the moment between the creation of a file and the commit of its schema."""
-    return bool(db.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchall())
 
 
 def _at_one_moment(

@@ -12,8 +12,10 @@ import contextlib
 import gc
 import os
 import socket
+import time
 from collections.abc import Callable, Collection, Generator, Iterable, Sequence
 from contextlib import ExitStack
+from itertools import chain
 from pathlib import Path
 
 import msgspec
@@ -24,12 +26,24 @@ from runicorn.files import LockTimeout, file_lock, sync_directory
 from runicorn.host import PluginHost
 from runicorn.projection.base import Projection
 from runicorn.projection.catch_up import ModelFailed, catch_up
-from runicorn.projection.generations import next_path, remove_superseded
+from runicorn.projection.generations import FINISHED_BY, next_path, remove_superseded
 from runicorn.projection.model import ReadModel
+from runicorn.projection.preparing import (
+    GroupDone,
+    Message,
+    NotPrepared,
+    PreparationEnded,
+    PreparationFailed,
+    Prepared,
+    Preparers,
+)
 from runicorn.projection.wire import PROJECTOR_LOCK, Reply, Request, decode_message, encode_message, published_address
 
 _TRANSACTION_BYTES = 8 << 20
 _BYTES_PER_STREAM = 512
+_MOST_STREAMS = 500  # a message that names them fits into the buffer of a socket
+_ALONE_S = 0.5  # starting other processes takes as long as reading some thousand runs
+_MOST_PROCESSES = 4  # one writes what they prepare, and could not keep up with more
 _HAND_OVER_S = 600.0
 
 
@@ -51,8 +65,13 @@ def rebuild(
     host: PluginHost,
     plugins: Collection[str] | None = None,
     progress: Callable[[int], None] = lambda count: None,
+    *,
+    processes: int | None = None,
 ) -> Rebuilt:
     """Build the read models of these plugins (None: of all) again. Constant memory; one rebuild at a time.
+
+    `processes` others prepare what this one writes; None: as many as there are processors, if it takes a while. They are
+    at idle priority if the store is served meanwhile. The rows are the same in any case, but for their row ids.
 
     `progress` is called with the number of bytes that were applied since the last call. Unavailable if another rebuild
     is running, ReplayFailed if a projection raises; then the files that serve are as they were.
@@ -65,13 +84,13 @@ def rebuild(
     }
     try:
         state_dir.mkdir(parents=True, exist_ok=True)
-        with _alone(state_dir), _collection_off():
+        with alone(state_dir), _collection_off():
             for leftover in state_dir.glob("*.building*"):
                 leftover.unlink(missing_ok=True)
-            building = {name: state_dir / f"{name}.building" for name in chosen}
+            building = {name: state_dir / f"{name}{FINISHED_BY}" for name in chosen}
             try:
-                events = _build(log, building, chosen, progress)
-                _publish(state_dir, building, chosen)
+                events = _build(log, building, chosen, progress, processes)
+                publish(state_dir, {path: next_path(state_dir, name, chosen[name]) for name, path in building.items()})
             finally:
                 for path in building.values():
                     path.unlink(missing_ok=True)
@@ -85,39 +104,102 @@ def _build(
     building: dict[str, Path],
     chosen: dict[str, Sequence[Projection]],
     progress: Callable[[int], None],
+    processes: int | None,
 ) -> int:
     models = [ReadModel(building[name], name, projections, is_scratch=True) for name, projections in chosen.items()]
-    events = 0
+    build = _Build(log, models, progress)
     try:
-        for group in _groups(log, log.streams()):
-            with ExitStack() as transactions:
-                for model in models:
-                    transactions.enter_context(model.transaction())
-                for stream in group:
-                    while (applied := catch_up(log, models, stream)).more:
-                        progress(applied.end - applied.start)
-                        events += applied.events
-                    progress(applied.end - applied.start)
-                    events += applied.events
+        groups = _groups(log, log.streams())
+        deadline = time.monotonic() + (_ALONE_S if processes is None else 0.0)
+        count = min(os.cpu_count() or 1, _MOST_PROCESSES) if processes is None else processes
+        prepared = [model for model in models if model.prepares("run")]
+        for group in groups:
+            if count and prepared and group[0].kind == "run" and time.monotonic() >= deadline:
+                is_idle = _is_served(log.state_dir)
+                with Preparers(
+                    log, {model.plugin: chosen[model.plugin] for model in prepared}, count, is_idle=is_idle
+                ) as p:
+                    build.write(p.prepare(chain([group], groups)), prepared)
+            else:
+                build.apply(group)
         for model in models:
             model.mark_ready()
             model.end_scratch()
     except ModelFailed as failure:
         raise ReplayFailed(f"The plugin {failure.model.plugin} cannot apply the log: {failure}") from failure
+    except PreparationEnded as error:
+        raise ReplayFailed(str(error)) from error
     finally:
         for model in models:
             model.close()
-    return events
+    return build.events
+
+
+class _Build:
+    """Fills the files of a rebuild."""
+
+    def __init__(self, log: FileLog, models: Sequence[ReadModel], progress: Callable[[int], None]) -> None:
+        self.events = 0
+        self._log = log
+        self._models = models
+        self._progress = progress
+
+    def apply(
+        self, group: Iterable[Stream], models: Sequence[ReadModel] | None = None, *, is_told: bool = True
+    ) -> None:
+        """Read and apply these streams here."""
+        models = self._models if models is None else models
+        with _one_transaction(models):
+            for stream in group:
+                applied = None
+                while applied is None or applied.more:
+                    applied = catch_up(self._log, models, stream)
+                    if is_told:
+                        self._progress(applied.end - applied.start)
+                        self.events += applied.events
+
+    def write(self, messages: Iterable[list[Message]], prepared: Sequence[ReadModel]) -> None:
+        """Write what other processes prepared for the models `prepared`; the others get the streams the usual way."""
+        others = [model for model in self._models if model not in prepared]
+        for several in messages:
+            with _one_transaction(self._models):
+                for message in several:
+                    match message:
+                        case Prepared():
+                            for model in prepared:
+                                model.apply_prepared(message.stream, message.values[model.plugin], message.end)
+                            self._progress(message.bytes)
+                            self.events += message.events
+                            if others and message.end is not None:
+                                self.apply([message.stream], others, is_told=False)
+                        case NotPrepared(stream):
+                            for model in prepared:
+                                model.forget(stream)
+                            self.apply([stream])
+                        case PreparationFailed(plugin, reason):
+                            raise ReplayFailed(f"The plugin {plugin} cannot apply the log: {reason}")
+                        case GroupDone():
+                            pass
+
+
+@contextlib.contextmanager
+def _one_transaction(models: Sequence[ReadModel]) -> Generator[None]:
+    with ExitStack() as transactions:
+        for model in models:
+            transactions.enter_context(model.transaction())
+        yield
 
 
 def _groups(log: FileLog, streams: Iterable[Stream]) -> Generator[list[Stream]]:
-    """The streams, in groups that make a transaction of about 8 MiB. A longer stream is a group of its own."""
+    """The streams, in groups of one kind that make a transaction of about 8 MiB. A longer stream is a group of its own."""
     group: list[Stream] = []
     size = 0
     for stream in streams:
         position = log.position(stream)
         length = _BYTES_PER_STREAM if position is None else max(position.size, _BYTES_PER_STREAM)
-        if group and size + length > _TRANSACTION_BYTES:
+        if group and (
+            size + length > _TRANSACTION_BYTES or len(group) >= _MOST_STREAMS or stream.kind != group[0].kind
+        ):
             yield group
             group, size = [], 0
         group.append(stream)
@@ -126,19 +208,17 @@ def _groups(log: FileLog, streams: Iterable[Stream]) -> Generator[list[Stream]]:
         yield group
 
 
-def _publish(state_dir: Path, building: dict[str, Path], chosen: dict[str, Sequence[Projection]]) -> None:
-    """Make the finished files the newest, and have them used."""
-    for path in building.values():
+def publish(state_dir: Path, finished: dict[Path, Path]) -> None:
+    """Make finished files the newest, under the paths given for them, and have them used."""
+    for path in finished:
         _sync(path)
-    published: list[Path] = []
-    for name, path in building.items():
-        published.append(next_path(state_dir, name, chosen[name]))
-        path.rename(published[-1])
+    for path, published in finished.items():
+        path.rename(published)
     sync_directory(state_dir)
     try:
         with file_lock(state_dir / PROJECTOR_LOCK, timeout_s=0):
-            for path in published:
-                remove_superseded(state_dir, path)
+            for published in finished.values():
+                remove_superseded(state_dir, published)
     except LockTimeout:
         _hand_over(state_dir)
 
@@ -169,8 +249,17 @@ def _hand_over(state_dir: Path) -> None:
         raise ReplayFailed(reply.error or "The projector could not move to the new read models.")
 
 
+def _is_served(state_dir: Path) -> bool:
+    try:
+        with file_lock(state_dir / PROJECTOR_LOCK, timeout_s=0):
+            return False
+    except LockTimeout:
+        return True
+
+
 @contextlib.contextmanager
-def _alone(state_dir: Path) -> Generator[None]:
+def alone(state_dir: Path) -> Generator[None]:
+    """Unavailable if somebody else writes new files of read models."""
     with ExitStack() as stack:
         try:
             stack.enter_context(file_lock(state_dir / "rebuild.lock", timeout_s=0))

@@ -47,6 +47,10 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     behind_bytes: int = 0
     behind_events: int = 0
     lag_s: float = 0.0
+    progress: float = 1.0
+    """While `building`: the share of the log that is applied."""
+    unobserved_runs: int = 0
+    """Run directories that are to be looked at."""
     watching: Literal["inotify", "polling"] = "inotify"
     failed: dict[str, str] = {}
     """Plugins whose read model stopped, with the reason."""

@@ -32,6 +32,10 @@ class ProjectorHealth(msgspec.Struct, frozen=True):
     """About how many events those hold that no read model has yet; null if unknown."""
     behind_bytes: int | None
     """How many bytes of the log that is; null if unknown."""
+    percent: float | None
+    """While `building`: how much of the log the read models hold; null otherwise. Until then what needs them answers 503."""
+    remaining: int | None
+    """While `building`: streams and run directories still to be read; null otherwise."""
     restarts: int | None
     """How often it had to be started again; null in workers that do not supervise it."""
     elsewhere: bool
@@ -92,6 +96,12 @@ def _projector(serving: Serving, status: Status | None) -> ProjectorHealth:
         behind_streams=status.behind_streams if status is not None else None,
         behind_events=status.behind_events if status is not None else None,
         behind_bytes=status.behind_bytes if status is not None else None,
+        percent=round(100 * status.progress, 1) if status is not None and status.state == "building" else None,
+        remaining=(
+            status.behind_streams + status.unobserved_runs
+            if status is not None and status.state == "building"
+            else None
+        ),
         restarts=process.restarts if process is not None else None,
         elsewhere=process is not None and process.state == "elsewhere",
     )

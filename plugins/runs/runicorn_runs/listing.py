@@ -15,6 +15,7 @@ import apsw
 import msgspec
 from litestar import Response
 from litestar.enums import MediaType
+from litestar.response import Stream
 
 from runicorn.plugin import Store
 from runicorn_runs import queries
@@ -22,6 +23,8 @@ from runicorn_runs.staleness import StaleRuns
 
 Version = tuple[str, int, int, int]
 
+_AT_ONCE = 20_000
+_PIECE = 2_000
 _encode = msgspec.json.Encoder().encode
 
 
@@ -32,8 +35,9 @@ class RunListing:
         self._store = store
         self._mutex = asyncio.Lock()
         self._version: Version = ("", 0, 0, 0)
-        self._fragments: dict[str, bytes] = {}
-        self._body = b"[]"
+        self._fragments: dict[int, bytes] = {}
+        """By row id, which is the run's for as long as this build of the read model serves."""
+        self._parts: list[bytes] = [b"[", b"]"]
 
     def version(self) -> Version:
         """Changes exactly when the list does: build of the read model, its two counters, and which runs are stale."""
@@ -43,34 +47,41 @@ class RunListing:
         return build, changed, model.counter("runs_removed")[1], zlib.crc32(_encode(stale)) if stale else 0
 
     async def response(self) -> Response[Any]:
-        """The answer with the encoded list."""
-        return Response(await self.body(), media_type=MediaType.JSON)
+        """The answer with the encoded list; a long one is put together while it is sent, so that it exists only once."""
+        parts = await self._current()
+        if len(parts) <= _AT_ONCE:
+            return Response(b"".join(parts), media_type=MediaType.JSON)
+        pieces = (b"".join(parts[start : start + _PIECE]) for start in range(0, len(parts), _PIECE))
+        length = {"content-length": str(sum(map(len, parts)))}
+        return Stream(pieces, media_type=MediaType.JSON, headers=length)
 
-    async def body(self) -> bytes:
-        """The JSON array of all listed runs."""
+    async def _current(self) -> list[bytes]:
+        """The JSON array of all listed runs, in parts."""
         async with self._mutex:
             version = self.version()
             stale = self._store.own(StaleRuns).last_activity()
             if version != self._version:
-                self._body = await self._store.model("runs").run(self._refresh, version, stale)
+                self._parts = await self._store.model("runs").run(self._refresh, version, stale)
                 self._version = version
-            return self._body
+            return self._parts
 
-    def _refresh(self, db: apsw.Connection, version: Version, stale: Mapping[str, float]) -> bytes:
+    def _refresh(self, db: apsw.Connection, version: Version, stale: Mapping[int, float]) -> list[bytes]:
         build, changed, removed, _ = self._version
         if (build, removed) != (version[0], version[2]):
             self._fragments = {}
             changed = 0
         # Two queries, two snapshots: what changes in between is newer than `version`, and comes again next time.
-        for key, item in queries.items_changed_since(db, self._store.root, changed):
+        for row_id, item in queries.items_changed_since(db, self._store.root, changed):
             if item is None:
-                self._fragments.pop(key, None)
+                self._fragments.pop(row_id, None)
             else:
-                self._fragments[key] = _encode(item)
+                self._fragments[row_id] = b"," + _encode(item)
         fragments = self._fragments
         if stale:
-            fragments = {**fragments, **{key: _stale(fragments[key], stale[key]) for key in stale if key in fragments}}
-        return b"[" + b",".join(fragments[key] for key in queries.keys_in_list_order(db) if key in fragments) + b"]"
+            marked = {row_id: _stale(fragments[row_id], stale[row_id]) for row_id in stale if row_id in fragments}
+            fragments = {**fragments, **marked}
+        parts = [fragments[row_id] for row_id in queries.rows_in_list_order(db) if row_id in fragments]
+        return [b"[", parts[0][1:], *parts[1:], b"]"] if parts else [b"[", b"]"]
 
 
 def _stale(fragment: bytes, last_activity: float) -> bytes:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
 
 import apsw
 import msgspec
 
-from runicorn.columns import Frame
+from runicorn.columns import Frame, StoredSeries, stream_id_of
 from runicorn.plugin import EVENTS_FILE, LIST_ORDER, LOGS_FILE, RUNNING, RunNotFound
-from runicorn_runs.projections.metric_points import read_frames
 
 
 class RunListItem(msgspec.Struct, frozen=True):
@@ -68,15 +68,16 @@ _ITEM = (
 )
 
 
-def items_changed_since(db: apsw.Connection, root: Path, counter: int) -> list[tuple[str, RunListItem | None]]:
-    """Runs whose row changed after `counter`, by key; None for those that are not listed (any more)."""
-    rows = db.execute(f"SELECT key, listed, {_ITEM} FROM run WHERE changed > ?", (str(root), counter))
-    return [(str(key), RunListItem(*item) if listed else None) for key, listed, *item in rows]  # type: ignore[arg-type]
+def items_changed_since(db: apsw.Connection, root: Path, counter: int) -> Iterator[tuple[int, RunListItem | None]]:
+    """Runs whose row changed after `counter`, by row id; None for those that are not listed (any more)."""
+    rows = db.execute(f"SELECT rowid, listed, {_ITEM} FROM run WHERE changed > ?", (str(root), counter))
+    for row_id, listed, *item in rows:
+        yield cast(int, row_id), RunListItem(*item) if listed else None  # type: ignore[arg-type]
 
 
-def keys_in_list_order(db: apsw.Connection) -> list[str]:
-    """Keys of the listed runs, in list order."""
-    return [str(row[0]) for row in db.execute(f"SELECT key FROM run WHERE listed ORDER BY {LIST_ORDER}")]
+def rows_in_list_order(db: apsw.Connection) -> Iterator[int]:
+    """Row ids of the listed runs, in list order."""
+    return (cast(int, row[0]) for row in db.execute(f"SELECT rowid FROM run WHERE listed ORDER BY {LIST_ORDER}"))
 
 
 def run_detail(db: apsw.Connection, root: Path, key: str) -> RunDetail:
@@ -136,8 +137,8 @@ def runs_of_name(db: apsw.Connection, root: Path, project: str, name: str) -> li
 
 def metric_frames(db: apsw.Connection, key: str) -> list[Frame]:
     """All metric events of a run in file order; empty if it has logged none."""
-    rows = db.execute("SELECT id FROM stream WHERE name = ?", (key,)).fetchall()
-    return read_frames(db, cast(int, rows[0][0])) if rows else []
+    stream_id = stream_id_of(db, key)
+    return [] if stream_id is None else StoredSeries(db, stream_id).frames()
 
 
 def is_running(db: apsw.Connection, run_id: str) -> bool:

@@ -61,7 +61,7 @@ class RunFiles:
 
     def known_runs(self, model: apsw.Connection) -> Iterable[str]:
         """Keys of all runs in the read model, the ones in the recycle bin included."""
-        return [str(row[0]) for row in model.execute("SELECT key FROM run")]
+        return (str(row[0]) for row in model.execute("SELECT key FROM run"))
 
     def observe(self, root: Path, run: RunDirectory, model: apsw.Connection) -> Sequence[tuple[float, Payload]]:
         """See `runicorn.plugin.Source`."""

@@ -34,10 +34,10 @@ class StaleRuns:
         self._store = store
         self._after_s = stale_after_s()
         self._until = 0.0
-        self._stale: dict[str, float] = {}
+        self._stale: dict[int, float] = {}
 
-    def last_activity(self) -> dict[str, float]:
-        """By key of each listed run that is stale now: when it was active last."""
+    def last_activity(self) -> dict[int, float]:
+        """By row id of each listed run that is stale now: when it was active last."""
         now = time.monotonic()
         if now >= self._until:
             self._stale = self._store.model("runs").query(_silent_since, time.time() - self._after_s)
@@ -48,16 +48,17 @@ class StaleRuns:
     def last_activity_of(self, key: str) -> float | None:
         """When a run was active last, if it is stale now; exact."""
         limit = time.time() - self._after_s
-        return self._store.model("runs").query(_silent_since, limit, " AND key = ?", (key,)).get(key)
+        found = self._store.model("runs").query(_silent_since, limit, " AND key = ?", (key,))
+        return next(iter(found.values()), None)
 
 
 def _silent_since(
     db: apsw.Connection, limit: float, condition: str = "", parameters: Sequence[str] = ()
-) -> dict[str, float]:
+) -> dict[int, float]:
     rows = db.execute(
-        "SELECT key, last FROM (SELECT key, max(ifnull(created, 0), ifnull(started, 0),"
+        "SELECT id, last FROM (SELECT rowid AS id, max(ifnull(created, 0), ifnull(started, 0),"
         " ifnull((SELECT max(last_ts) FROM activity WHERE activity.key = run.key), 0)) AS last"
-        f" FROM run WHERE listed AND status = 'running'{condition}) WHERE last < ? ORDER BY key",
+        f" FROM run WHERE listed AND status = 'running'{condition}) WHERE last < ? ORDER BY id",
         (*parameters, limit),
     )
-    return {str(key): float(last) for key, last in rows}  # type: ignore[arg-type]
+    return {int(row_id): float(last) for row_id, last in rows}  # type: ignore[arg-type]

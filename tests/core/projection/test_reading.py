@@ -7,11 +7,12 @@ from pathlib import Path
 
 import apsw
 
+from runicorn.columns import StoredSeries
 from runicorn.events.log import FileLog, Stream
 from runicorn.projection.catch_up import catch_up
 from runicorn.projection.model import ReadModel
 from runicorn.projection.reading import ModelReader
-from runicorn_runs.projections.metric_points import MetricPoints, read_frames
+from runicorn_runs.projections.metric_points import MetricPoints
 from tests.stores import make_run, metrics_event
 
 STREAM = Stream("run", "p/n/runs/a")
@@ -33,12 +34,12 @@ def test_a_chunk_sealed_between_two_statements_of_a_query_is_not_half_seen(tmp_p
             file.writelines(metrics_event(global_step=s, x=0.5) for s in range(4000, 4200))
         while catch_up(log, [model], STREAM).more:
             pass
-        return [len(frame.columns["x"]) for frame in read_frames(db, 1)]
+        return [len(frame.columns["x"]) for frame in StoredSeries(db, 1).frames()]
 
     reader = ModelReader(state, "runs", projections)
     assert sum(reader.query(cells)) == 4000
     assert sum(asyncio.run(reader.run(cells))) == 4200  # the same rows once more: with both appends of this test, 4400
-    assert sum(reader.query(lambda db: [len(frame.columns["x"]) for frame in read_frames(db, 1)])) == 4400
+    assert sum(reader.query(lambda db: [len(frame.columns["x"]) for frame in StoredSeries(db, 1).frames()])) == 4400
     reader.reopen()
     model.close()
 

@@ -7,12 +7,14 @@ import os
 import threading
 import time
 
+import apsw
 import pytest
 
 from runicorn.errors import Unavailable
 from runicorn.events.append import StreamWriter
 from runicorn.events.log import FileLog
 from runicorn.files import file_lock
+from runicorn.projection import preparing
 from runicorn.projection.generations import is_ready, model_files
 from runicorn.projection.reading import ModelReader
 from runicorn.projection.rebuild import ReplayFailed, rebuild
@@ -154,3 +156,36 @@ def test_the_leftover_of_a_killed_rebuild_is_removed_by_the_next(store, state):
     rebuild(store, state, runs_host())
     assert not (state / "runs.building").exists()
     assert time.time() - model_files(state, "runs")[0].path.stat().st_mtime < 60
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_what_other_processes_prepare_are_the_rows_of_one(store, tmp_path, processes):
+    tables = {}
+    for count in (0, processes):
+        state = tmp_path / f"state-{count}"
+        rebuild(store, state, runs_host(), processes=count)
+        [file] = model_files(state, "runs")
+        model = apsw.Connection(os.fspath(file.path))
+        names = {row[0]: row[1] for row in model.execute("SELECT id, name FROM stream")}
+        tables[count] = {
+            "frames": {(names[i >> 32], i & 0xFFFFFFFF): r for i, *r in model.execute("SELECT * FROM metric_frame")},
+            "columns": {
+                (names[i >> 32], i & 0xFFFFFFFF, n): b for i, n, b in model.execute("SELECT * FROM metric_column")
+            },
+            "levels": {(names[i >> 34], i & 0x3FFFFFFFF): r for i, *r in model.execute("SELECT * FROM metric_level")},
+            "chunks": {(names[i >> 32], i & 0xFFFFFFFF): r for i, *r in model.execute("SELECT * FROM metric_chunk")},
+            "parts": {(e, names[i]): b for e, i, b in model.execute("SELECT * FROM run_list_part")},
+            "checkpoints": set(model.execute("SELECT name, offset, size, inode, modified, head, bad FROM stream")),
+            "rows": actual_rows(model),
+            "counts": sorted(model.execute("SELECT * FROM run_count")),
+        }
+        model.close()
+    assert len(tables[0]["levels"]) == 3 * 7
+    assert tables[0] == tables[processes]
+
+
+def test_another_version_of_a_plugin_prepares_nothing(store, state, monkeypatch):
+    monkeypatch.setattr(preparing, "fingerprint", lambda _: "another version")
+    with pytest.raises(ReplayFailed, match="ended unexpectedly"):
+        rebuild(store, state, runs_host(), processes=1)
+    assert not list(state.glob("*.building*"))

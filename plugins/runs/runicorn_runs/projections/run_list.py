@@ -37,15 +37,18 @@ Counters: `runs` moves when a row of `run` changes, `runs_removed` when one disa
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import msgspec
 
 from runicorn.plugin import (
     LIST_ORDER,
     Batch,
+    Event,
+    FoldedPreparation,
     FoldedProjection,
     Parts,
+    Stream,
     StreamKind,
     Tables,
     dump_json,
@@ -54,6 +57,9 @@ from runicorn.plugin import (
 )
 from runicorn_runs.facts import Best, Meta, RunStatus
 from runicorn_runs.projections.run_claims import RunFacts, RunPart, fold_own, fold_store, merged
+
+Activity = tuple[float | None, int]
+"""Time of the last event, number of events."""
 
 
 class RunList(FoldedProjection[RunPart]):
@@ -122,13 +128,18 @@ class RunList(FoldedProjection[RunPart]):
         """Fold and merge; the activity of a run stream is a row of its own, so that metrics do not touch the list."""
         super().apply(batch, tables)
         if batch.stream.kind == "run" and batch.events:
-            times = [event.ts for event in batch.events if event.ts == event.ts]
-            tables.execute(
-                "INSERT INTO activity(stream_id, key, last_ts, events) VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
-                " last_ts = max(coalesce(last_ts, excluded.last_ts), coalesce(excluded.last_ts, last_ts)),"
-                " events = events + excluded.events",
-                (batch.stream_id, batch.stream.name, max(times, default=None), len(batch.events)),
-            )
+            _add_activity(batch.stream, batch.stream_id, _activity(batch.events), tables)
+
+    def preparation(self, stream: Stream) -> RunPreparation:
+        """See `FoldedProjection`."""
+        return RunPreparation(self)
+
+    def apply_prepared(self, stream: Stream, stream_id: int, prepared: object, tables: Tables) -> None:
+        """Store the parts of a stream and its activity."""
+        parts, activity = cast("tuple[list[tuple[str, bytes]], Activity]", prepared)
+        super().apply_prepared(stream, stream_id, parts, tables)
+        if stream.kind == "run" and activity[1]:
+            _add_activity(stream, stream_id, activity, tables)
 
     def forget(self, stream_id: int, tables: Tables) -> None:
         """Undo the stream's parts and its activity."""
@@ -166,6 +177,39 @@ class RunList(FoldedProjection[RunPart]):
         """The streams of running runs, the newest first."""
         rows = tables.execute("SELECT key FROM run WHERE listed AND status = 'running' ORDER BY created DESC")
         return [str(row[0]) for row in rows]
+
+
+class RunPreparation(FoldedPreparation[RunPart]):
+    """The parts of one stream, and its activity."""
+
+    def __init__(self, projection: RunList) -> None:
+        super().__init__(projection)
+        self._activity: Activity = None, 0
+
+    def add(self, batch: Batch) -> None:
+        """Fold the next events."""
+        super().add(batch)
+        last, count = _activity(batch.events)
+        before, earlier = self._activity
+        self._activity = max((ts for ts in (before, last) if ts is not None), default=None), earlier + count
+
+    def take(self, *, is_end: bool) -> Any:
+        """Parts and activity, at the end."""
+        parts = super().take(is_end=is_end)
+        return None if parts is None else (parts, self._activity)
+
+
+def _activity(events: Sequence[Event]) -> Activity:
+    return max((event.ts for event in events if event.ts == event.ts), default=None), len(events)
+
+
+def _add_activity(stream: Stream, stream_id: int, activity: Activity, tables: Tables) -> None:
+    tables.execute(
+        "INSERT INTO activity(stream_id, key, last_ts, events) VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
+        " last_ts = max(coalesce(last_ts, excluded.last_ts), coalesce(excluded.last_ts, last_ts)),"
+        " events = events + excluded.events",
+        (stream_id, stream.name, *activity),
+    )
 
 
 _COLUMNS = (

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from litestar import Response, get
 from litestar.params import FromPath, FromQuery
-from litestar.response import Stream as StreamedResponse
 
 from runicorn.plugin import (
     BadInput,
     NotFound,
+    Pieces,
     Store,
     build_report,
     csv_pieces,
@@ -23,7 +22,6 @@ from runicorn.plugin import (
     open_run,
 )
 from runicorn_runs.attachment import attachment
-from runicorn_runs.streaming import next_piece, rest
 
 _MEDIA_TYPES = {"markdown": "text/markdown", "html": "text/html"}
 _CSV = "text/csv"
@@ -33,11 +31,8 @@ _CSV = "text/csv"
 async def export_csv(run_id: FromPath[str], store: Store) -> Response[Any]:
     """The metrics of a run as CSV: one row per event, in the order of its file, as it is now."""
     directory = store.root / await find_run(store, run_id)
-    slices, first, is_all = await asyncio.to_thread(_begin, directory)
-    headers = attachment(f"{run_id}_metrics.csv")
-    if is_all:
-        return Response(first, media_type=_CSV, headers=headers)
-    return StreamedResponse(rest(first, slices), media_type=_CSV, headers=headers)
+    pieces = await asyncio.to_thread(_begin, directory)
+    return pieces.response(attachment(f"{run_id}_metrics.csv"))
 
 
 @get("/api/export/{run_id:str}/report", operation_id="export_report", keep_empty=["format"])
@@ -51,13 +46,12 @@ async def export_report(run_id: FromPath[str], store: Store, format: FromQuery[s
     return Response(content, media_type=media_type, headers=attachment(f"{run_id}_report.{format}"))
 
 
-def _begin(directory: Path) -> tuple[Iterator[bytes], bytes, bool]:
+def _begin(directory: Path) -> Pieces:
     run = open_run(directory)
-    slices = (piece.encode() for piece in csv_pieces(run.metrics, run.meta))
-    first, is_all = next_piece(slices)
-    if not first:
+    pieces = Pieces((piece.encode() for piece in csv_pieces(run.metrics, run.meta)), _CSV)
+    if pieces.is_empty:
         raise NotFound("No metrics to export")
-    return slices, first, is_all
+    return pieces
 
 
 def _report(directory: Path, format: str) -> bytes:

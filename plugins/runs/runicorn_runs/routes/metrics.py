@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import apsw
 import msgspec
 from litestar import Request, Response, get
-from litestar.enums import MediaType
 from litestar.params import FromPath
-from litestar.response import Stream as StreamedResponse
 
 from runicorn.columns import Frame, Table, encode_table, rows_by_step, rows_by_time
-from runicorn.plugin import Store, Stream, conditional, find_run, strong_etag
+from runicorn.plugin import ModelReader, Pieces, Store, Stream, conditional, find_run, strong_etag
 from runicorn_runs import queries
-from runicorn_runs.streaming import next_piece, rest
+from runicorn_runs.long_series import long_by_step, long_by_time
 
 
 class MetricRows(msgspec.Struct, frozen=True):
@@ -36,13 +33,13 @@ class Progress(msgspec.Struct, frozen=True):
 @get("/api/runs/{run_id:str}/metrics_step", operation_id="metrics_by_step")
 async def metrics_by_step(run_id: FromPath[str], request: Request[Any, Any, Any], store: Store) -> Response[MetricRows]:
     """All metrics of a run, merged by step. What was logged before this request is in the answer."""
-    return await _answer(run_id, request, store, rows_by_step)
+    return await _answer(run_id, request, store, rows_by_step, long_by_step)
 
 
 @get("/api/runs/{run_id:str}/metrics", operation_id="metrics_by_time")
 async def metrics_by_time(run_id: FromPath[str], request: Request[Any, Any, Any], store: Store) -> Response[MetricRows]:
     """All metrics of a run, by seconds since its first event."""
-    return await _answer(run_id, request, store, rows_by_time)
+    return await _answer(run_id, request, store, rows_by_time, long_by_time)
 
 
 @get("/api/runs/{run_id:str}/progress", operation_id="run_progress", deprecated=True, sync_to_thread=False)
@@ -52,28 +49,22 @@ def run_progress(run_id: FromPath[str]) -> Progress:
 
 
 async def _answer(
-    run_id: str, request: Request[Any, Any, Any], store: Store, merge: Callable[[list[Frame]], Table]
+    run_id: str,
+    request: Request[Any, Any, Any],
+    store: Store,
+    merge: Callable[[list[Frame]], Table],
+    stream_by: Callable[[ModelReader, str, apsw.Connection], Iterator[bytes] | None],
 ) -> Response[MetricRows]:
     stream = Stream("run", await find_run(store, run_id))
     await store.catch_up("runs", stream)
     model = store.model("runs")
-    build, _ = model.counter("runs")
-    known = model.checkpoint(stream)
-    version = (0, 0, 0) if known is None else (known.offset, known.inode, zlib.crc32(known.head))
+    etag = model.content(stream)
 
-    def begin(db: apsw.Connection) -> tuple[Iterator[bytes], bytes, bool]:
-        slices = encode_table(merge(queries.metric_frames(db, stream.name)))
-        return slices, *next_piece(slices)
+    def begin(db: apsw.Connection) -> Pieces:
+        slices = stream_by(model, stream.name, db)
+        return Pieces(encode_table(merge(queries.metric_frames(db, stream.name))) if slices is None else slices)
 
     async def answer() -> Response[Any]:
-        return _response(*await model.run(begin))
+        return (await model.run(begin)).response()
 
-    return await conditional(request, strong_etag(build, *version), answer, counted=known is not None)
-
-
-def _response(slices: Iterator[bytes], first: bytes, is_all: bool) -> Response[Any]:
-    """The answer at once if its first piece is all of it, else streamed; what is left is encoded in threads, in slices."""
-    if is_all:
-        return Response(first, media_type=MediaType.JSON)
-
-    return StreamedResponse(rest(first, slices), media_type=MediaType.JSON)
+    return await conditional(request, strong_etag(*etag), answer, counted=model.checkpoint(stream) is not None)
