@@ -17,7 +17,7 @@ import msgspec
 
 from runicorn.events.envelope import Lines
 from runicorn.events.log import Position, Stream
-from runicorn.projection.base import Batch, HasReadingIndexes, KnowsActiveStreams, Projection, Tables
+from runicorn.projection.base import Batch, HasReadingIndexes, KnowsActiveStreams, Projection, Tables, WritesAtCommit
 from runicorn.projection.generations import FRAMEWORK_SCHEMA, fingerprint, newest, next_path, set_aside
 
 logger = logging.getLogger("runicorn.projection")
@@ -75,6 +75,7 @@ class ReadModel:
         self.projections = projections
         self._connection = apsw.Connection(os.fspath(path))
         self._tables = Tables(self._connection)
+        self._writing_at_commit = [p for p in projections if isinstance(p, WritesAtCommit)]
         self._in_transaction = False
         self._checkpoints: dict[str, Checkpoint] = {}
         self._moved: dict[str, int] = {}
@@ -115,6 +116,8 @@ class ReadModel:
         self._in_transaction = True
         try:
             yield
+            for projection in self._writing_at_commit:
+                projection.before_commit(self._tables)
             self._execute_guarded("COMMIT")
             self._moved.update(self._tables.end_transaction())
         except BaseException:
@@ -123,6 +126,7 @@ class ReadModel:
                     self._connection.execute("ROLLBACK")
                 self._load_checkpoints()
             self._tables.end_transaction()
+            self._tables.memory.clear()
             raise
         finally:
             self._in_transaction = False

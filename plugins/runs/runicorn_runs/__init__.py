@@ -24,8 +24,9 @@ def runicorn_event_types() -> Sequence[type[Payload]]:
 def runicorn_projections() -> Sequence[Projection]:
     from runicorn_runs.projections.metric_points import MetricPoints
     from runicorn_runs.projections.run_list import RunList
+    from runicorn_runs.projections.run_values import RunValues
 
-    return [RunList(), MetricPoints()]
+    return [RunList(), MetricPoints(), RunValues()]
 
 
 @hookimpl

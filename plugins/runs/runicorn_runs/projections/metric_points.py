@@ -19,14 +19,14 @@ import apsw
 from runicorn.columns import (
     Frame,
     Piece,
-    build_frame_from_lines,
     decode_frame,
     encode_frame,
     join_frame,
     plan_fold,
     split_frame,
 )
-from runicorn.plugin import METRICS, Batch, StreamKind, Tables
+from runicorn.plugin import Batch, StreamKind, Tables
+from runicorn_runs.projections.batch_frame import metric_frame
 
 _START_BITS = 32  # a stream has fewer than 2**32 metric events
 
@@ -47,11 +47,8 @@ class MetricPoints:
 
     def apply(self, batch: Batch, tables: Tables) -> None:
         """Append the batch's metric events to the series of its stream."""
-        events = [event for event in batch.events if event.type == METRICS]
-        if not events:
-            return
-        frame = build_frame_from_lines([event.ts for event in events], [event.data for event in events])
-        if not frame.rows:
+        frame = metric_frame(batch)
+        if frame is None:
             return
         tail, start = _tail(batch.stream_id, tables) if batch.start else ([], 0)
         fold = plan_fold(tail, start, frame.rows)
