@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, TypeAlias, cast
+
+import msgspec
 
 from runicorn.plugin import number, parse_json, text
 
@@ -28,23 +30,32 @@ def attributes(content: bytes | str) -> dict[str, Attribute]:
     """
     if content in _EMPTY:
         return {}
-    encoded = content.encode() if isinstance(content, str) else content
     found: dict[str, Attribute] = {}
-    for name, value in _leaves(parse_json(encoded), "", 0):
-        attribute = _attribute(value)
-        if attribute is not None and (name in found or len(found) < MAX_ATTRIBUTES) and len(name) <= MAX_NAME:
-            found[name] = attribute
+    _collect(_parsed(content), "", 0, found)
     return found
 
 
-def _leaves(content: Mapping[str, Any], prefix: str, depth: int) -> Iterator[tuple[str, object]]:
+def _parsed(content: bytes | str) -> dict[str, Any]:
+    try:
+        return _decode(content)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):  # NaN, lone surrogates
+        return parse_json(content.encode() if isinstance(content, str) else content)
+
+
+def _collect(content: Mapping[str, Any], prefix: str, depth: int, found: dict[str, Attribute]) -> None:
     for key, value in content.items():
         name = prefix + (key if key.isascii() else cast(str, text(key)))
-        if type(value) is dict:
+        kind = type(value)
+        if kind is float and value - value == 0.0:
+            attribute: Attribute | None = (value, None)
+        elif kind is dict:
             if depth < _MAX_DEPTH:
-                yield from _leaves(cast("dict[str, Any]", value), f"{name}.", depth + 1)
+                _collect(cast("dict[str, Any]", value), f"{name}.", depth + 1, found)
+            continue
         else:
-            yield name, value
+            attribute = _attribute(value)
+        if attribute is not None and (len(found) < MAX_ATTRIBUTES or name in found) and len(name) <= MAX_NAME:
+            found[name] = attribute
 
 
 def _attribute(value: object) -> Attribute | None:
@@ -54,3 +65,6 @@ def _attribute(value: object) -> Attribute | None:
         return None, cast(str, text(value))[:MAX_TEXT]
     amount = number(value)
     return None if amount is None else (amount, None)
+
+
+_decode = msgspec.json.Decoder(dict[str, Any]).decode

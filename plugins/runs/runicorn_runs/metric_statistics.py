@@ -9,7 +9,7 @@ on; so a run that repeats n steps costs O(n) once and O(window) for each batch, 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -97,11 +97,13 @@ class MetricStatistics:
 
     def totals(self) -> RunTotals:
         """What all events so far come to."""
-        closed = self._closed.copy()
         if self._window is not None:
+            closed = self._closed.copy(self._window.metrics)
             self._window.close_into(closed)
-        elif self._open_step is not None:
-            closed.add_row(self._open_step, self._open)
+        else:
+            closed = self._closed.copy(self._open)
+            if self._open_step is not None:
+                closed.add_row(self._open_step, self._open)
         return closed.totals()
 
     @property
@@ -173,10 +175,11 @@ class _Closed:
         self._first: int | None = None
         self._last: int | None = None
 
-    def copy(self) -> _Closed:
+    def copy(self, changing: Container[str]) -> _Closed:
+        """To be continued: what is in no other metric than the `changing` ones can be added to the copy."""
         copied = _Closed()
         copied.rows, copied._steps, copied._first, copied._last = self.rows, self._steps, self._first, self._last
-        copied._metrics = {name: total.copy() for name, total in self._metrics.items()}
+        copied._metrics = {name: total.copy() if name in changing else total for name, total in self._metrics.items()}
         return copied
 
     def totals(self) -> RunTotals:
@@ -251,8 +254,8 @@ class _Total:
 
     def copy(self) -> _Total:
         copied = _Total()
-        for name in self.__slots__:
-            setattr(copied, name, getattr(self, name))
+        copied.cells, copied.low, copied.high = self.cells, self.low, self.high
+        copied.last, copied.last_step, copied.diverged = self.last, self.last_step, self.diverged
         return copied
 
     def frozen(self) -> MetricTotal:
@@ -263,8 +266,10 @@ class _Total:
     def add_cell(self, value: float, step: int) -> None:
         self.cells += 1
         if value - value == 0.0:
-            self.low = min(self.low, value)
-            self.high = max(self.high, value)
+            if value < self.low:
+                self.low = value
+            if value > self.high:
+                self.high = value
             self.last, self.last_step, self.diverged = value, step, None
         else:
             self.diverged = step
@@ -307,6 +312,11 @@ class _Window:
     def first(self) -> int:
         """The lowest step."""
         return int(self.steps[0])
+
+    @property
+    def metrics(self) -> Container[str]:
+        """Names of the metrics."""
+        return self._numbers.keys()
 
     @property
     def cells(self) -> int:

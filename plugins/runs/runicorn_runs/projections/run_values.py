@@ -58,7 +58,10 @@ _SET_METRICS = (
 )
 _SET_UPDATED = "UPDATE run_brief SET updated = nullif(max(ifnull(updated, 0), ifnull(?, 0)), 0) WHERE run = ?"
 _PUT_VALUE = "INSERT OR REPLACE INTO run_value(key, run, num, txt) VALUES (?, ?, ?, ?)"
-_PUT_METRIC = "INSERT OR REPLACE INTO run_metric(key, run, cells, low, high, last, last_step, diverged) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+_PUT_METRIC = (
+    "INSERT OR REPLACE INTO run_metric(key, run, cells, low, high, last, last_step, diverged)"
+    f" VALUES ({', '.join('?' * 8)})"
+)
 _MIN_INT64, _MAX_INT64 = -(1 << 63), (1 << 63) - 1
 
 _encode_keys = msgspec.json.Encoder().encode
