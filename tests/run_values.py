@@ -15,7 +15,7 @@ Row = dict[str, Any]
 
 _SAME = (
     *("listed", "run_id", "project", "name", "status", "created", "started", "ended", "deleted_at"),
-    *("best_value", "best_step", "best_name"),
+    *("best_value", "best_step", "best_name", "best_mode"),
 )
 
 

@@ -204,7 +204,14 @@ def test_no_run_has_tags_yet(server: Server) -> None:
         ({"order_by": "RANDOM()"}, "Invalid order_by: RANDOM()"),
         ({"order_by": "created_at; DROP TABLE run"}, "Invalid order_by: created_at; DROP TABLE run"),
         ({"order_by": "name ASC, project"}, "Invalid order_by: name ASC, project"),
-        ({"order_by": "metric_count"}, "Invalid order_by: metric_count"),
+        ({"order_by": "metric_counts"}, "Invalid order_by: metric_counts"),
+        ({"order_by": "metric."}, "Invalid order_by: metric."),
+        ({"order_by": "config.lr desc"}, "Invalid order_by: config.lr desc"),
+        ({"order_by": "metric.a = 1"}, "Invalid order_by: metric.a = 1"),
+        ({"q": "status >"}, "Invalid value for q: "),
+        ({"cursor": "x"}, "Invalid value for cursor: "),
+        ({"cursor": "WzFd"}, "Invalid value for cursor: "),
+        ({"facets": "maybe"}, "Invalid value for facets: "),
         ({"page": "0"}, "Invalid value for page: "),
         ({"page": "-1"}, "Invalid value for page: "),
         ({"page": "one"}, "Invalid value for page: "),
@@ -256,7 +263,7 @@ def test_one_run_has_what_lists_show_and_what_its_folder_holds(serve: Callable[.
     answer = server.http.get(f"/api/v2/experiments/{folder.name}").json()
     assert answer == {
         "experiment": listed(server)["experiments"][0],
-        "metrics_summary": {"total_data_points": None, "available_metrics": [], "step_range": None},
+        "metrics_summary": {"total_data_points": 0, "available_metrics": [], "step_range": None},
         "environment_available": True,
         "file_count": 5,
     }

@@ -13,11 +13,32 @@ if TYPE_CHECKING:
 
 @hookimpl
 def runicorn_routes() -> Sequence[ControllerRouterHandler]:
-    from runicorn_query.routes.experiments import get_experiment, list_experiments
+    from runicorn_query.routes.analytics import overview, performance_trends, projects, storage_health, summary
+    from runicorn_query.routes.experiments import (
+        batch_delete,
+        get_experiment,
+        get_experiment_so_named,
+        list_experiments,
+    )
 
-    return [list_experiments, get_experiment]
+    return [
+        list_experiments,
+        get_experiment,
+        get_experiment_so_named,
+        batch_delete,
+        summary,
+        overview,
+        projects,
+        performance_trends,
+        storage_health,
+    ]
 
 
 @hookimpl
 def runicorn_rate_limits() -> Mapping[str, int]:
-    return {"GET /api/v2/experiments": 100, "GET /api/v2/experiments/{exp_id}": 200}
+    return {
+        "GET /api/v2/experiments": 100,
+        "GET /api/v2/experiments/{exp_id}": 200,
+        "GET /api/v2/experiments/batch-delete": 200,
+        "POST /api/v2/experiments/batch-delete": 10,
+    }

@@ -15,7 +15,7 @@ guide for users.
 
 from runicorn_query.language.errors import InvalidQuery
 from runicorn_query.language.fields import AttributeField, ColumnField, Field, MetricField, TagField, field_named
-from runicorn_query.language.parser import MAX_DEPTH, MAX_LENGTH, MAX_TESTS, parse
+from runicorn_query.language.parser import MAX_DEPTH, MAX_LENGTH, MAX_TESTS, parse, parse_field
 from runicorn_query.language.sql import Condition, compile_condition, sort_term
 from runicorn_query.language.syntax import All, Any, Comparison, Expression, Not, Span, Value
 
@@ -40,5 +40,6 @@ __all__ = [
     "compile_condition",
     "field_named",
     "parse",
+    "parse_field",
     "sort_term",
 ]

@@ -45,6 +45,17 @@ def parse(query: str, now: float | None = None) -> Expression:
     return _Parser(query, clock.time() if now is None else now).whole()
 
 
+def parse_field(text: str) -> Field:
+    """The field that `text` names and nothing else, such as `metric."val loss".min`. InvalidQuery if it names none."""
+    found = tokens(text)
+    if found[0].kind != "word" or len(found) != 2 or found[0].text != text:
+        raise InvalidQuery("expected the name of a field", text, 1)
+    try:
+        return field_named(found[0].segments)
+    except UnknownField as error:
+        raise InvalidQuery(f"{quoted(text)}: {error}", text, 1) from None
+
+
 class _Parser:
     def __init__(self, query: str, now: float) -> None:
         self._query = query

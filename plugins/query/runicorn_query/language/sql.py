@@ -33,7 +33,7 @@ COLUMNS = {
     "ended": "b.ended",
     "deleted": "b.deleted_at",
 }
-_FOLDED = {
+FOLDED = {
     "id": "ifnull(b.run_id_fold, b.run_id)",
     "project": "ifnull(b.project_fold, b.project)",
     "name": "ifnull(b.name_fold, b.name)",
@@ -98,7 +98,7 @@ class _Compiler:
                 return self._in(f"{place} AND {self._compare('r.description', test, _folded('r.description'))}")
             case ColumnField(name, _):
                 column = COLUMNS[name]
-                return f"(({self._compare(column, test, _FOLDED.get(name) or _folded(column))}) IS TRUE)"
+                return f"(({self._compare(column, test, FOLDED.get(name) or _folded(column))}) IS TRUE)"
             case TagField():
                 place = "SELECT r.rowid FROM run_tag AS t CROSS JOIN run AS r ON r.key = t.key WHERE"
                 return self._in(f"{place} {self._compare('t.tag', test, _folded('t.tag'))}")

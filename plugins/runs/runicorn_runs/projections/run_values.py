@@ -40,18 +40,18 @@ _KEPT_RUNS = 2000  # states of streams that may grow, a few KB each; another one
 
 _BRIEF = (
     "run, listed, run_id, run_id_fold, project, project_fold, name, name_fold, status, created, started, ended, deleted_at,"
-    " best_value, best_step, best_name, updated, metric_count, steps, first_step, last_step, value_keys, metric_keys"
+    " best_value, best_step, best_name, best_mode, updated, metric_count, steps, first_step, last_step, value_keys, metric_keys"
 )
 _TOUCHED = (
     "SELECT t.run, r.key, r.listed, r.run_id, r.run_id_fold, r.project, r.project_fold, r.name, r.name_fold, r.status,"
-    " r.created, r.started, r.ended, r.deleted_at, r.best_value, r.best_step, r.best_name,"
+    " r.created, r.started, r.ended, r.deleted_at, r.best_value, r.best_step, r.best_name, r.best_mode,"
     " nullif(max(ifnull(r.created, 0), ifnull(r.started, 0), ifnull(r.ended, 0), ifnull(r.deleted_at, 0),"
     " ifnull(r.annotated, 0), ifnull(a.last_ts, 0)), 0),"
     " r.summary, r.config, s.id, b.metric_count, b.steps, b.first_step, b.last_step, b.value_keys, b.metric_keys"
     " FROM run_touched AS t LEFT JOIN run AS r ON r.id = t.run LEFT JOIN stream AS s ON s.name = r.key"
     " LEFT JOIN activity AS a ON a.stream_id = s.id LEFT JOIN run_brief AS b ON b.run = t.run"
 )
-_PUT_BRIEF = f"INSERT OR REPLACE INTO run_brief({_BRIEF}) VALUES ({', '.join('?' * 23)})"
+_PUT_BRIEF = f"INSERT OR REPLACE INTO run_brief({_BRIEF}) VALUES ({', '.join('?' * 24)})"
 _SET_METRICS = (
     "UPDATE run_brief SET updated = nullif(max(ifnull(updated, 0), ifnull(?, 0)), 0), metric_count = ?, steps = ?,"
     " first_step = ?, last_step = ?, metric_keys = ? WHERE run = ?"
@@ -104,7 +104,7 @@ class RunValues:
             run INTEGER PRIMARY KEY, listed INTEGER NOT NULL, run_id TEXT NOT NULL, run_id_fold TEXT,
             project TEXT, project_fold TEXT, name TEXT, name_fold TEXT, status TEXT NOT NULL,
             created REAL, started REAL, ended REAL, deleted_at REAL, best_value REAL, best_step INTEGER, best_name TEXT,
-            updated REAL, metric_count INTEGER NOT NULL, steps INTEGER NOT NULL, first_step, last_step,
+            best_mode TEXT, updated REAL, metric_count INTEGER NOT NULL, steps INTEGER NOT NULL, first_step, last_step,
             value_keys TEXT NOT NULL, metric_keys TEXT NOT NULL);
         CREATE TABLE run_value_key(
             id INTEGER PRIMARY KEY, source TEXT NOT NULL, name TEXT NOT NULL, UNIQUE(source, name));
@@ -190,8 +190,8 @@ class _Changes:
 
     def put(self, row: Sequence[Any]) -> None:
         """The row of a run as `_TOUCHED` reads it, and its values and metrics if it is new or they differ."""
-        run, key, listed, run_id, run_id_fold, project, project_fold, name, name_fold, *facts = row[:17]
-        updated, summary, config, stream_id, *counts, value_keys, metric_keys = row[17:]
+        run, key, listed, run_id, run_id_fold, project, project_fold, name, name_fold, *facts = row[:18]
+        updated, summary, config, stream_id, *counts, value_keys, metric_keys = row[18:]
         named = {(SUMMARY, name): value for name, value in attributes(summary).items()}
         named.update({(CONFIG, name): value for name, value in attributes(config).items()})
         new_keys = self._put_values(run, named, value_keys)
