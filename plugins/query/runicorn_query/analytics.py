@@ -91,11 +91,11 @@ def store_counts(db: apsw.Connection) -> StoreCounts:
 PROJECTS = (
     "SELECT b.project, count(*), sum(b.status = 'running'), sum(b.status = 'finished'), sum(b.status = 'failed'),"
     f" sum(b.status = 'interrupted'), ifnull(avg({DURATION}), 0.0), max(b.updated)"
-    " FROM run_brief AS b WHERE b.listed AND b.created >= ? GROUP BY b.project"
+    " FROM run_brief AS b WHERE b.listed AND b.created >= :since GROUP BY b.project"
 )
 BEST = (
     "SELECT b.project, b.best_name, count(*), {bound}(b.best_value), b.run_id FROM run_brief AS b"
-    " WHERE b.listed AND b.created >= ? AND b.best_name IS NOT NULL AND b.best_value IS NOT NULL"
+    " WHERE b.listed AND b.created >= :since AND b.best_name IS NOT NULL AND b.best_value IS NOT NULL"
     " AND (ifnull(b.best_mode, 'max') = 'min') = {is_min} GROUP BY b.project, b.best_name"
 )
 
@@ -103,7 +103,7 @@ BEST = (
 def projects(db: apsw.Connection, since: float) -> list[ProjectStatistics]:
     """Of the runs created since then, the projects with the most runs first."""
     with limited(db):
-        rows = db.execute(PROJECTS, (since,)).fetchall()
+        rows = db.execute(PROJECTS, {"since": since}).fetchall()
         best = _best_of_projects(db, since)
     found = [_project(row, best) for row in rows]
     return sorted(found, key=lambda item: (-item.total_experiments, item.project is not None, item.project or ""))
@@ -141,7 +141,7 @@ def _best_of_projects(db: apsw.Connection, since: float) -> dict[str | None, tup
     found: dict[str | None, dict[str, list[tuple[int, bool, float, str]]]] = {}
     for is_min, bound in ((False, "max"), (True, "min")):
         statement = BEST.format(bound=bound, is_min=int(is_min))
-        for project, name, count, value, run_id in db.execute(statement, (since,)):
+        for project, name, count, value, run_id in db.execute(statement, {"since": since}):
             entry = (cast(int, count), is_min, cast(float, value), str(run_id))
             found.setdefault(cast("str | None", project), {}).setdefault(str(name), []).append(entry)
     best: dict[str | None, tuple[str, float, str]] = {}

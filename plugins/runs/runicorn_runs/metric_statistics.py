@@ -9,7 +9,7 @@ on; so a run that repeats n steps costs O(n) once and O(window) for each batch, 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -23,6 +23,7 @@ NOT_METRICS = frozenset({"global_step", "time", "stage"})
 _WINDOW_ROWS = 4096  # how far back an event may lie without a second look at the stored points
 _FEW = 200  # rows up to which plain Python is faster than numpy
 _MAX_KEPT_CELLS = 4_000_000
+_MIN_INT64, _MAX_INT64 = -(1 << 63), (1 << 63) - 1
 
 Steps = npt.NDArray[Any]
 """Ascending: int64, or Python ints as objects where one is beyond 64 bits."""
@@ -63,16 +64,19 @@ class MetricStatistics:
 
     def __init__(self) -> None:
         self._closed = _Closed()
-        self._open_step: int | None = None
-        self._open: dict[str, float | None] = {}
-        """The row of the last step: numbers, None for cells that are something else."""
+        self._tail: _Rows | None = None
+        """The last rows, of which the last one can still change."""
         self._window: _Window | None = None
 
     @classmethod
     def of(cls, frames: Iterable[Frame]) -> MetricStatistics:
         """The state after all these frames."""
         state = cls()
-        state._append(rows_by_step(frames))
+        table = rows_by_step(frames)
+        if table.rows:
+            rows = _Rows.of(table, _steps(table))
+            state._closed.add_rows(rows, 0, rows.size - 1)
+            state._tail = _Rows.of_one(rows.last_step, rows.row(rows.size - 1))
         return state
 
     def add(self, frame: Frame, stored: Callable[[], Iterable[Frame]]) -> None:
@@ -87,12 +91,11 @@ class MetricStatistics:
                 at = self._window.merge(table, steps)
                 self._window.close_before(at - _WINDOW_ROWS, self._closed)
                 return
-        elif self._open_step is None or first >= self._open_step:
-            self._append(table)
+        elif self._tail is None or first >= self._tail.last_step:
+            self._append(_Rows.of(table, steps))
             return
-        whole = rows_by_step(stored())
-        self._closed, self._open, self._open_step = _Closed(), {}, None
-        self._window = _Window(whole)
+        self._closed, self._tail = _Closed(), None
+        self._window = _Window(rows_by_step(stored()))
         self._window.close_before(int(np.searchsorted(self._window.steps, first)) - _WINDOW_ROWS, self._closed)
 
     def totals(self) -> RunTotals:
@@ -100,33 +103,40 @@ class MetricStatistics:
         if self._window is not None:
             closed = self._closed.copy(self._window.metrics)
             self._window.close_into(closed)
-        else:
-            closed = self._closed.copy(self._open)
-            if self._open_step is not None:
-                closed.add_row(self._open_step, self._open)
+            return closed.totals()
+        if self._tail is None:
+            return self._closed.totals()
+        closed = self._closed.copy(self._tail.columns) if self._closed.rows else _Closed()
+        closed.add_rows(self._tail, 0, self._tail.size)
         return closed.totals()
+
+    def shrink(self) -> None:
+        """Let go of rows that are kept only because nothing came behind them yet."""
+        if self._tail is not None and self._tail.size > _FEW:
+            tail, last = self._tail, self._tail.size - 1
+            self._closed.add_rows(tail, 0, last)
+            self._tail = _Rows.of_one(tail.last_step, tail.row(last))
 
     @property
     def is_small(self) -> bool:
         """Whether this is worth being kept in memory between batches."""
         return self._window is None or self._window.cells <= _MAX_KEPT_CELLS
 
-    def _append(self, table: Table) -> None:
-        """Rows that begin at the open one, or behind it."""
-        if not table.rows:
+    def _append(self, rows: _Rows) -> None:
+        """Rows that begin at the last one, or behind it."""
+        tail, self._tail = self._tail, rows
+        if tail is None:
             return
-        steps = _steps(table)
-        start, stop = 0, table.rows - 1
-        columns = [(name, _Cells.of(column)) for name, column in table.columns.items() if name not in NOT_METRICS]
-        if self._open_step is not None:
-            if int(steps[0]) == self._open_step:
-                self._open.update(_row(columns, 0))
-                start = 1
-                if not stop:
-                    return
-            self._closed.add_row(self._open_step, self._open)
-        self._closed.add_rows(steps, columns, start, stop)
-        self._open_step, self._open = int(steps[stop]), _row(columns, stop)
+        if tail.last_step != int(rows.steps[0]):
+            self._closed.add_rows(tail, 0, tail.size)
+            return
+        self._closed.add_rows(tail, 0, tail.size - 1)
+        shared = {**tail.row(tail.size - 1), **rows.row(0)}
+        if rows.size == 1:
+            self._tail = _Rows.of_one(tail.last_step, shared)
+        else:
+            self._closed.add_row(tail.last_step, shared)
+            self._tail = rows.without_first()
 
 
 class _Cells(NamedTuple):
@@ -154,15 +164,47 @@ class _Cells(NamedTuple):
         return slice(first, last), self.rows[first:last]
 
 
-def _row(columns: Sequence[tuple[str, _Cells]], row: int) -> dict[str, float | None]:
-    found: dict[str, float | None] = {}
-    for name, cells in columns:
-        place, rows = cells.between(row, row + 1)
-        if rows is None or len(rows):
-            at = place.start
-            is_number = cells.is_number is None or bool(cells.is_number[at])
-            found[name] = float(cells.numbers[at]) if is_number else None
-    return found
+class _Rows(NamedTuple):
+    """Merged rows `start` and on of a table, in the order of their steps."""
+
+    steps: Steps
+    columns: dict[str, _Cells]
+    start: int = 0
+    """Earlier rows do not count."""
+
+    @classmethod
+    def of(cls, table: Table, steps: Steps) -> _Rows:
+        return cls(steps, {name: _Cells.of(cells) for name, cells in table.columns.items() if name not in NOT_METRICS})
+
+    @classmethod
+    def of_one(cls, step: int, cells: dict[str, float | None]) -> _Rows:
+        """One row: numbers, None for cells that are something else."""
+        columns = {
+            name: _Cells(None, np.array([math.nan if value is None else value]), np.array([value is not None]))
+            for name, value in cells.items()
+        }
+        return cls(np.array([step], dtype=None if _MIN_INT64 <= step <= _MAX_INT64 else object), columns)
+
+    @property
+    def size(self) -> int:
+        return len(self.steps) - self.start
+
+    @property
+    def last_step(self) -> int:
+        return int(self.steps[-1])
+
+    def without_first(self) -> _Rows:
+        return self._replace(start=self.start + 1)
+
+    def row(self, place: int) -> dict[str, float | None]:
+        """Row number `place`: its numbers, None for cells that are something else."""
+        found: dict[str, float | None] = {}
+        for name, cells in self.columns.items():
+            at, rows = cells.between(self.start + place, self.start + place + 1)
+            if rows is None or len(rows):
+                is_number = cells.is_number is None or bool(cells.is_number[at.start])
+                found[name] = float(cells.numbers[at.start]) if is_number else None
+        return found
 
 
 class _Closed:
@@ -196,13 +238,15 @@ class _Closed:
         if has_number:
             self._count(1, step, step)
 
-    def add_rows(self, steps: Steps, columns: Iterable[tuple[str, _Cells]], start: int, stop: int) -> None:
-        """Rows `start` to `stop`, whose steps are `steps[start:stop]`."""
+    def add_rows(self, given: _Rows, start: int, stop: int) -> None:
+        """Rows `start` to `stop` of those that are given."""
         if start >= stop:
             return
+        steps = given.steps
+        start, stop = start + given.start, stop + given.start
         self.rows += stop - start
         counted: BoolArray | None = np.zeros(stop - start, np.bool_)
-        for name, cells in columns:
+        for name, cells in given.columns.items():
             place, rows = cells.between(start, stop)
             numbers = cells.numbers[place]
             if cells.is_number is not None:
@@ -353,8 +397,8 @@ class _Window:
         self._add_to(closed, len(self.steps))
 
     def _add_to(self, closed: _Closed, stop: int) -> None:
-        columns = [(name, _Cells(None, numbers, self._is_number[name])) for name, numbers in self._numbers.items()]
-        closed.add_rows(self.steps, columns, 0, stop)
+        columns = {name: _Cells(None, numbers, self._is_number[name]) for name, numbers in self._numbers.items()}
+        closed.add_rows(_Rows(self.steps, columns), 0, stop)
 
     def _make_room(self, steps: Steps) -> npt.NDArray[np.int64]:
         """Where rows with these steps stand, after those that are new were put in."""

@@ -236,11 +236,11 @@ class _Changes:
     def _put_values(self, run: int, named: Mapping[tuple[str, str], Attribute], stored_keys: str | None) -> str:
         if not named and stored_keys in (None, "[]"):
             return "[]"
-        new = {self._key(name): value for name, value in named.items()}
-        old = _keys(stored_keys)
-        self._delete("run_value", run, [key for key in old if key not in new])
-        for key, value in new.items():
-            self._values.append((key, run, *value))
+        known = self._memory.keys
+        new = {known.get(name) or self._key(name): value for name, value in named.items()}
+        if stored_keys is not None:
+            self._delete("run_value", run, [key for key in _keys(stored_keys) if key not in new])
+        self._values += [(key, run, *value) for key, value in new.items()]
         return _encode_keys(sorted(new)).decode()
 
     def _stream_of(self, key: str, stream_id: int | None, *, is_new: bool) -> _Stream:
@@ -257,6 +257,7 @@ class _Changes:
     def _put_totals(self, run: int, stream: _Stream, stored_keys: str | None) -> tuple[Any, ...]:
         """Write the metrics that differ from what is written; the columns of `run_brief` about all of them."""
         totals = stream.state.totals()
+        stream.state.shrink()
         keys = {name: self._key((METRIC, name)) for name in totals.metrics}
         written = stream.written
         if written is None:
@@ -268,14 +269,16 @@ class _Changes:
                 self._metrics.append(
                     (keys[name], run, cells, low, high, last, _stored_step(last_step), _stored_step(diverged))
                 )
-        gone = written.keys() - keys.keys()
-        self._delete("run_metric", run, [self._key((METRIC, name)) for name in gone])
+        if gone := written.keys() - keys.keys():
+            self._delete("run_metric", run, [self._key((METRIC, name)) for name in gone])
         stream.written = totals.metrics
         first, last = _stored_step(totals.first_step), _stored_step(totals.last_step)
         return totals.cells, totals.steps, first, last, _encode_keys(sorted(keys.values())).decode()
 
     def _delete(self, table: str, run: int, keys: Iterable[int]) -> None:
-        self._tables.executemany(f"DELETE FROM {table} WHERE key = ? AND run = ?", [(key, run) for key in keys])
+        rows = [(key, run) for key in keys]
+        if rows:
+            self._tables.executemany(f"DELETE FROM {table} WHERE key = ? AND run = ?", rows)
 
     def _key(self, name: tuple[str, str]) -> int:
         key = self._memory.keys.get(name)
