@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from runicorn.plugin import dump_json
-from runicorn_query.language import Expression, compile_condition
+from runicorn_query.language import Condition, Expression, compile_condition
 
 if TYPE_CHECKING:
     import apsw
@@ -47,8 +47,15 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
         """Whether `run_count` has the number of matching runs, and an index the newest of them."""
         return len(self.statuses) <= 1 and self == Filter(project=self.project, statuses=self.statuses)
 
-    def where(self) -> tuple[str, Parameters]:
-        """A condition on rows of `run_brief b`, with its parameters; it may call `casefold`."""
+    def condition(self) -> Condition:
+        """The matching runs; the SQL may call `casefold`."""
+        where, parameters = self._where()
+        if self.expression is None:
+            return Condition(where, None, parameters)
+        condition = compile_condition(self.expression, where)
+        return Condition(condition.row, condition.runs, {**parameters, **condition.parameters})
+
+    def _where(self) -> tuple[str, Parameters]:
         parts = ["1" if self.include_deleted else "b.listed"]
         parameters: Parameters = {}
         for place, tag in enumerate(dict.fromkeys(self.tags)):
@@ -65,10 +72,6 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
             if value is not None:
                 parts.append(f"{sql} :{name}")
                 parameters[name] = value
-        if self.expression is not None:
-            condition = compile_condition(self.expression)
-            parts.append(condition.sql)
-            parameters |= condition.parameters
         return " AND ".join(parts), parameters
 
 

@@ -23,9 +23,11 @@ from runicorn_query.experiments import (
     read_experiment,
 )
 from runicorn_query.filters import Filter, Parameters
+from runicorn_query.language import Condition
 from runicorn_query.limits import limited
 from runicorn_query.ordering import TIES, Cursor, Order, behind, sorted_by
 
+_WALKED = 10_000  # runs that are looked at along an index in about the time in which all matches are sorted
 _FACETS = 1000  # values of a facet, the most frequent ones
 
 
@@ -90,42 +92,112 @@ def newest(db: apsw.Connection, root: Path, wanted: Wanted) -> Found:
 def matching(db: apsw.Connection, root: Path, wanted: Wanted) -> Found:
     """A page of the runs that match, and the exact number of all. Looks at every narrow row; QueryTimeout after 10 s."""
     with limited(db):
-        where, parameters = wanted.filter.where()
-        facets = _facets(db, where, parameters) if wanted.facets else None
-        keys, more = wanted.order.keys()
-        statement = page_statement(where, keys, wanted)
-        limits: Parameters = {"limit": wanted.limit + 1, "offset": wanted.offset}
-        after: Parameters = {} if wanted.after is None else behind(wanted.after)[1]
-        rows = db.execute(statement, {**parameters, **more, **limits, **after}).fetchall()
-        counted = rows or db.execute(count_statement(where), parameters).fetchall()
-        shown_rows = rows[: wanted.limit]
+        condition = wanted.filter.condition()
+        facets = _facets(db, condition) if wanted.facets else None
+        if condition.runs is not None and not wanted.order.is_newest_first:
+            total, rows = _sorted_with_total(db, condition, wanted)
+        else:
+            total = cast(int, db.execute(count_statement(condition), condition.parameters).fetchall()[0][0])
+            is_dense = _is_dense(db, total, wanted)
+            rows = (_walked if is_dense else _sorted)(db, condition, wanted) if total > wanted.offset else []
         last = None
         if len(rows) > wanted.limit:
-            _, *values, fold, run_id, number = shown_rows[-1]
+            *values, fold, run_id, number = rows[wanted.limit - 1]
             last = Cursor(wanted.order.by, wanted.order.descending, values, (fold, run_id, number))  # type: ignore[arg-type]
-        return Found(
-            _experiments(db, root, [cast(int, row[-1]) for row in shown_rows]), cast(int, counted[0][0]), last, facets
-        )
+        runs = [cast(int, row[-1]) for row in rows[: wanted.limit]]
+        return Found(_experiments(db, root, runs), total, last, facets)
 
 
-def page_statement(where: str, keys: Sequence[str], wanted: Wanted) -> str:
-    """Rows (total, sort keys…, folded id, id, run) of one page; no row if it is empty."""
-    # The condition is worked out once, and what is sorted is only what decides the order: sorting whole rows would move
-    # all their columns.
-    columns = "".join(f"{key} AS k{place}, " for place, key in enumerate(keys))
-    ties = ", ".join(f"{tie} AS t{place}" for place, tie in enumerate(TIES))
-    condition = "" if wanted.after is None else f" WHERE {behind(wanted.after)[0]}"
-    order = sorted_by(len(keys), descending=wanted.order.descending)
+Rows = list[tuple["apsw.SQLiteValue", ...]]
+"""Sort keys, case-folded id, id, run."""
+
+
+def count_statement(condition: Condition) -> str:
+    """The number of the runs that match."""
+    return f"SELECT count(*) FROM ({_matching(condition)})"
+
+
+def sorted_statement(condition: Condition, wanted: Wanted) -> str:
+    """`Rows` of one page, sorted: only what decides the order, as sorting whole rows would move all their columns."""
+    found = f"run_brief AS b WHERE {condition.row}" if condition.runs is None else _joined(condition)
     return (
-        f"WITH matching AS MATERIALIZED (SELECT {columns}{ties} FROM run_brief AS b WHERE {where})"
-        f" SELECT (SELECT count(*) FROM matching), * FROM matching{condition} ORDER BY {order}"
-        " LIMIT :limit OFFSET :offset"
+        f"SELECT * FROM (SELECT {_sort_columns(wanted)} FROM {found})"
+        f" WHERE {_behind(wanted)} ORDER BY {_direction(wanted)} LIMIT :limit OFFSET :offset"
     )
 
 
-def count_statement(where: str) -> str:
-    """The number of the runs that match."""
-    return f"SELECT count(*) FROM run_brief AS b WHERE {where}"
+def total_statement(condition: Condition, wanted: Wanted) -> str:
+    """The same with the total in front, for which the condition is worked out only once."""
+    return (
+        f"WITH found AS MATERIALIZED (SELECT {_sort_columns(wanted)} FROM {_joined(condition)})"
+        f" SELECT (SELECT count(*) FROM found), * FROM found WHERE {_behind(wanted)}"
+        f" ORDER BY {_direction(wanted)} LIMIT :limit OFFSET :offset"
+    )
+
+
+def walk_statement(condition: Condition, stretch: str) -> str:
+    """`Rows` of one page of the newest, by looking at runs along an index until the page is full."""
+    return (
+        "SELECT r.created, r.run_id_fold, r.run_id, r.id FROM run AS r INDEXED BY run_newest"
+        " CROSS JOIN run_brief AS b ON b.run = r.id"
+        f" WHERE r.listed AND {condition.row}{stretch}"
+        " ORDER BY r.created DESC, r.run_id_fold DESC, r.run_id DESC, r.id DESC LIMIT :limit OFFSET :offset"
+    )
+
+
+def _is_dense(db: apsw.Connection, total: int, wanted: Wanted) -> bool:
+    """Whether the page is full before so many runs were looked at that sorting all matches is quicker."""
+    if not wanted.order.is_newest_first or wanted.filter.include_deleted:
+        return False
+    runs = cast(int, db.execute("SELECT ifnull(sum(runs), 0) FROM run_count WHERE listed = 1").fetchall()[0][0])
+    return (wanted.offset + wanted.limit + 1) * runs < total * _WALKED
+
+
+def _walked(db: apsw.Connection, condition: Condition, wanted: Wanted) -> Rows:
+    rows: Rows = []
+    for stretch, more in _stretches(wanted.after):
+        parameters: Parameters = {**condition.parameters, **more, "offset": wanted.offset}
+        if len(rows) <= wanted.limit:
+            parameters["limit"] = wanted.limit + 1 - len(rows)
+            rows += db.execute(walk_statement(condition, stretch), parameters).fetchall()
+    return rows
+
+
+def _sorted(db: apsw.Connection, condition: Condition, wanted: Wanted) -> Rows:
+    return db.execute(sorted_statement(condition, wanted), _parameters(condition, wanted)).fetchall()
+
+
+def _sorted_with_total(db: apsw.Connection, condition: Condition, wanted: Wanted) -> tuple[int, Rows]:
+    rows = db.execute(total_statement(condition, wanted), _parameters(condition, wanted)).fetchall()
+    counted = rows or db.execute(count_statement(condition), condition.parameters).fetchall()
+    return cast(int, counted[0][0]), [row[1:] for row in rows]
+
+
+def _parameters(condition: Condition, wanted: Wanted) -> Parameters:
+    after: Parameters = {} if wanted.after is None else behind(wanted.after)[1]
+    limits: Parameters = {"limit": wanted.limit + 1, "offset": wanted.offset}
+    return {**condition.parameters, **wanted.order.keys()[1], **after, **limits}
+
+
+def _matching(condition: Condition) -> str:
+    return condition.runs or f"SELECT b.run FROM run_brief AS b WHERE {condition.row}"
+
+
+def _joined(condition: Condition) -> str:
+    return f"({_matching(condition)}) AS found CROSS JOIN run_brief AS b ON b.run = found.run"
+
+
+def _sort_columns(wanted: Wanted) -> str:
+    keys = [f"{key} AS k{place}" for place, key in enumerate(wanted.order.keys()[0])]
+    return ", ".join([*keys, *(f"{tie} AS t{place}" for place, tie in enumerate(TIES))])
+
+
+def _direction(wanted: Wanted) -> str:
+    return sorted_by(len(wanted.order.keys()[0]), descending=wanted.order.descending)
+
+
+def _behind(wanted: Wanted) -> str:
+    return "1" if wanted.after is None else behind(wanted.after)[0]
 
 
 def experiment(db: apsw.Connection, root: Path, key: str) -> tuple[Experiment, MetricsSummary]:
@@ -179,22 +251,24 @@ def _experiments(db: apsw.Connection, root: Path, runs: Sequence[int]) -> list[E
     return [read_experiment(row) for row in rows]
 
 
-def facet_statements(where: str) -> dict[str, str]:
+def facet_statements(condition: Condition) -> dict[str, str]:
     """Rows (value, number of matching runs), the most frequent first."""
     ending = f"GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT {_FACETS}"
+    found = f"run_brief AS b WHERE {condition.row}" if condition.runs is None else _joined(condition)
+    tags = (
+        "SELECT t.tag, count(*) FROM run_tag AS t CROSS JOIN run AS r ON r.key = t.key"
+        f" WHERE r.id IN ({_matching(condition)}) {ending}"
+    )
     return {
-        "statuses": f"SELECT b.status, count(*) FROM run_brief AS b WHERE {where} {ending}",
-        "projects": f"SELECT ifnull(b.project, ''), count(*) FROM run_brief AS b WHERE {where} {ending}",
-        "tags": (
-            "SELECT t.tag, count(*) FROM run_tag AS t CROSS JOIN run AS r ON r.key = t.key"
-            f" CROSS JOIN run_brief AS b ON b.run = r.id WHERE {where} {ending}"
-        ),
+        "statuses": f"SELECT b.status, count(*) FROM {found} {ending}",
+        "projects": f"SELECT ifnull(b.project, ''), count(*) FROM {found} {ending}",
+        "tags": tags,
     }
 
 
-def _facets(db: apsw.Connection, where: str, parameters: Parameters) -> Facets:
+def _facets(db: apsw.Connection, condition: Condition) -> Facets:
     counts: dict[str, dict[str, int]] = {}
-    for facet, statement in facet_statements(where).items():
-        rows = db.execute(statement, parameters)
+    for facet, statement in facet_statements(condition).items():
+        rows = db.execute(statement, condition.parameters)
         counts[facet] = {str(value): cast(int, count) for value, count in rows}
     return Facets(**counts)

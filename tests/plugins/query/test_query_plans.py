@@ -65,21 +65,21 @@ def assert_no_scan_of_runs(steps: list[str]) -> None:
 
 @pytest.mark.parametrize("wanted", FILTERS.values(), ids=FILTERS)
 def test_no_list_count_or_facet_looks_at_every_row_of_run(db: apsw.Connection, wanted: Filter) -> None:
-    where, _ = wanted.where()
+    condition = wanted.condition()
     for order in ORDERS:
         for after in (None, Cursor(order, True, [1.0] * len(Order(order).keys()[0]), ("a", "a", 1))):
             page = queries.Wanted(wanted, Order(order), limit=50, after=after)
-            assert_no_scan_of_runs(plan(db, queries.page_statement(where, page.order.keys()[0], page)))
-    assert_no_scan_of_runs(plan(db, queries.count_statement(where)))
-    for statement in queries.facet_statements(where).values():
+            assert_no_scan_of_runs(plan(db, queries.sorted_statement(condition, page)))
+            assert_no_scan_of_runs(plan(db, queries.total_statement(condition, page)))
+    assert_no_scan_of_runs(plan(db, queries.count_statement(condition)))
+    assert plan(db, queries.walk_statement(condition, ""))[0] == "SCAN r USING INDEX run_newest"
+    for statement in queries.facet_statements(condition).values():
         assert_no_scan_of_runs(plan(db, statement))
 
 
 def test_a_test_of_a_value_reads_the_range_of_its_key(db: apsw.Connection) -> None:
-    where, _ = FILTERS["values"].where()
-    steps = plan(db, queries.count_statement(where))
-    assert "SEARCH run_metric USING PRIMARY KEY (key=?)" in steps
-    assert steps.count("SEARCH run_value USING PRIMARY KEY (key=?)") == 2
+    steps = plan(db, queries.count_statement(FILTERS["values"].condition()))
+    assert steps.count("SEARCH v USING PRIMARY KEY (key=?)") == 3
     assert any(step.startswith("SEARCH t USING PRIMARY KEY (tag=?)") for step in steps)
 
 

@@ -127,8 +127,11 @@ class World:
     def found(self, query: str) -> set[int]:
         condition = compile_condition(parse(query, NOW))
         with limited(self.db):
-            rows = self.db.execute(f"SELECT run FROM run_brief AS b WHERE {condition.sql}", condition.parameters)
-            return {run for (run,) in rows}
+            rows = self.db.execute(f"SELECT run FROM run_brief AS b WHERE {condition.row}", condition.parameters)
+            found = [run for (run,) in rows]
+            if condition.runs is not None:
+                assert found == [run for (run,) in self.db.execute(condition.runs, condition.parameters)]
+            return set(found)
 
     def meant(self, query: str) -> set[int]:
         expression = parse(query, NOW)

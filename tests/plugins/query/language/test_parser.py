@@ -205,7 +205,7 @@ WORDS += ["metric.loss.min", "config.", "exists", " ", "\\", "tag", "created", "
 def test_every_text_is_a_query_or_refused(query: str) -> None:
     column = 1
     try:
-        assert compile_condition(parse(query)).sql
+        assert compile_condition(parse(query)).row
     except InvalidQuery as error:
         column = error.column
     assert 1 <= column <= len(query) + 1
