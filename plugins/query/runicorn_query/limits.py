@@ -5,12 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
+from weakref import WeakSet
 
 import apsw
 
 from runicorn.plugin import RunicornError
 
 _LIMIT_S = 10.0
+_extended: WeakSet[apsw.Connection] = WeakSet()
+"""Connections that know our functions."""
 _STEPS_BETWEEN_LOOKS = 20_000  # of SQLite's virtual machine: about a millisecond
 
 
@@ -25,7 +28,9 @@ class QueryTimeout(RunicornError):
 def limited(db: apsw.Connection) -> Generator[None]:
     """Give up a query inside after 10 s: QueryTimeout. Its SQL may call `casefold(text)`."""
     deadline = time.monotonic() + _LIMIT_S
-    db.create_scalar_function("casefold", _casefold, 1, deterministic=True)
+    if db not in _extended:  # once: SQLite prepares all statements again after it
+        db.create_scalar_function("casefold", _casefold, 1, deterministic=True)
+        _extended.add(db)
     db.set_progress_handler(lambda: time.monotonic() > deadline, _STEPS_BETWEEN_LOOKS)
     try:
         yield
