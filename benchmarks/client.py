@@ -24,8 +24,8 @@ class Answer(msgspec.Struct, frozen=True):
     body: bytes
 
 
-def requests_per_second(url: str, path: str, clients: int, seconds: float) -> float:
-    """The rate at which `clients` connections are answered, each of which asks again at once. All answers must be 200."""
+def requests_per_second(url: str, path: str, clients: int, seconds: float, *, status: int = 200) -> float:
+    """The rate at which `clients` connections are answered, each of which asks again at once. All answers must be `status`."""
     connections = [Client(url) for _ in range(clients)]
     waiting = selectors.DefaultSelector()
     for client in connections:
@@ -36,7 +36,7 @@ def requests_per_second(url: str, path: str, clients: int, seconds: float) -> fl
     while (elapsed := perf_counter() - start) < seconds:
         for key, _ in waiting.select():
             client = cast(Client, key.fileobj)
-            if client.receive().status != 200:
+            if client.receive().status != status:
                 raise ConnectionError(f"{path} is not answered")
             answered += 1
             client.send(path)

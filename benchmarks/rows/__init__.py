@@ -13,6 +13,7 @@ Benchmark = Callable[[Workspace], Iterator[Row]]
 BENCHMARKS: dict[str, Benchmark] = {
     "v2-newest": v2.newest,
     "v2-search": v2.search,
+    "v2-queries": v2.queries,
     "runs": runs.list_of_runs,
     "recycle-bin": recycling.a_hundred_runs,
     "metrics-step": metrics.metrics_by_step,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from urllib.parse import urlencode
 
 from benchmarks.baseline import Experiments
 from benchmarks.client import Client, requests_per_second
@@ -15,6 +16,7 @@ _PATH = "/api/v2/experiments"
 _CLIENTS = 8
 _PROJECT = "vision"
 _NEEDLE = "dIsTi"
+_Q = "metric.loss.min < 1.5 and summary.optimizer = adamw and metric.accuracy.last > 0.5"
 
 
 def newest(space: Workspace) -> Iterator[Row]:
@@ -83,6 +85,42 @@ def search(space: Workspace) -> Iterator[Row]:
         met=times.p50 <= 0.020 if space.size.name == "full" else None,
         values={"p50": times.p50, "p99": times.p99, "baseline": baseline.p50},
     )
+
+
+_QUERIES = (
+    ("`q=` with three tests, page and exact total", "≤ 40 ms", 0.040, {"q": _Q}),
+    ("`q=` that is refused", "≤ 50 ms", 0.050, {"q": "(" * 2000}),
+    ("four filters, sorted by the best metric", "≤ 85 ms", 0.085, {
+        "project": _PROJECT, "status": "finished,failed", "best_metric_min": "0.2", "created_after": "1700000000",
+        "order_by": "best_metric_value",
+    }),
+    ("all runs, sorted by the last change", "≤ 68 ms", 0.068, {"order_by": "updated_at"}),
+    ("all runs, sorted by a metric", "≤ 68 ms", 0.068, {"order_by": "metric.loss.min", "order_desc": "false"}),
+)  # fmt: skip
+
+
+def queries(space: Workspace) -> Iterator[Row]:
+    """Rows for lists that counters and indexes alone cannot answer; the budgets of sorted ones are for 10 000 runs."""
+    store = space.short
+    runs = amount(store.shape.runs)
+    with serving(store.root, space.short_state) as server:
+        client = Client(server.url)
+        server.wait_until_level(client, store.shape.runs)
+        for what, budget, seconds, query in _QUERIES:
+            path = f"{_PATH}?{urlencode(query)}"
+            times = Times(
+                [timed(lambda path=path: client.get(path)) for _ in range(max(10, space.size.requests // 20))]
+            )
+            rate = requests_per_second(server.url, path, _CLIENTS, space.size.load_s, status=client.get(path).status)
+            yield Row(
+                name="v2-queries",
+                what=f"V2 list of {runs} runs: {what}",
+                budget=budget,
+                measured=f"{times}; {amount(rate)} requests/s with {_CLIENTS} clients",
+                met=times.p50 <= seconds if space.size.name == "full" else None,
+                values={"p50": times.p50, "p99": times.p99, "requests_per_s": rate},
+            )
+        client.close()
 
 
 def _check(client: Client, path: str) -> None:

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.serving import Server, serve, wait_until
-from tests.stores import make_run
+from tests.stores import make_run, metrics_event
 
 __all__ = ["serve"]
 
@@ -24,6 +24,8 @@ RUNS = 60
 PROJECTS = ["vision", "Vision", "nlp", "straße", "50%_off"]
 NAMES = ["resnet", "ResNet", "bert", "a'b", "ünï"]
 STATUSES = ["finished", "failed", "running", "paused, maybe", "Finished"]
+TAGS = ["baseline", "Baseline", "x y", "50%"]
+DESCRIPTIONS = [None, None, "Erste VERSUCHE", "uses 5%_more"]
 ITEM = [
     "id", "run_dir", "created_time", "status", "pid", "best_metric_value", "best_metric_name", "project", "name", "logs",
     "metrics", "metrics_step", "created_at", "updated_at", "started_at", "ended_at", "duration_seconds",
@@ -36,6 +38,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Sixty runs of all kinds; every twelfth is in the recycle bin, some have no values, ids differ in case only."""
     base = tmp_path_factory.mktemp("v2")
     choose = random.Random(7)
+    annotations: list[tuple[str, dict[str, Any]]] = []
     for number in range(RUNS):
         project, name = choose.choice(PROJECTS), choose.choice(NAMES)
         run_id = (
@@ -55,9 +58,19 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
                 "best_metric_step": number,
             }
         meta = {"project": project, "name": name, "created_at": created, "hostname": "elsewhere", "pid": 5}
-        folder = make_run(base / "root", f"p{number}/{name}/runs/{run_id}", meta=meta, status=status, summary=summary)
+        summary["lr"] = choose.choice([0.1, 0.01, "auto"])
+        key = f"p{number}/{name}/runs/{run_id}"
+        losses = [choose.choice([0.5, 2, math.nan]) for _ in range(choose.randrange(4))]
+        events = "".join(metrics_event(created, loss=loss, global_step=step) for step, loss in enumerate(losses))
+        folder = make_run(base / "root", key, meta=meta, status=status, summary=summary, events=events or None)
+        said = {"run": key, "run_id": run_id}
+        tags, description = [tag for tag in TAGS if choose.random() < 0.3], choose.choice(DESCRIPTIONS)
+        annotations += [("run.tagged", {**said, "tags": tags}), ("run.described", {**said, "description": description})]
         if number % 12 == 0:
             (folder / ".deleted").write_text(json.dumps({"deleted_at": created + 50.0, "reason": "user_deleted"}))
+    log = base / "root" / ".runicorn" / "log" / "00000001.jsonl"
+    log.parent.mkdir(parents=True)
+    log.write_text("".join(json.dumps({"ts": 5.0, "type": kind, "data": data}) + "\n" for kind, data in annotations))
     environment = {"XDG_CONFIG_HOME": str(base / "config")}
     server = Server(base / "root", "--rate-limit", "off", environment=environment)
     wait_until(lambda: listed(server, include_deleted="true")["total"] == RUNS, "all runs to be known")
@@ -128,13 +141,16 @@ def in_order(items: list[dict[str, Any]], by: str = "created_at", descending: bo
     return [*sorted(by_id[0], key=key, reverse=descending), *by_id[1]]
 
 
+SEARCHED = ("project", "name", "id", "description")
 FILTERS = st.fixed_dictionaries(
     {},
     optional={
         "project": st.sampled_from([*PROJECTS, "none", ""]),
         "name": st.sampled_from(NAMES),
         "status": st.lists(st.sampled_from([*STATUSES[:3], " finished ", "", "unknown", "Finished"]), max_size=3).map(",".join),
-        "search": st.sampled_from(["RES", "strasse", "%", "_", "'", "run_1", " nlp ", "ÜN", "20250114_000011", " ", "*"]),
+        "search": st.sampled_from(["RES", "strasse", "%", "_", "'", "run_1", " nlp ", "ÜN", "20250114_000011", " ", "*",
+                                   "versuche", "5%_"]),
+        "tags": st.lists(st.sampled_from([*TAGS, " baseline ", "", "none"]), max_size=2).map(",".join),
         "created_after": st.integers(1_699_999_999, 1_700_000_021),
         "created_before": st.floats(1_699_999_999.5, 1_700_000_021),
         "best_metric_min": st.sampled_from([0, 0.25, 1, 2.5, -1]),
@@ -142,7 +158,7 @@ FILTERS = st.fixed_dictionaries(
         "include_deleted": st.sampled_from(["true", "0", "YES", ""]),
         "order_by": st.sampled_from(
             ["created_at", "created_time", "updated_at", "started_at", "ended_at", "duration_seconds",
-             "best_metric_value", "best_metric_step", "status", "project", "name", "id"]
+             "best_metric_value", "best_metric_step", "metric_count", "status", "project", "name", "id"]
         ),
         "order_desc": st.sampled_from(["true", "false"]),
         "per_page": st.sampled_from([1, 7, 50, 1000]),
@@ -158,7 +174,8 @@ def wanted(item: dict[str, Any], query: dict[str, Any]) -> bool:
         (not query.get("project") or item["project"] == query["project"])
         and (not query.get("name") or item["name"] == query["name"])
         and (not statuses or item["status"] in statuses)
-        and (not search or any(search in item[key].casefold() for key in ("project", "name", "id")))
+        and set(filter(None, map(str.strip, query.get("tags", "").split(",")))) <= set(item["tags"])
+        and (not search or any(search in (item[key] or "").casefold() for key in SEARCHED))
         and query.get("created_after", -math.inf) <= item["created_at"] <= query.get("created_before", math.inf)
         and (low is None or (best is not None and best >= low))
         and (high is None or (best is not None and best <= high))
@@ -183,6 +200,112 @@ def test_walking_all_pages_gives_every_match_once_and_in_order(
         assert answer["has_prev"] == (page > 1)
         page, more = page + 1, answer["has_next"]
     assert found == expected
+    assert walked(server, query) == expected
+
+
+def walked(server: Server, query: dict[str, Any]) -> list[str]:
+    """By cursors."""
+    found: list[str] = []
+    cursor: dict[str, str] = {}
+    while True:
+        answer = listed(server, **query, **cursor)
+        found += [item["run_dir"] for item in answer["experiments"]]
+        assert answer["has_next"] == (answer["next_cursor"] is not None)
+        if answer["next_cursor"] is None:
+            return found
+        cursor = {"cursor": answer["next_cursor"]}
+
+
+@pytest.mark.parametrize("descending", ["true", "false"])
+@pytest.mark.parametrize("field", ["metric.loss.min", "metric.loss.count", 'metric."loss"', "summary.lr", "config.lr"])
+def test_runs_are_sorted_by_any_value(
+    server: Server, everything: list[dict[str, Any]], field: str, descending: str
+) -> None:
+    query = {"order_by": field, "order_desc": descending, "per_page": 7, "include_deleted": "true"}
+    found = walked(server, query)
+    assert sorted(found) == sorted(item["run_dir"] for item in everything)
+    values = [number_of(Path(folder), field) for folder in found]
+    known = [value for value in values if value is not None]
+    assert known == sorted(known, reverse=descending == "true")
+    assert values == [*known, *[None] * (len(values) - len(known))]
+
+
+def number_of(folder: Path, field: str) -> float | None:
+    family, _, name = field.partition(".")
+    if family == "config":
+        return None
+    if family == "summary":
+        value = json.loads((folder / "summary.json").read_text())[name]
+        return value if isinstance(value, float) else None
+    events = folder / "events.jsonl"
+    losses = [json.loads(line)["data"]["loss"] for line in events.read_text().splitlines()] if events.exists() else []
+    finite = [loss for loss in losses if math.isfinite(loss)]
+    if field.endswith(".count"):
+        return len(losses) or None
+    if field.endswith(".min"):
+        return min(finite, default=None)
+    return losses[-1] if losses and math.isfinite(losses[-1]) else None
+
+
+def test_a_query_of_the_filter_language_works_with_filters_orders_and_pages(
+    server: Server, everything: list[dict[str, Any]]
+) -> None:
+    q = '(metric.loss.min < 1 or tag = baseline) and not status in (running, "paused, maybe") and summary.lr exists'
+    expected = [
+        item["run_dir"]
+        for item in in_order(everything, "best_metric_value")
+        if item["deleted_at"] is None
+        and (number_of(Path(item["run_dir"]), "metric.loss.min") == 0.5 or "baseline" in item["tags"])
+        and item["status"] not in ("running", "paused, maybe")
+        and item["project"] in PROJECTS[:3]
+    ]
+    assert 3 < len(expected) < RUNS / 2
+    query = {"q": f"{q} and project in (vision, Vision, nlp)", "order_by": "best_metric_value", "per_page": 3}
+    assert walked(server, query) == expected
+    assert listed(server, **query)["total"] == len(expected)
+
+
+def test_a_mistake_in_a_query_is_shown_where_it_is(server: Server) -> None:
+    response = server.http.get("/api/v2/experiments", params={"q": "status = a and foo = 1"})
+    assert response.status_code == 400
+    body = response.json()
+    assert body["column"] == 16
+    first, line, caret = body["detail"].split("\n")
+    assert first.startswith("Invalid value for q: `foo`: no such field")
+    assert (line, caret) == ("status = a and foo = 1", f"{' ' * 15}^")
+
+
+def test_a_cursor_belongs_to_its_order(server: Server) -> None:
+    cursor = listed(server, per_page=1)["next_cursor"]
+    for query, detail in (
+        ({"order_by": "name"}, "it belongs to another order_by or order_desc"),
+        ({"order_desc": "false"}, "it belongs to another order_by or order_desc"),
+        ({"page": 2}, "goes without page"),
+    ):
+        response = server.http.get("/api/v2/experiments", params={"cursor": cursor, **query})
+        assert (response.status_code, response.json()["detail"]) == (400, f"Invalid value for cursor: {detail}")
+
+
+def test_facets_count_the_matching_runs(server: Server, everything: list[dict[str, Any]]) -> None:
+    for query, matches in (
+        ({}, [item for item in everything if item["deleted_at"] is None]),
+        ({"include_deleted": "true", "name": "bert"}, [item for item in everything if item["name"] == "bert"]),
+    ):
+        facets = listed(server, facets="true", **query)["facets"]
+        for facet, values in (
+            ("statuses", [item["status"] for item in matches]),
+            ("projects", [item["project"] for item in matches]),
+            ("tags", [tag for item in matches for tag in item["tags"]]),
+        ):
+            assert facets[facet] == {value: values.count(value) for value in values}
+            assert list(facets[facet].values()) == sorted(facets[facet].values(), reverse=True)
+    assert "facets" not in listed(server)
+
+
+def test_cells_that_are_numbers_are_counted(everything: list[dict[str, Any]]) -> None:
+    for item in everything:
+        assert item["metric_count"] == (number_of(Path(item["run_dir"]), "metric.loss.count") or 0)
+    assert any(item["metric_count"] for item in everything)
 
 
 @pytest.mark.parametrize("page", [3, 10**6, 10**30])
@@ -193,8 +316,8 @@ def test_a_page_beyond_the_end_is_empty(server: Server, page: int) -> None:
         assert answer["total"] > 0
 
 
-def test_no_run_has_tags_yet(server: Server) -> None:
-    assert listed(server, tags="baseline")["total"] == 0
+def test_a_list_without_tags_is_no_condition(server: Server) -> None:
+    assert 0 < listed(server, tags="baseline,x y")["total"] < listed(server, tags="baseline")["total"] < RUNS / 2
     assert listed(server, tags=" , ")["total"] == RUNS - 5
 
 
@@ -204,7 +327,14 @@ def test_no_run_has_tags_yet(server: Server) -> None:
         ({"order_by": "RANDOM()"}, "Invalid order_by: RANDOM()"),
         ({"order_by": "created_at; DROP TABLE run"}, "Invalid order_by: created_at; DROP TABLE run"),
         ({"order_by": "name ASC, project"}, "Invalid order_by: name ASC, project"),
-        ({"order_by": "metric_count"}, "Invalid order_by: metric_count"),
+        ({"order_by": "metric_counts"}, "Invalid order_by: metric_counts"),
+        ({"order_by": "metric."}, "Invalid order_by: metric."),
+        ({"order_by": "config.lr desc"}, "Invalid order_by: config.lr desc"),
+        ({"order_by": "metric.a = 1"}, "Invalid order_by: metric.a = 1"),
+        ({"q": "status >"}, "Invalid value for q: "),
+        ({"cursor": "x"}, "Invalid value for cursor: "),
+        ({"cursor": "WzFd"}, "Invalid value for cursor: "),
+        ({"facets": "maybe"}, "Invalid value for facets: "),
         ({"page": "0"}, "Invalid value for page: "),
         ({"page": "-1"}, "Invalid value for page: "),
         ({"page": "one"}, "Invalid value for page: "),
@@ -233,7 +363,8 @@ def test_of_a_repeated_parameter_the_last_one_counts(server: Server) -> None:
 @settings(max_examples=60)
 @given(
     st.dictionaries(
-        st.sampled_from(["project", "status", "search", "tags", "order_by", "page", "created_after"]), st.text()
+        st.sampled_from(["project", "status", "search", "tags", "order_by", "page", "created_after", "q", "cursor"]),
+        st.text(),
     )
 )
 def test_no_value_is_a_bug(server: Server, query: dict[str, str]) -> None:
@@ -256,7 +387,7 @@ def test_one_run_has_what_lists_show_and_what_its_folder_holds(serve: Callable[.
     answer = server.http.get(f"/api/v2/experiments/{folder.name}").json()
     assert answer == {
         "experiment": listed(server)["experiments"][0],
-        "metrics_summary": {"total_data_points": None, "available_metrics": [], "step_range": None},
+        "metrics_summary": {"total_data_points": 0, "available_metrics": [], "step_range": None},
         "environment_available": True,
         "file_count": 5,
     }

@@ -19,7 +19,9 @@ from runicorn.projection.catch_up import catch_up
 from runicorn.projection.model import ReadModel
 from runicorn_runs.projections.metric_points import MetricPoints
 from runicorn_runs.projections.run_list import RunList
+from runicorn_runs.projections.run_values import RunValues
 from tests.run_rows import actual_rows, expected_rows
+from tests.run_values import actual_values, expected_values
 
 KEYS = ["p/n/runs/a", "p/ü/runs/b", "runs/c"]
 STREAMS = [*KEYS, ".runicorn/log/00000001", ".runicorn/log/00000002"]
@@ -149,7 +151,7 @@ class Store:
         self.model = self.open()
 
     def open(self) -> ReadModel:
-        return ReadModel(self.path, "runs", [RunList(), MetricPoints()])
+        return ReadModel(self.path, "runs", [RunList(), MetricPoints(), RunValues()])
 
     def restart(self) -> None:
         self.model.close()
@@ -182,6 +184,7 @@ class Store:
             ends[name] = checkpoint.offset
             assert self.whole[name][: checkpoint.offset].endswith(b"\n") or checkpoint.offset == 0
         assert actual_rows(self.model.connection) == expected_rows(self.log.root, ends)
+        assert actual_values(self.model.connection) == expected_values(self.model.connection)
 
     def check_known(self) -> None:
         """Like `check`, unless a stream began again and was not looked at since: its rows are of what was there before."""

@@ -8,7 +8,7 @@ computed again when they change). Then any interleaving of streams ends in the s
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Protocol, TypeVar, cast, runtime_checkable
+from typing import Any, Protocol, TypeVar, cast, runtime_checkable
 
 import apsw
 
@@ -53,6 +53,8 @@ class Tables:
         self.connection = connection
         self.postpones_merges = False
         """True while a file is built that nobody reads: merged rows are then computed once, at the end, by `merge_all`."""
+        self.memory: dict[str, Any] = {}
+        """What projections remember of this file between batches, by their names; empty after a transaction was undone."""
         self._touched: dict[str, int] = {}
 
     def execute(self, sql: str, parameters: Sequence[apsw.SQLiteValue] = ()) -> apsw.Cursor:
@@ -122,6 +124,15 @@ class KnowsActiveStreams(Protocol):
 
     def active_streams(self, tables: Tables) -> Iterable[str]:
         """Names of streams that somebody is writing, the most recent first."""
+        ...
+
+
+@runtime_checkable
+class WritesAtCommit(Protocol):
+    """A projection that collects in `Tables.memory` what a transaction brings, and writes it once, at its end."""
+
+    def before_commit(self, tables: Tables) -> None:
+        """Write what was collected. Called before every commit, in the order of the projections."""
         ...
 
 

@@ -24,6 +24,7 @@ from runicorn.projection.base import (
     PreparesStreams,
     Projection,
     Tables,
+    WritesAtCommit,
 )
 from runicorn.projection.checkpoints import Checkpoint, Checkpoints, Reached
 from runicorn.projection.generations import FRAMEWORK_SCHEMA, fingerprint, newest, next_path, set_aside
@@ -70,6 +71,7 @@ class ReadModel:
         self._connection = apsw.Connection(os.fspath(path))
         self._tables = Tables(self._connection)
         self._checkpoints = Checkpoints(self._connection)
+        self._writing_at_commit = [p for p in projections if isinstance(p, WritesAtCommit)]
         self._in_transaction = False
         self._moved: dict[str, int] = {}
         self._postponed: list[str] = []
@@ -109,6 +111,8 @@ class ReadModel:
         self._in_transaction = True
         try:
             yield
+            for projection in self._writing_at_commit:
+                projection.before_commit(self._tables)
             self._execute_guarded("COMMIT")
             self._moved.update(self._tables.end_transaction())
         except BaseException:
@@ -117,6 +121,7 @@ class ReadModel:
                     self._connection.execute("ROLLBACK")
                 self._checkpoints.reload()
             self._tables.end_transaction()
+            self._tables.memory.clear()
             raise
         finally:
             self._in_transaction = False

@@ -45,6 +45,8 @@ class ErrorBody(msgspec.Struct, frozen=True, omit_defaults=True):
     code: str | None = None
     retry_after: int | None = None
     """Seconds."""
+    column: int | None = None
+    """Where in the parameter's value the mistake is, counted from 1."""
 
 
 def error_body(error: RunicornError) -> ErrorBody:
@@ -55,6 +57,7 @@ def error_body(error: RunicornError) -> ErrorBody:
         errors=[FieldError(shown(field), shown(message)) for field, message in fields] if len(fields) > 1 else [],
         code=getattr(error, "code", None),
         retry_after=getattr(error, "retry_after", None),
+        column=getattr(error, "column", None),
     )
 
 

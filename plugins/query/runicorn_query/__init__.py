@@ -13,10 +13,28 @@ if TYPE_CHECKING:
 
 @hookimpl
 def runicorn_routes() -> Sequence[ControllerRouterHandler]:
-    from runicorn_query.routes.experiments import get_experiment, list_experiments
+    from runicorn_query.routes.analytics import overview, performance_trends, projects, storage_health, summary
+    from runicorn_query.routes.experiments import (
+        batch_delete,
+        get_experiment,
+        get_experiment_so_named,
+        list_experiments,
+    )
     from runicorn_query.routes.metrics import compare_metrics, fast_metrics
 
-    return [list_experiments, get_experiment, fast_metrics, compare_metrics]
+    return [
+        list_experiments,
+        get_experiment,
+        get_experiment_so_named,
+        batch_delete,
+        fast_metrics,
+        compare_metrics,
+        summary,
+        overview,
+        projects,
+        performance_trends,
+        storage_health,
+    ]
 
 
 @hookimpl
@@ -26,4 +44,6 @@ def runicorn_rate_limits() -> Mapping[str, int]:
         "GET /api/v2/experiments/{exp_id}": 200,
         "GET /api/v2/experiments/{exp_id}/metrics/fast": 100,
         "POST /api/v2/metrics/compare": 100,
+        "GET /api/v2/experiments/batch-delete": 200,
+        "POST /api/v2/experiments/batch-delete": 10,
     }

@@ -1,7 +1,4 @@
-"""What V2 says about a run; *experiment* is its word for one.
-
-`metric_count`, `description` and the summary of the metrics are null, and `tags` empty: no read model holds them.
-"""
+"""What V2 says about a run; *experiment* is its word for one."""
 
 from __future__ import annotations
 
@@ -11,25 +8,22 @@ import apsw
 import msgspec
 
 from runicorn.plugin import EVENTS_FILE, LOGS_FILE
+from runicorn_query.language.sql import DURATION
 
-LAST_CHANGE = (
-    "nullif(max(ifnull(created, 0), ifnull(started, 0), ifnull(ended, 0), ifnull(deleted_at, 0),"
-    " ifnull((SELECT max(last_ts) FROM activity WHERE activity.key = run.key), 0)), 0)"
-)
-DURATION = "CASE WHEN status <> 'running' THEN ended - started END"
-
-_RUN_DIR = ":root || '/' || run.key"
+_RUN_DIR = ":root || '/' || r.key"
 COLUMNS = (
-    f"run_id, {_RUN_DIR}, created, status, pid, best_value, best_name, project, name, {_RUN_DIR} || '/{LOGS_FILE}',"
-    f" {_RUN_DIR} || '/{EVENTS_FILE}', {_RUN_DIR} || '/{EVENTS_FILE}', created, {LAST_CHANGE}, started, ended, {DURATION},"
-    " best_step, best_mode, deleted_at, delete_reason"
+    f"r.run_id, {_RUN_DIR}, r.created, r.status, r.pid, r.best_value, r.best_name, r.project, r.name,"
+    f" {_RUN_DIR} || '/{LOGS_FILE}', {_RUN_DIR} || '/{EVENTS_FILE}', {_RUN_DIR} || '/{EVENTS_FILE}', r.created,"
+    f" b.updated, r.started, r.ended, {DURATION}, r.best_step, r.best_mode, b.metric_count, r.description,"
+    " r.deleted_at, r.delete_reason, r.tags"
 )
-"""What `read_experiment` takes; `:root` is the storage root."""
+"""What `read_experiment` takes of `run r` and `run_brief b`; `:root` is the storage root."""
 
-_DELETED = 2  # columns about the recycle bin, the last ones
+_NO_TAGS = "[]"
+_decode_tags = msgspec.json.Decoder(list[str]).decode
 
 
-class Experiment(msgspec.Struct, frozen=True):
+class Experiment(msgspec.Struct, frozen=True, gc=False):
     """An item of `GET /api/v2/experiments`. Times are Unix seconds."""
 
     run_id: str = msgspec.field(name="id")
@@ -47,19 +41,29 @@ class Experiment(msgspec.Struct, frozen=True):
     created_at: float | None
     """The same as `created_time`."""
     updated_at: float | None
-    """When an event, the status or a deletion last changed the run."""
+    """When an event, the status, a deletion or a tag last changed the run."""
     started_at: float | None
     ended_at: float | None
     duration_seconds: float | None
     """Null while the run is going."""
     best_metric_step: int | None
     best_metric_mode: str | None
-    metric_count: int | None
+    metric_count: int
+    """Cells (step, metric) that are numbers, NaN and infinities included."""
     tags: list[str]
     description: str | None
     deleted_at: float | None
     """Since when it is in the recycle bin; null if it is not."""
     delete_reason: str | None
+
+
+class Facets(msgspec.Struct, frozen=True):
+    """How many of the matching runs there are by status, project and tag; the most frequent first."""
+
+    statuses: dict[str, int]
+    projects: dict[str, int]
+    """A run without a project is counted under the empty one."""
+    tags: dict[str, int]
 
 
 class ExperimentPage(msgspec.Struct, frozen=True):
@@ -73,6 +77,10 @@ class ExperimentPage(msgspec.Struct, frozen=True):
     has_next: bool
     has_prev: bool
     query_time_ms: float
+    next_cursor: str | None
+    """For `cursor`: the page behind this one, also if runs were added meanwhile. Null at the end."""
+    facets: Facets | msgspec.UnsetType = msgspec.UNSET
+    """With `facets=true`."""
 
 
 class StepRange(msgspec.Struct, frozen=True):
@@ -85,9 +93,10 @@ class StepRange(msgspec.Struct, frozen=True):
 class MetricsSummary(msgspec.Struct, frozen=True):
     """What was logged."""
 
-    total_data_points: int | None = None
-    available_metrics: list[str] = []
-    step_range: StepRange | None = None
+    total_data_points: int
+    """Steps with a number in any metric."""
+    available_metrics: list[str]
+    step_range: StepRange | None
 
 
 class ExperimentDetail(msgspec.Struct, frozen=True):
@@ -101,5 +110,7 @@ class ExperimentDetail(msgspec.Struct, frozen=True):
 
 
 def read_experiment(row: Sequence[apsw.SQLiteValue]) -> Experiment:
-    """A row of `COLUMNS` as a struct."""
-    return Experiment(*row[:-_DELETED], None, [], None, *row[-_DELETED:])  # type: ignore[arg-type]
+    """A row that begins with `COLUMNS` as a struct."""
+    tags = row[23]
+    labels = [] if tags == _NO_TAGS else _decode_tags(tags)  # type: ignore[arg-type]  # JSON text
+    return Experiment(*row[:20], labels, *row[20:23])  # type: ignore[arg-type]  # the types of the columns

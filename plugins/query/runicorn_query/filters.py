@@ -1,19 +1,26 @@
-"""Which runs a client wants to see, and in which order: query parameters → SQL conditions."""
+"""Which runs a client wants to see: query parameters → SQL conditions about rows of `run_brief b`."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from runicorn.plugin import BadInput, dump_json, shown
-from runicorn_query.experiments import DURATION, LAST_CHANGE
+from runicorn.plugin import dump_json
+from runicorn_query.language import Condition, Expression, compile_condition
 
 if TYPE_CHECKING:
     import apsw
 
 Parameters = dict[str, "apsw.SQLiteValue"]
+
+_TAGGED = "b.run IN (SELECT r.id FROM run_tag AS t CROSS JOIN run AS r ON r.key = t.key WHERE t.tag = :{name})"
+_FOUND = (
+    "(instr(ifnull(b.project_fold, b.project), :search) OR instr(ifnull(b.name_fold, b.name), :search)"
+    " OR instr(ifnull(b.run_id_fold, b.run_id), :search) OR b.run IN"
+    " (SELECT id FROM run INDEXED BY run_described WHERE description IS NOT NULL"
+    " AND instr(casefold(description), :search)))"
+)
 
 
 class Filter(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,29 +33,39 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
     tags: tuple[str, ...] = ()
     """All of them."""
     search: str = ""
-    """A part of project, name or id, in any case."""
+    """A part of project, name, id or description, in any case."""
     created_after: float | None = None
     created_before: float | None = None
     best_metric_min: float | None = None
     best_metric_max: float | None = None
     include_deleted: bool = False
+    expression: Expression | None = None
+    """Of the filter language."""
 
     @property
-    def is_indexed(self) -> bool:
-        """Whether an index has exactly the matching runs, and the counts have their number."""
+    def is_counted(self) -> bool:
+        """Whether `run_count` has the number of matching runs, and an index the newest of them."""
         return len(self.statuses) <= 1 and self == Filter(project=self.project, statuses=self.statuses)
 
-    def where(self) -> tuple[str, Parameters]:
-        """A condition on the table `run`, with its parameters."""
-        parts = ["1" if self.include_deleted else "listed"]
+    def condition(self) -> Condition:
+        """The matching runs; the SQL may call `casefold`."""
+        where, parameters = self._where()
+        if self.expression is None:
+            return Condition(where, None, parameters)
+        condition = compile_condition(self.expression, where)
+        return Condition(condition.row, condition.runs, {**parameters, **condition.parameters})
+
+    def _where(self) -> tuple[str, Parameters]:
+        parts = ["1" if self.include_deleted else "b.listed"]
         parameters: Parameters = {}
-        if self.tags:
-            parts.append("0")  # no read model holds tags, so no run has any
+        for place, tag in enumerate(dict.fromkeys(self.tags)):
+            parts.append(_TAGGED.format(name=f"tag{place}"))
+            parameters[f"tag{place}"] = tag
         if self.statuses:
-            parts.append("status IN (SELECT value FROM json_each(:statuses))")
+            parts.append("b.status IN (SELECT value FROM json_each(:statuses))")
             parameters["statuses"] = dump_json(list(self.statuses)).decode()
         if self.search:
-            parts.append("(instr(project_fold, :search) OR instr(name_fold, :search) OR instr(run_id_fold, :search))")
+            parts.append(_FOUND)
             parameters["search"] = self.search.casefold()
         for name, sql in _COMPARISONS.items():
             value: apsw.SQLiteValue = getattr(self, name)
@@ -59,56 +76,15 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _COMPARISONS = {
-    "project": "project =",
-    "name": "name =",
-    "created_after": "created >=",
-    "created_before": "created <=",
-    "best_metric_min": "best_value >=",
-    "best_metric_max": "best_value <=",
+    "project": "b.project =",
+    "name": "b.name =",
+    "created_after": "b.created >=",
+    "created_before": "b.created <=",
+    "best_metric_min": "b.best_value >=",
+    "best_metric_max": "b.best_value <=",
 }
 
 
 def split_list(text: str | None) -> tuple[str, ...]:
     """The parts of a comma list, trimmed; empty ones are dropped."""
     return tuple(part.strip() for part in (text or "").split(",") if part.strip())
-
-
-DEFAULT_ORDER = "created_at"
-
-_ORDERS: dict[str, Sequence[str]] = {
-    "created_at": ["created"],
-    "created_time": ["created"],
-    "updated_at": [LAST_CHANGE],
-    "started_at": ["started"],
-    "ended_at": ["ended"],
-    "duration_seconds": [DURATION],
-    "best_metric_value": ["best_value"],
-    "best_metric_step": ["best_step"],
-    "status": ["casefold(status)", "status"],
-    "project": ["nullif(project_fold, '')", "project"],
-    "name": ["nullif(name_fold, '')", "name"],
-    "id": [],
-}
-
-
-class Order(msgspec.Struct, frozen=True):
-    """A total order of all runs: nulls last in both directions, runs with equal values by id in the same direction."""
-
-    by: str = DEFAULT_ORDER
-    descending: bool = True
-
-    def __post_init__(self) -> None:
-        if self.by not in _ORDERS:
-            raise BadInput(f"Invalid order_by: {shown(self.by)}")
-
-    @property
-    def is_indexed(self) -> bool:
-        """Whether the newest runs come first."""
-        return self.descending and _ORDERS[self.by] == _ORDERS[DEFAULT_ORDER]
-
-    @property
-    def terms(self) -> str:
-        """For `ORDER BY`."""
-        direction = "DESC" if self.descending else "ASC"
-        terms = [f"{term} {direction} NULLS LAST" for term in _ORDERS[self.by]]
-        return ", ".join([*terms, f"run_id_fold {direction}", f"run_id {direction}", "key"])

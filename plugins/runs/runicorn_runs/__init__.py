@@ -26,8 +26,9 @@ def runicorn_projections() -> Sequence[Projection]:
     from runicorn_runs.projections.metric_points import MetricPoints
     from runicorn_runs.projections.run_images import RunImages
     from runicorn_runs.projections.run_list import RunList
+    from runicorn_runs.projections.run_values import RunValues
 
-    return [RunList(), MetricPoints(), RunImages()]
+    return [RunList(), MetricPoints(), RunImages(), RunValues()]
 
 
 @hookimpl

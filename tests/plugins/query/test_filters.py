@@ -8,9 +8,9 @@ from runicorn_query.filters import Filter, split_list
 
 
 @pytest.mark.parametrize("status", [None, "", " , ", "running"])
-def test_what_a_request_without_other_conditions_asks_for_is_indexed(status: str | None) -> None:
-    assert Filter(statuses=split_list(status), tags=split_list(None)).is_indexed
-    assert Filter(project="vision", statuses=split_list(status), tags=split_list("")).is_indexed
+def test_what_a_request_without_other_conditions_asks_for_is_counted(status: str | None) -> None:
+    assert Filter(statuses=split_list(status), tags=split_list(None)).is_counted
+    assert Filter(project="vision", statuses=split_list(status), tags=split_list("")).is_counted
 
 
 @pytest.mark.parametrize(
@@ -25,4 +25,4 @@ def test_what_a_request_without_other_conditions_asks_for_is_indexed(status: str
     ],
 )
 def test_other_conditions_need_a_look_at_every_run(wanted: Filter) -> None:
-    assert not wanted.is_indexed
+    assert not wanted.is_counted

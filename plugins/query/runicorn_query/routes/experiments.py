@@ -1,21 +1,28 @@
-"""`GET /api/v2/experiments`, `GET /api/v2/experiments/{exp_id}`."""
+"""`GET /api/v2/experiments`, `GET /api/v2/experiments/{exp_id}`, `POST /api/v2/experiments/batch-delete`."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from typing import Annotated
+from typing import Annotated, Any, cast
 
-from litestar import get
-from litestar.params import FromPath, FromQuery, QueryParameter
+import msgspec
+from litestar import get, post
+from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
+from litestar.status_codes import HTTP_200_OK
 
-from runicorn.plugin import RunNotFound, Store, Stream, find_run
+from runicorn.plugin import BadInput, RunNotFound, Store, Stream, check_run_ids, find_run, soft_delete
 from runicorn_query import queries
-from runicorn_query.experiments import ExperimentDetail, ExperimentPage, MetricsSummary
-from runicorn_query.filters import DEFAULT_ORDER, Filter, Order, split_list
+from runicorn_query.experiments import ExperimentDetail, ExperimentPage
+from runicorn_query.filters import Filter, split_list
+from runicorn_query.language import parse
+from runicorn_query.ordering import DEFAULT_ORDER, Order
 from runicorn_query.run_folder import look_at
+from runicorn_query.timing import QueryTimes
 
 _ROWS_ON_THE_LOOP = 200  # skipped and returned; more take a thread, so that other requests do not wait
+_MOST_DELETED = 1000
+_LONGEST_REASON = 500
 
 
 @get("/api/v2/experiments", operation_id="list_experiments")
@@ -30,55 +37,130 @@ async def list_experiments(
     created_before: FromQuery[float | None] = None,
     best_metric_min: FromQuery[float | None] = None,
     best_metric_max: FromQuery[float | None] = None,
+    q: FromQuery[str | None] = None,
     include_deleted: FromQuery[bool] = False,
     page: Annotated[int, QueryParameter(ge=1)] = 1,
     per_page: Annotated[int, QueryParameter(ge=1, le=1000)] = 50,
+    cursor: FromQuery[str | None] = None,
     order_by: FromQuery[str] = DEFAULT_ORDER,
     order_desc: FromQuery[bool] = True,
+    facets: FromQuery[bool] = False,
 ) -> ExperimentPage:
-    """The runs that match all filters, one page of them. `status` and `tags` are comma lists: any of, and all of."""
+    """The runs that match all filters, one page of them. `status` and `tags` are comma lists: any of, and all of.
+
+    `q` is a condition in the filter language, such as `metric.loss.min < 0.3 and not tag = broken`. `cursor` goes on where
+    an earlier answer's `next_cursor` says. `order_by` is a field of the items, `summary.KEY`, `config.KEY` or
+    `metric.NAME.last|min|max|count`.
+    """
     started = time.perf_counter()
     order = Order(order_by, order_desc)
-    wanted = Filter(
-        project=project,
-        name=name,
-        statuses=split_list(status),
-        tags=split_list(tags),
-        search=(search or "").strip(),
-        created_after=created_after,
-        created_before=created_before,
-        best_metric_min=best_metric_min,
-        best_metric_max=best_metric_max,
-        include_deleted=include_deleted,
+    after = order.after(cursor)
+    if after is not None and page != 1:
+        raise BadInput("Invalid value for cursor: goes without page")
+    wanted = queries.Wanted(
+        Filter(
+            project=project,
+            name=name,
+            statuses=split_list(status),
+            tags=split_list(tags),
+            search=(search or "").strip(),
+            created_after=created_after,
+            created_before=created_before,
+            best_metric_min=best_metric_min,
+            best_metric_max=best_metric_max,
+            include_deleted=include_deleted,
+            expression=parse(q) if q and q.strip() else None,
+        ),
+        order,
+        limit=per_page,
+        offset=min((page - 1) * per_page, 1 << 62),  # SQLite's integers end there, and so do all lists
+        after=after,
+        facets=facets,
     )
     model = store.model("runs")
-    offset = min((page - 1) * per_page, 1 << 62)  # SQLite's integers end there, and so do all lists
-    if wanted.is_indexed and order.is_indexed:
-        if offset + per_page <= _ROWS_ON_THE_LOOP:
-            experiments, total = model.query(queries.newest, store.root, wanted, per_page, offset)
+    if wanted.filter.is_counted and order.is_newest_first and not facets:
+        if wanted.offset + per_page <= _ROWS_ON_THE_LOOP:
+            found = model.query(queries.newest, store.root, wanted)
         else:
-            experiments, total = await model.run(queries.newest, store.root, wanted, per_page, offset)
+            found = await model.run(queries.newest, store.root, wanted)
     else:
-        experiments, total = await model.run(queries.matching, store.root, wanted, order, per_page, offset)
+        found = await model.run(queries.matching, store.root, wanted)
     return ExperimentPage(
-        experiments=experiments,
-        total=total,
+        experiments=found.experiments,
+        total=found.total,
         page=page,
         per_page=per_page,
-        has_next=page * per_page < total,
-        has_prev=page > 1,
-        query_time_ms=round(1000 * (time.perf_counter() - started), 2),
+        has_next=page * per_page < found.total if after is None else found.next is not None,
+        has_prev=page > 1 or after is not None,
+        query_time_ms=store.own(QueryTimes).add(1000 * (time.perf_counter() - started)),
+        next_cursor=None if found.next is None else found.next.encode(),
+        facets=msgspec.UNSET if found.facets is None else found.facets,
     )
 
 
 @get("/api/v2/experiments/{exp_id:str}", operation_id="get_experiment")
 async def get_experiment(exp_id: FromPath[str], store: Store) -> ExperimentDetail:
     """One run, also from the recycle bin, as of now."""
+    return await _detail(exp_id, store)
+
+
+@get("/api/v2/experiments/batch-delete", include_in_schema=False)
+async def get_experiment_so_named(store: Store) -> ExperimentDetail:
+    """To a GET, the path of the command below is an id like any other."""
+    return await _detail("batch-delete", store)
+
+
+async def _detail(exp_id: str, store: Store) -> ExperimentDetail:
+    started = time.perf_counter()
     try:
         key = await find_run(store, exp_id, include_deleted=True)
         await store.catch_up("runs", Stream("run", key))
-        experiment = store.model("runs").query(queries.experiment, store.root, key)
+        experiment, metrics = store.model("runs").query(queries.experiment, store.root, key)
     except RunNotFound:
         raise queries.ExperimentNotFound(exp_id) from None
+    store.own(QueryTimes).add(1000 * (time.perf_counter() - started))
     folder = await asyncio.to_thread(look_at, store.root / key)
-    return ExperimentDetail(experiment, MetricsSummary(), folder.has_environment, folder.file_count)
+    return ExperimentDetail(experiment, metrics, folder.has_environment, folder.file_count)
+
+
+class BatchDeletion(msgspec.Struct, frozen=True):
+    """The answer of `POST /api/v2/experiments/batch-delete`."""
+
+    deleted: int
+    failed: int
+    results: dict[str, bool]
+    """By id, each once: whether this request has deleted it."""
+    deleted_count: int
+    """The same as `deleted`."""
+    message: str
+
+
+@post("/api/v2/experiments/batch-delete", status_code=HTTP_200_OK, operation_id="batch_delete_experiments")
+async def batch_delete(data: JSONBody[dict[str, Any]], store: Store) -> BatchDeletion:
+    """Put runs into the recycle bin: `exp_ids` is a list of at most 1000 ids, `reason` says why."""
+    exp_ids = _exp_ids(data.get("exp_ids"))
+    run_ids = await check_run_ids(store, exp_ids)
+    outcomes = await soft_delete(store, run_ids, reason=_reason(data.get("reason")))
+    results = {run_id: failure is None for run_id, failure in outcomes.items()}
+    deleted = sum(results.values())
+    message = f"Soft deleted {deleted} of {len(results)} runs"
+    return BatchDeletion(deleted, len(results) - deleted, results, deleted, message)
+
+
+def _exp_ids(value: object) -> list[str]:
+    if value is None or value in ([], ""):
+        raise BadInput("exp_ids is required")
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in cast("list[object]", value)):
+        raise BadInput("Invalid value for exp_ids: must be a list of strings")
+    exp_ids = cast("list[str]", value)
+    if len(exp_ids) > _MOST_DELETED:
+        raise BadInput(f"Cannot delete more than {_MOST_DELETED} experiments at once")
+    return exp_ids
+
+
+def _reason(value: object) -> str:
+    if value is None:
+        return "user_batch_delete"
+    if not isinstance(value, str) or len(value) > _LONGEST_REASON:
+        raise BadInput(f"Invalid value for reason: must be a string of at most {_LONGEST_REASON} characters")
+    return value

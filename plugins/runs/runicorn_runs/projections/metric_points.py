@@ -10,14 +10,13 @@ from typing import cast
 
 from runicorn.columns import (
     SERIES_SCHEMA,
-    Frame,
     SeriesInMemory,
     SeriesPart,
     StoredSeries,
     append_events,
-    build_frame_from_lines,
 )
-from runicorn.plugin import METRICS, Batch, Stream, StreamKind, Tables
+from runicorn.plugin import Batch, Stream, StreamKind, Tables
+from runicorn_runs.projections.batch_frame import metric_frame
 
 
 class MetricPoints:
@@ -30,7 +29,7 @@ class MetricPoints:
 
     def apply(self, batch: Batch, tables: Tables) -> None:
         """Append the batch's metric events to the series of its stream."""
-        frame = _metric_events(batch)
+        frame = metric_frame(batch)
         if frame is not None:
             append_events(StoredSeries(tables, batch.stream_id), frame, is_new=batch.start == 0)
 
@@ -56,7 +55,7 @@ class PointsPreparation:
 
     def add(self, batch: Batch) -> None:
         """Append the batch's metric events."""
-        frame = _metric_events(batch)
+        frame = metric_frame(batch)
         if frame is not None:
             append_events(self._series, frame, is_new=self._is_new)
             self._is_new = False
@@ -64,11 +63,3 @@ class PointsPreparation:
     def take(self, *, is_end: bool) -> SeriesPart:
         """What is encoded so far."""
         return self._series.take(is_end=is_end)
-
-
-def _metric_events(batch: Batch) -> Frame | None:
-    events = [event for event in batch.events if event.type == METRICS]
-    if not events:
-        return None
-    frame = build_frame_from_lines([event.ts for event in events], [event.data for event in events])
-    return frame if frame.rows else None

@@ -85,6 +85,7 @@ class RunList(FoldedProjection[RunPart]):
     )
     tables_schema: ClassVar[str] = f"""
         CREATE TABLE run(
+            id INTEGER PRIMARY KEY,  -- the narrow name of a run in other tables of this file
             key TEXT NOT NULL UNIQUE, run_id TEXT NOT NULL, project TEXT, name TEXT,
             project_fold TEXT, name_fold TEXT, run_id_fold TEXT NOT NULL, is_legacy INTEGER NOT NULL,
             created REAL, status TEXT NOT NULL, started REAL, ended REAL, exit_reason TEXT, pid INTEGER,

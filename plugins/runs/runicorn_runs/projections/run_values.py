@@ -1,0 +1,312 @@
+"""What runs are filtered and sorted by: one narrow row per run, and one row per value.
+
+| table           | kind   | content                                                                               |
+|-----------------|--------|---------------------------------------------------------------------------------------|
+| `run_brief`     | merged | one row per row of `run`, under its `id`: what lists look at, without the wide columns  |
+| `run_value`     | merged | by (key, run): a value of the summary or the configuration, a number or a text        |
+| `run_metric`    | merged | by (key, run): a metric over all rows merged by step                                  |
+| `run_value_key` | –      | the names of values and metrics: `source` is `s` (summary), `c` (configuration), `m`  |
+
+Other plugins query these tables. They say the same as `run` and as the metric points, in the same transaction. A range of
+`run_value` or `run_metric` is one name in all runs, so a filter reads what it is about and nothing else.
+
+In `run_brief`, `*_fold` is null where the case-folded text is the same as the text; `updated` is when an event, the status,
+a deletion or an annotation last changed the run; `metric_count`, `steps`, `first_step` and `last_step` are of merged rows
+that have a number in any metric (a step beyond 64 bits is text); `value_keys` and `metric_keys` are JSON lists of what
+there is of the run in the other two tables. `run_metric` holds finite values; `diverged` is the step at which the metric
+ended with NaN or an infinity.
+
+The events of a batch are folded in memory; rows are written once per transaction. Triggers note which rows of `run`
+changed, whatever changed them.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, cast
+
+import msgspec
+
+from runicorn.columns import StoredSeries
+from runicorn.plugin import Batch, StreamKind, Tables
+from runicorn_runs.attributes import Attribute, attributes
+from runicorn_runs.metric_statistics import MetricStatistics, MetricTotal
+from runicorn_runs.projections.batch_frame import metric_frame
+
+SUMMARY, CONFIG, METRIC = "s", "c", "m"
+
+_KEPT_RUNS = 2000  # states of streams that may grow, a few KB each; another one is read from its points again
+
+_BRIEF = (
+    "run, listed, run_id, run_id_fold, project, project_fold, name, name_fold, status, created, started, ended, deleted_at,"
+    " best_value, best_step, best_name, best_mode, updated, metric_count, steps, first_step, last_step, value_keys, metric_keys"
+)
+_TOUCHED = (
+    "SELECT t.run, r.key, r.listed, r.run_id, r.run_id_fold, r.project, r.project_fold, r.name, r.name_fold, r.status,"
+    " r.created, r.started, r.ended, r.deleted_at, r.best_value, r.best_step, r.best_name, r.best_mode,"
+    " nullif(max(ifnull(r.created, 0), ifnull(r.started, 0), ifnull(r.ended, 0), ifnull(r.deleted_at, 0),"
+    " ifnull(r.annotated, 0), ifnull(a.last_ts, 0)), 0),"
+    " r.summary, r.config, s.id, b.metric_count, b.steps, b.first_step, b.last_step, b.value_keys, b.metric_keys"
+    " FROM run_touched AS t LEFT JOIN run AS r ON r.id = t.run LEFT JOIN stream AS s ON s.name = r.key"
+    " LEFT JOIN activity AS a ON a.stream_id = s.id LEFT JOIN run_brief AS b ON b.run = t.run"
+)
+_PUT_BRIEF = f"INSERT OR REPLACE INTO run_brief({_BRIEF}) VALUES ({', '.join('?' * 24)})"
+_SET_METRICS = (
+    "UPDATE run_brief SET updated = nullif(max(ifnull(updated, 0), ifnull(?, 0)), 0), metric_count = ?, steps = ?,"
+    " first_step = ?, last_step = ?, metric_keys = ? WHERE run = ?"
+)
+_SET_UPDATED = "UPDATE run_brief SET updated = nullif(max(ifnull(updated, 0), ifnull(?, 0)), 0) WHERE run = ?"
+_PUT_VALUE = "INSERT OR REPLACE INTO run_value(key, run, num, txt) VALUES (?, ?, ?, ?)"
+_PUT_METRIC = (
+    "INSERT OR REPLACE INTO run_metric(key, run, cells, low, high, last, last_step, diverged)"
+    f" VALUES ({', '.join('?' * 8)})"
+)
+_MIN_INT64, _MAX_INT64 = -(1 << 63), (1 << 63) - 1
+
+_encode_keys = msgspec.json.Encoder().encode
+_decode_keys = msgspec.json.Decoder(list[int]).decode
+
+
+class _Stream:
+    """What is known of a run's own stream."""
+
+    __slots__ = ("end", "state", "stream_id", "written")
+
+    def __init__(self, stream_id: int, end: int, state: MetricStatistics, *, is_new: bool) -> None:
+        self.stream_id = stream_id
+        self.end = end
+        self.state = state
+        self.written: dict[str, MetricTotal] | None = {} if is_new else None
+        """What `run_metric` has of it; None: unknown."""
+
+
+class _Memory:
+    """What this projection remembers of one file."""
+
+    def __init__(self) -> None:
+        self.keys: dict[tuple[str, str], int] = {}
+        """Ids of names."""
+        self.streams: OrderedDict[str, _Stream] = OrderedDict()
+        """By run key, the last ones that were read."""
+        self.pending: dict[str, bool] = {}
+        """Run keys whose streams were read in this transaction; true where metrics were among the events."""
+
+
+class RunValues:
+    """See the module's docstring."""
+
+    name = "run_values"
+    version = 1
+    streams = frozenset[StreamKind]({"run", "store"})
+    schema = """
+        CREATE TABLE run_brief(
+            run INTEGER PRIMARY KEY, listed INTEGER NOT NULL, run_id TEXT NOT NULL, run_id_fold TEXT,
+            project TEXT, project_fold TEXT, name TEXT, name_fold TEXT, status TEXT NOT NULL,
+            created REAL, started REAL, ended REAL, deleted_at REAL, best_value REAL, best_step INTEGER, best_name TEXT,
+            best_mode TEXT, updated REAL, metric_count INTEGER NOT NULL, steps INTEGER NOT NULL, first_step, last_step,
+            value_keys TEXT NOT NULL, metric_keys TEXT NOT NULL);
+        CREATE TABLE run_value_key(
+            id INTEGER PRIMARY KEY, source TEXT NOT NULL, name TEXT NOT NULL, UNIQUE(source, name));
+        CREATE TABLE run_value(
+            key INTEGER NOT NULL, run INTEGER NOT NULL, num REAL, txt TEXT, PRIMARY KEY(key, run)) WITHOUT ROWID;
+        CREATE TABLE run_metric(
+            key INTEGER NOT NULL, run INTEGER NOT NULL, cells INTEGER NOT NULL, low REAL, high REAL, last REAL,
+            last_step, diverged, PRIMARY KEY(key, run)) WITHOUT ROWID;
+        CREATE TABLE run_touched(run INTEGER PRIMARY KEY);  -- empty outside of a transaction
+        CREATE TRIGGER run_inserted AFTER INSERT ON run BEGIN INSERT OR IGNORE INTO run_touched VALUES (new.id); END;
+        CREATE TRIGGER run_updated AFTER UPDATE ON run BEGIN INSERT OR IGNORE INTO run_touched VALUES (new.id); END;
+        CREATE TRIGGER run_deleted AFTER DELETE ON run BEGIN INSERT OR IGNORE INTO run_touched VALUES (old.id); END;
+        CREATE INDEX run_described ON run(description) WHERE description IS NOT NULL;
+    """
+
+    def apply(self, batch: Batch, tables: Tables) -> None:
+        """Fold the metric events of a run; what else concerns a run, triggers have noted."""
+        if batch.stream.kind != "run":
+            return
+        memory = _memory(tables)
+        key = batch.stream.name
+        known = memory.streams.get(key)
+        frame = metric_frame(batch)
+
+        def stored() -> Iterable[Any]:
+            return StoredSeries(tables, batch.stream_id).frames()
+
+        if batch.start == 0:
+            known = memory.streams[key] = _Stream(batch.stream_id, 0, MetricStatistics(), is_new=True)
+        elif known is None or (known.stream_id, known.end) != (batch.stream_id, batch.start):
+            # The points of this batch are stored already: `metric_points` comes before this projection.
+            known = _Stream(batch.stream_id, batch.end, MetricStatistics.of(stored()), is_new=False)
+            memory.streams[key] = known
+            frame = None
+        if frame is not None:
+            known.state.add(frame, stored)
+        known.end = batch.end
+        memory.streams.move_to_end(key)
+        memory.pending[key] = True if frame is not None or known.written is None else memory.pending.get(key, False)
+
+    def forget(self, stream_id: int, tables: Tables) -> None:
+        """A run that is still there has no metrics any more."""
+        memory = _memory(tables)
+        for (name,) in tables.execute("SELECT name FROM stream WHERE id = ?", (stream_id,)).fetchall():
+            key = str(name)
+            memory.streams[key] = _Stream(stream_id, -1, MetricStatistics(), is_new=False)
+            memory.pending[key] = True
+            tables.execute("INSERT OR IGNORE INTO run_touched SELECT id FROM run WHERE key = ?", (key,))
+
+    def before_commit(self, tables: Tables) -> None:
+        """Write the rows of all runs that changed."""
+        memory = _memory(tables)
+        touched = tables.execute(_TOUCHED).fetchall()
+        if not touched and not memory.pending:
+            return
+        changes = _Changes(memory, tables)
+        if touched:
+            tables.execute("DELETE FROM run_touched")
+            for row in touched:
+                if row[1] is None:
+                    changes.remove(*cast("tuple[int, str | None, str | None]", (row[0], *row[-2:])))
+                else:
+                    changes.put(row)
+        for key, has_metrics in memory.pending.items():
+            changes.put_metrics(key, has_metrics)
+        changes.write()
+        memory.pending.clear()
+        for key in [key for key, stream in memory.streams.items() if not stream.state.is_small]:
+            del memory.streams[key]
+        while len(memory.streams) > _KEPT_RUNS:
+            memory.streams.popitem(last=False)
+
+
+class _Changes:
+    """The rows that one transaction writes."""
+
+    def __init__(self, memory: _Memory, tables: Tables) -> None:
+        self._memory = memory
+        self._tables = tables
+        self._values: list[tuple[int, int, float | None, str | None]] = []
+        self._metrics: list[tuple[Any, ...]] = []
+        self._briefs: list[tuple[Any, ...]] = []
+
+    def put(self, row: Sequence[Any]) -> None:
+        """The row of a run as `_TOUCHED` reads it, and its values and metrics if it is new or they differ."""
+        run, key, listed, run_id, run_id_fold, project, project_fold, name, name_fold, *facts = row[:18]
+        updated, summary, config, stream_id, *counts, value_keys, metric_keys = row[18:]
+        named = {(SUMMARY, name): value for name, value in attributes(summary).items()}
+        named.update({(CONFIG, name): value for name, value in attributes(config).items()})
+        new_keys = self._put_values(run, named, value_keys)
+        if metric_keys is None or key in self._memory.pending:
+            *counts, metric_keys = self._put_totals(
+                run, self._stream_of(key, stream_id, is_new=metric_keys is None), metric_keys
+            )
+        self._briefs.append(
+            (
+                run, listed, run_id, _unless_same(run_id_fold, run_id), project, _unless_same(project_fold, project),
+                name, _unless_same(name_fold, name), *facts, updated, *counts, new_keys, metric_keys,
+            )
+        )  # fmt: skip
+
+    def put_metrics(self, key: str, has_metrics: bool) -> None:
+        """Metrics of a stream that was read, and the time of its last event."""
+        stream = self._memory.streams[key]
+        rows = self._tables.execute(
+            "SELECT r.id, a.last_ts, b.metric_keys FROM run AS r JOIN run_brief AS b ON b.run = r.id"
+            " LEFT JOIN activity AS a ON a.stream_id = ? WHERE r.key = ?",
+            (stream.stream_id, key),
+        ).fetchall()
+        for run, last_ts, metric_keys in rows:
+            if has_metrics:
+                written = self._put_totals(cast(int, run), stream, cast(str, metric_keys))
+                self._tables.execute(_SET_METRICS, (last_ts, *written, run))
+            else:
+                self._tables.execute(_SET_UPDATED, (last_ts, run))
+
+    def remove(self, run: int, value_keys: str | None, metric_keys: str | None) -> None:
+        """Everything about a run that is gone."""
+        self._delete("run_value", run, _keys(value_keys))
+        self._delete("run_metric", run, _keys(metric_keys))
+        self._tables.execute("DELETE FROM run_brief WHERE run = ?", (run,))
+
+    def write(self) -> None:
+        """Write it all, in the order of the tables: neighbours share pages."""
+        self._tables.executemany(_PUT_VALUE, sorted(self._values, key=_place))
+        self._tables.executemany(_PUT_METRIC, sorted(self._metrics, key=_place))
+        self._tables.executemany(_PUT_BRIEF, self._briefs)
+
+    def _put_values(self, run: int, named: Mapping[tuple[str, str], Attribute], stored_keys: str | None) -> str:
+        if not named and stored_keys in (None, "[]"):
+            return "[]"
+        known = self._memory.keys
+        new = {known.get(name) or self._key(name): value for name, value in named.items()}
+        if stored_keys is not None:
+            self._delete("run_value", run, [key for key in _keys(stored_keys) if key not in new])
+        self._values += [(key, run, *value) for key, value in new.items()]
+        return _encode_keys(sorted(new)).decode()
+
+    def _stream_of(self, key: str, stream_id: int | None, *, is_new: bool) -> _Stream:
+        """For the row of a run: what is pending, else what the points say."""
+        self._memory.pending.pop(key, None)
+        stream = self._memory.streams.get(key)
+        if stream is None or stream.stream_id != stream_id:
+            frames = () if stream_id is None else StoredSeries(self._tables, stream_id).frames()
+            stream = _Stream(stream_id or 0, -1, MetricStatistics.of(frames), is_new=is_new)
+        elif is_new:
+            stream.written = {}
+        return stream
+
+    def _put_totals(self, run: int, stream: _Stream, stored_keys: str | None) -> tuple[Any, ...]:
+        """Write the metrics that differ from what is written; the columns of `run_brief` about all of them."""
+        totals = stream.state.totals()
+        stream.state.shrink()
+        keys = {name: self._key((METRIC, name)) for name in totals.metrics}
+        written = stream.written
+        if written is None:
+            self._delete("run_metric", run, set(_keys(stored_keys)) - set(keys.values()))
+            written = {}
+        for name, total in totals.metrics.items():
+            if written.get(name) != total:
+                cells, low, high, last, last_step, diverged = total
+                self._metrics.append(
+                    (keys[name], run, cells, low, high, last, _stored_step(last_step), _stored_step(diverged))
+                )
+        if gone := written.keys() - keys.keys():
+            self._delete("run_metric", run, [self._key((METRIC, name)) for name in gone])
+        stream.written = totals.metrics
+        first, last = _stored_step(totals.first_step), _stored_step(totals.last_step)
+        return totals.cells, totals.steps, first, last, _encode_keys(sorted(keys.values())).decode()
+
+    def _delete(self, table: str, run: int, keys: Iterable[int]) -> None:
+        rows = [(key, run) for key in keys]
+        if rows:
+            self._tables.executemany(f"DELETE FROM {table} WHERE key = ? AND run = ?", rows)
+
+    def _key(self, name: tuple[str, str]) -> int:
+        key = self._memory.keys.get(name)
+        if key is None:
+            self._tables.execute("INSERT OR IGNORE INTO run_value_key(source, name) VALUES (?, ?)", name)
+            rows = self._tables.execute("SELECT id FROM run_value_key WHERE source = ? AND name = ?", name).fetchall()
+            key = self._memory.keys[name] = cast(int, rows[0][0])
+        return key
+
+
+def _memory(tables: Tables) -> _Memory:
+    memory = tables.memory.get(RunValues.name)
+    if memory is None:
+        memory = tables.memory[RunValues.name] = _Memory()
+    return memory
+
+
+def _keys(stored: str | None) -> list[int]:
+    return _decode_keys(stored) if stored else []
+
+
+def _place(row: tuple[Any, ...]) -> tuple[int, int]:
+    return row[0], row[1]
+
+
+def _unless_same(fold: str | None, text: str | None) -> str | None:
+    return None if not text or fold == text else fold
+
+
+def _stored_step(step: int | None) -> int | str | None:
+    return step if step is None or _MIN_INT64 <= step <= _MAX_INT64 else str(step)
