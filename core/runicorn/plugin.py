@@ -19,6 +19,7 @@ from runicorn.errors import (
     Unavailable,
     shown,
 )
+from runicorn.events.artifact import append_artifact_events, read_artifact_events
 from runicorn.events.decided import (
     DECIDED_EVENTS,
     RunArchived,
@@ -30,13 +31,15 @@ from runicorn.events.decided import (
     RunRestored,
     RunTagged,
 )
-from runicorn.events.discovery import EVENTS_FILE, RunDirectory, is_run_key, run_at
-from runicorn.events.envelope import Event, Payload, decode_data, decode_payload
+from runicorn.events.discovery import EVENTS_FILE, RunDirectory, find_runs, is_run_key, run_at
+from runicorn.events.envelope import Event, InvalidPayload, Payload, decode_data, decode_payload
 from runicorn.events.log import LocatedEvent, Stream, StreamKind
 from runicorn.events.observed import RunObserved
 from runicorn.events.run import (
     METRICS,
     RUN_EVENTS,
+    ArtifactLogged,
+    ArtifactUsed,
     ImageLogged,
     RunConfigured,
     RunCreated,
@@ -44,7 +47,7 @@ from runicorn.events.run import (
     RunSummarized,
 )
 from runicorn.experiment_file import METADATA_FILE
-from runicorn.fields import integer, number, text
+from runicorn.fields import integer, number, text, without_surrogates
 from runicorn.files import (
     LockTimeout,
     dump_json,
@@ -111,6 +114,8 @@ __all__ = [
     "RUN_EVENTS",
     "STATUS_FILE",
     "SUMMARY_FILE",
+    "ArtifactLogged",
+    "ArtifactUsed",
     "BadInput",
     "Batch",
     "Claim",
@@ -122,6 +127,7 @@ __all__ = [
     "Health",
     "ImageLogged",
     "InvalidName",
+    "InvalidPayload",
     "InvalidRunId",
     "LocatedEvent",
     "LockTimeout",
@@ -158,6 +164,7 @@ __all__ = [
     "Tables",
     "TooLarge",
     "Unavailable",
+    "append_artifact_events",
     "change_json",
     "check_run_ids",
     "claim",
@@ -170,6 +177,7 @@ __all__ = [
     "empty_recycle_bin",
     "file_lock",
     "find_run",
+    "find_runs",
     "has_ended",
     "hookimpl",
     "integer",
@@ -182,6 +190,7 @@ __all__ = [
     "parse_json",
     "prepared_deletions",
     "purge",
+    "read_artifact_events",
     "read_json_object",
     "replace_file",
     "restore",
@@ -194,5 +203,6 @@ __all__ = [
     "strong_etag",
     "text",
     "weak_etag",
+    "without_surrogates",
     "write_json",
 ]

@@ -5,17 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from runicorn.plugin import Projection, hookimpl
+from runicorn.plugin import Payload, Projection, hookimpl
 
 if TYPE_CHECKING:
     from litestar.types import ControllerRouterHandler
 
 
 @hookimpl
-def runicorn_projections() -> Sequence[Projection]:
-    from runicorn_artifacts.run_artifacts import RunArtifacts
+def runicorn_event_types() -> Sequence[type[Payload]]:
+    from runicorn_artifacts.events import ARTIFACT_EVENTS, OBSERVED_EVENTS
 
-    return [RunArtifacts()]
+    return [*ARTIFACT_EVENTS, *OBSERVED_EVENTS]
+
+
+@hookimpl
+def runicorn_projections() -> Sequence[Projection]:
+    from runicorn_artifacts.projections.artifact_versions import ArtifactVersions
+    from runicorn_artifacts.projections.run_artifacts import RunArtifacts
+
+    return [ArtifactVersions(), RunArtifacts()]
 
 
 @hookimpl

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import apsw
 
-from runicorn_artifacts.run_artifacts import Entry
+from runicorn_artifacts.entries import Entry
 
 
 def run_artifacts(db: apsw.Connection, key: str, direction: str) -> list[Entry]:

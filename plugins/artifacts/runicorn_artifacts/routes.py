@@ -12,8 +12,8 @@ from litestar.params import FromPath
 
 from runicorn.plugin import Store, find_run
 from runicorn_artifacts import queries
-from runicorn_artifacts.run_artifacts import CREATED, USED, Entry
-from runicorn_artifacts.version_files import Status, read_version
+from runicorn_artifacts.entries import CREATED, USED, Entry
+from runicorn_artifacts.version_facts import Status, read_version
 
 
 class RunArtifact(msgspec.Struct, frozen=True):

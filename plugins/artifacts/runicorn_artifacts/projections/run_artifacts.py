@@ -10,14 +10,10 @@ directory has vanished stays. The counter `run_artifacts` moves when a row chang
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import ClassVar, cast
-
-import msgspec
+from collections.abc import Sequence
+from typing import ClassVar
 
 from runicorn.plugin import (
-    ARTIFACTS_CREATED_FILE,
-    ARTIFACTS_USED_FILE,
     Batch,
     Claim,
     FoldedProjection,
@@ -27,40 +23,10 @@ from runicorn.plugin import (
     StreamKind,
     Tables,
     claim,
-    integer,
     is_run_key,
     latest,
-    number,
-    text,
 )
-
-CREATED = "created"
-USED = "used"
-
-_FILES = {ARTIFACTS_CREATED_FILE: CREATED, ARTIFACTS_USED_FILE: USED}
-_TIMES = {CREATED: "created_at", USED: "used_at"}
-
-
-class Entry(msgspec.Struct, frozen=True, array_like=True):
-    """One artifact version in a run's file."""
-
-    type: str
-    name: str
-    version: int
-    size_bytes: int | None
-    at: float | None
-    """When it was created or first used, in Unix seconds."""
-
-    @classmethod
-    def read(cls, content: object, time_field: str) -> Entry | None:
-        """From an entry of the file; None if it is malformed."""
-        if not isinstance(content, dict):
-            return None
-        fields = cast(Mapping[str, object], content)
-        type, name, version = text(fields.get("type")), text(fields.get("name")), integer(fields.get("version"))
-        if type is None or name is None or version is None:
-            return None
-        return cls(type, name, version, integer(fields.get("size_bytes")), number(fields.get(time_field)))
+from runicorn_artifacts.entries import CREATED, DIRECTIONS, USED, Entry, read_entries
 
 
 class RunArtifactsPart(Part, omit_defaults=True):
@@ -88,7 +54,7 @@ class RunArtifacts(FoldedProjection[RunArtifactsPart]):
     def fold(self, parts: Parts[RunArtifactsPart], batch: Batch) -> None:
         """The last content of each file counts."""
         for event, observed in batch.payloads(RunObserved):
-            direction = _FILES.get(observed.file)
+            direction = DIRECTIONS.get(observed.file)
             if direction is None or not is_run_key(observed.run):
                 continue
             part = parts[observed.run]
@@ -114,12 +80,3 @@ class RunArtifacts(FoldedProjection[RunArtifactsPart]):
             tables.touch("run_artifacts")
             tables.execute("DELETE FROM run_artifact WHERE run = ?", (entity,))
             tables.executemany("INSERT INTO run_artifact VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
-
-
-def read_entries(content: Mapping[str, object] | None, direction: str) -> list[Entry]:
-    """The well-formed entries of a run's file, in its order."""
-    listed = (content or {}).get("artifacts")
-    if not isinstance(listed, list):
-        return []
-    entries = (Entry.read(item, _TIMES[direction]) for item in cast(list[object], listed))
-    return [entry for entry in entries if entry is not None]

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runicorn_artifacts.version_files import MISSING, VersionFacts, read_version
+from runicorn_artifacts.version_facts import MISSING, VersionFacts, read_version
 from tests.plugins.artifacts.artifact_folders import ArtifactFolder
 
 
