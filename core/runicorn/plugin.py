@@ -31,7 +31,7 @@ from runicorn.events.decided import (
     RunRestored,
     RunTagged,
 )
-from runicorn.events.discovery import EVENTS_FILE, RunDirectory, find_runs, is_run_key, run_at
+from runicorn.events.discovery import EVENTS_FILE, RunDirectory, find_runs, is_artifact_key, is_run_key, run_at
 from runicorn.events.envelope import Event, InvalidPayload, Payload, decode_data, decode_payload
 from runicorn.events.log import LocatedEvent, Stream, StreamKind
 from runicorn.events.observed import RunObserved
@@ -63,7 +63,7 @@ from runicorn.process_identity import ProcessIdentity, has_ended
 from runicorn.projection.base import Batch, Projection, Tables
 from runicorn.projection.folded import Claim, FoldedProjection, Part, Parts, claim, latest
 from runicorn.projection.reading import ModelReader
-from runicorn.projection.source import Source
+from runicorn.projection.source import ArtifactSource, Source
 from runicorn.run_commands.ids import InvalidRunId, check_run_ids
 from runicorn.run_commands.marker import Deletion, prepared_deletions
 from runicorn.run_commands.on_store import empty_recycle_bin, purge, restore, soft_delete
@@ -115,6 +115,7 @@ __all__ = [
     "STATUS_FILE",
     "SUMMARY_FILE",
     "ArtifactLogged",
+    "ArtifactSource",
     "ArtifactUsed",
     "BadInput",
     "Batch",
@@ -181,6 +182,7 @@ __all__ = [
     "has_ended",
     "hookimpl",
     "integer",
+    "is_artifact_key",
     "is_inside",
     "is_run_key",
     "latest",

@@ -6,14 +6,41 @@ changes, and the stream needs no lock of its own.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 from runicorn.events.append import StreamWriter
 from runicorn.events.discovery import EVENTS_FILE
 from runicorn.events.envelope import Event, Payload, decode_event, encode_event
-from runicorn.files import open_to_read
+from runicorn.files import LockTimeout, lock_descriptor, open_to_read
+
+ARTIFACT_LOCK_FILE = ".lock"
+"""In an artifact's folder; whoever changes the artifact holds its lock, 0.4.0 included."""
+
+
+@contextlib.contextmanager
+def look_at_artifact(folder: Path) -> Generator[bool]:
+    """Keep everybody from changing an artifact for a moment; False if somebody is at it, who is not waited for.
+
+    Creates nothing: where there is no lock file, nobody who takes locks has changed the artifact yet.
+    """
+    try:
+        descriptor = os.open(folder / ARTIFACT_LOCK_FILE, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        yield True
+        return
+    try:
+        try:
+            lock_descriptor(descriptor, timeout_s=0)
+        except LockTimeout:
+            yield False
+        else:
+            yield True
+    finally:
+        os.close(descriptor)
 
 
 def append_artifact_events(folder: Path, *payloads: Payload, ts: float | None = None) -> None:

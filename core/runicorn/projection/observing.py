@@ -11,18 +11,16 @@ import os
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import cast
-
-import apsw
 
 from runicorn.errors import StorageUnavailable
 from runicorn.events.discovery import RunDirectory
 from runicorn.events.envelope import Payload
 from runicorn.events.log import Stream
 from runicorn.events.store import StoreStream
-from runicorn.projection.generations import remove_file
+from runicorn.projection.artifacts import ArtifactObserver
 from runicorn.projection.model import ReadModel
-from runicorn.projection.source import KnowsRuns, Source
+from runicorn.projection.signatures import Signatures
+from runicorn.projection.source import ArtifactSource, KnowsRuns, Source
 
 logger = logging.getLogger("runicorn.projection")
 
@@ -31,25 +29,31 @@ class Observer:
     """Turns changes of side files into events of the store stream."""
 
     def __init__(
-        self, root: Path, state_dir: Path, store: StoreStream, sources: Sequence[tuple[ReadModel, Source]]
+        self,
+        root: Path,
+        state_dir: Path,
+        store: StoreStream,
+        sources: Sequence[tuple[ReadModel, Source | ArtifactSource]],
     ) -> None:
         self._root = root
         self._store = store
-        self._sources = list(sources)
-        self.files: frozenset[str] = frozenset().union(*(source.files for _, source in sources))
+        of_artifacts = [(model, source) for model, source in sources if isinstance(source, ArtifactSource)]
+        self.artifacts = ArtifactObserver(root, state_dir, store, of_artifacts)
+        self._sources = [(model, source) for model, source in sources if not isinstance(source, ArtifactSource)]
+        self.files: frozenset[str] = frozenset().union(*(source.files for _, source in self._sources))
         """Names of the files in a run directory that any source reads."""
         self._is_complete = True
         self.failed: dict[str, str] = {}
         """Plugins whose source failed, with the reason; their other work goes on."""
-        self._db, self._signatures = _open(state_dir / "observed.db")
+        self._signatures = Signatures(state_dir / "observed.db", "signature")
 
     def known(self) -> Iterable[str]:
         """Keys of the runs that were observed before, also in an earlier process."""
-        return self._signatures.keys()
+        return self._signatures.known()
 
     def has_changed(self, key: str) -> bool:
         """Whether a watched file of the run appeared, changed or went since it was observed; True if it never was."""
-        return key not in self._signatures or self._signature(key) != self._signatures[key]
+        return key not in self._signatures or self._signature(key) != self._signatures.get(key)
 
     def never_observed(self) -> list[str]:
         """Keys of runs that read models hold and that were not observed, as far as this process remembers."""
@@ -93,18 +97,11 @@ class Observer:
     def replace_model(self, old: ReadModel, new: ReadModel) -> None:
         """Compare with the read model `new` from now on, where `old` was used."""
         self._sources = [(new if model is old else model, source) for model, source in self._sources]
+        self.artifacts.replace_model(old, new)
 
     def _remember(self, signatures: Mapping[str, int | None]) -> None:
-        kept = {key: value for key, value in signatures.items() if value is not None}
-        gone = [key for key, value in signatures.items() if value is None]
-        with self._db:
-            # After a source failed, it shall be asked about these runs by the next process.
-            if self._is_complete:
-                self._db.executemany("INSERT OR REPLACE INTO signature(key, value) VALUES (?, ?)", kept.items())
-            self._db.executemany("DELETE FROM signature WHERE key = ?", ((key,) for key in gone))
-        self._signatures.update(kept)
-        for key in gone:
-            self._signatures.pop(key, None)
+        # After a source failed, it shall be asked about these runs by the next process.
+        self._signatures.remember(signatures, is_kept=self._is_complete)
 
     def _signature(self, key: str) -> int | None:
         """A number that changes with the watched files; None if the directory is gone."""
@@ -128,27 +125,3 @@ def _stamp(entry: os.DirEntry[str]) -> str:
     except OSError:  # a dangling link, or removed in this moment
         return "unreadable"
     return f"{stat.st_mtime_ns}/{stat.st_size}/{stat.st_ino}"
-
-
-def _open(path: Path) -> tuple[apsw.Connection, dict[str, int]]:
-    try:
-        return _create(path)
-    except (apsw.CorruptError, apsw.NotADBError, apsw.SQLError):
-        logger.warning("%s is damaged and is made again", path.name)
-        remove_file(path)
-        return _create(path)
-
-
-def _create(path: Path) -> tuple[apsw.Connection, dict[str, int]]:
-    connection = apsw.Connection(os.fspath(path))
-    try:
-        connection.execute("PRAGMA journal_mode=wal").fetchall()
-        connection.execute("PRAGMA synchronous=normal").fetchall()
-        connection.execute(
-            "CREATE TABLE IF NOT EXISTS signature(key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID"
-        ).fetchall()
-        rows = connection.execute("SELECT key, value FROM signature").fetchall()
-    except apsw.Error:
-        connection.close()
-        raise
-    return connection, dict(cast(list[tuple[str, int]], rows))

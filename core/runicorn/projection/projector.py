@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 
 from runicorn.config import INTERNAL
-from runicorn.events.discovery import EVENTS_FILE, is_run_key, run_at
+from runicorn.events.discovery import EVENTS_FILE, is_artifact_key, is_run_key, run_at
 from runicorn.events.log import FileLog, Stream
 from runicorn.projection.backlog import Backlog
 from runicorn.projection.directories import RootPresence, RunDirectories
@@ -23,6 +23,7 @@ from runicorn.projection.observing import Observer
 from runicorn.projection.read_models import ReadModels
 from runicorn.projection.sweeping import Sweep
 from runicorn.projection.wire import Committed, Status
+from runicorn.run_files import META_FILE
 
 logger = logging.getLogger("runicorn.projection")
 
@@ -48,6 +49,7 @@ class Projector:
         self.models = ReadModels(log, models, self._root.is_there)
         self.observer = observer
         self._directories = RunDirectories(log.root)
+        self._artifacts = observer.artifacts
         self._to_observe: Backlog[str] = Backlog()
         self._sweep = Sweep(self.look_at_everything)
         self._is_first_sweep = True
@@ -70,6 +72,7 @@ class Projector:
                 self.models.mark(stream)
         self.models.dirty.begin()
         self._to_observe.begin()
+        self._artifacts.waiting.begin()
         self.models.remove_superseded()
 
     def discover(self) -> None:
@@ -87,6 +90,8 @@ class Projector:
         for run in (*appeared, *vanished):
             self.models.mark(Stream("run", run.key))
             self._to_observe.add(run.key)
+        for key in self._artifacts.discover():
+            self.models.mark(Stream("artifact", key))
         now = time.monotonic()
         self._watched_is_stale = True
         self._next_watched = now
@@ -99,20 +104,28 @@ class Projector:
                 self.models.mark(Stream.named(name))
             if time.monotonic() >= self._next_discover:  # polling asks twenty times a second
                 self.discover()
+            self._artifacts.look_at_watched()
             return
         root = os.fspath(self.log.root) + os.sep
         look_for_runs = False
         for path in paths:
             directory, _, name = path.removeprefix(root).rpartition(os.sep)
             key = directory.replace(os.sep, "/")
-            if is_run_key(key):
+            if name.endswith((".lock", ".tmp")):
+                continue
+            artifact = self._artifacts.noticed(f"{key}/{name}")
+            if artifact is not None:
+                self._watched_is_stale = True
+                self.models.mark(Stream("artifact", artifact))
+            # Below `artifacts` a directory is a run only if it says so: an artifact may be called `runs`.
+            if is_run_key(key) and (artifact is None or os.path.exists(f"{root}{key}/{META_FILE}")):
                 if name == EVENTS_FILE:
                     self.models.mark(Stream("run", key))
                 elif name in self.observer.files:
                     self._to_observe.add(key)
             elif key == f"{INTERNAL}/log" and name.endswith(".jsonl"):
                 self.models.mark(Stream.named(f"{key}/{name.removesuffix('.jsonl')}"))
-            elif not name.endswith((".lock", ".tmp")) and not key.startswith(INTERNAL):
+            elif artifact in (None, f"{key}/{name}") and not key.startswith(INTERNAL):
                 look_for_runs = True
         if look_for_runs:
             self.discover()
@@ -132,9 +145,23 @@ class Projector:
     def settle(self) -> None:
         """Apply and observe what is known to have changed, without pacing; for a worker that waits for a new run."""
         deadline = time.monotonic() + _SETTLE_S
-        while (self.models.dirty or self._to_observe) and not self.models.is_building and time.monotonic() < deadline:
+        while (
+            (self.models.dirty or self._to_observe or self._artifacts.waiting)
+            and not self.models.is_building
+            and time.monotonic() < deadline
+        ):
             self._apply_some(_LIVE_BYTES)
             self._observe_some(_OBSERVE_LIVE)
+
+    def look_at(self, key: str) -> bool:
+        """Look at the files of one run or artifact, alone and first; False if somebody is changing them in this moment."""
+        if self.models.is_building or not self._root.is_there():
+            return True
+        if is_artifact_key(key):
+            return self._artifacts.look(key, self.apply_now)
+        if self.observer.has_changed(key):
+            self._observe([key])
+        return True
 
     def succeed(self, successors: Sequence[ReadModel]) -> None:
         """Move to newer files of the same projections; over when `models.is_handing_over` is False again."""
@@ -153,20 +180,22 @@ class Projector:
         if self.models.is_handing_over and dirty.is_past_first_round:
             self.models.hand_over(self.observer.replace_model)
         self._observe_some(_OBSERVE_LIVE)
-        pause = self._sweep.work(lambda: bool(dirty or self._to_observe))
+        pause = self._sweep.work(lambda: bool(dirty or self._to_observe or self._artifacts.waiting))
         now = time.monotonic()
         if now >= self._next_wal_check:
             self._next_wal_check = now + _WAL_CHECK_S
             self.models.truncate_large_wals()
         if dirty:
             return max(0.0, self.models.last_commit + _PACE_S - now)
+        if self._artifacts.waiting:
+            pause = min(pause, self._artifacts.pause_s)
         return 0.0 if self._to_observe else pause
 
     def _build_some(self) -> None:
         self._apply_some(_BUILD_BYTES)
         if self.models.dirty.is_past_first_round:
             self._observe_some(_OBSERVE_BUILDING)
-            if self._to_observe.is_past_first_round:
+            if self._to_observe.is_past_first_round and self._artifacts.waiting.is_past_first_round:
                 self.models.become_ready()
 
     def directories_to_watch(self) -> frozenset[str]:
@@ -178,7 +207,8 @@ class Projector:
             self._active = self.models.active_streams()[:_MAX_WATCHED]
             root = os.fspath(self.log.root)
             runs = (f"{root}/{name}" for name in self._active)
-            self._watched = frozenset((*self._directories.parents()[:_MAX_WATCHED], *runs, f"{root}/{INTERNAL}/log"))
+            parents = self._directories.parents()[:_MAX_WATCHED]
+            self._watched = frozenset((*parents, *runs, *self._artifacts.directories(), f"{root}/{INTERNAL}/log"))
         return self._watched
 
     @property
@@ -188,8 +218,8 @@ class Projector:
 
     @property
     def is_observing(self) -> bool:
-        """Whether run directories are waiting to be looked at."""
-        return bool(self._to_observe)
+        """Whether directories of runs or artifacts are waiting to be looked at."""
+        return bool(self._to_observe or self._artifacts.waiting)
 
     def take_notices(self) -> list[Committed]:
         """What was committed since the last call."""
@@ -206,7 +236,7 @@ class Projector:
             behind_streams=len(self.models.dirty),
             lag_s=self.models.dirty.lag_s,
             watching="polling" if watching == "polling" else "inotify",
-            failed={**self.observer.failed, **self.models.failed},
+            failed={**self.observer.failed, **self._artifacts.failed, **self.models.failed},
         )
 
     def close(self) -> None:
@@ -223,7 +253,10 @@ class Projector:
         """What forgotten streams said, the files of the same runs may say, too."""
         for stream in forgotten:
             keys = [stream.name] if stream.kind == "run" else []
+            if stream.kind == "artifact":
+                self._artifacts.forget([stream.name])
             if stream.kind == "store":
+                self._artifacts.forget()
                 keys = list(self._directories.run_keys())
                 self._is_first_sweep = True
             self.observer.forget(keys)
@@ -232,15 +265,21 @@ class Projector:
 
     def _observe_some(self, count: int) -> None:
         keys = self._to_observe.first(count)
-        if not keys:
+        if not keys and not self._artifacts.waiting:
             return
         if not self._root.is_there():
             self._to_observe.done(keys)
+            self._artifacts.waiting.done(self._artifacts.waiting.first(count))
             return
+        if self._observe(keys):
+            self._artifacts.work(count, self.apply_now)
+
+    def _observe(self, keys: Sequence[str]) -> bool:
+        """Look at these run directories; False if the store stream is too long to be applied first."""
         for stream in self.log.store_streams():  # a source compares with what the streams say
             self.models.mark(stream)
             if stream in self.models.dirty and not self.apply_slice(stream, 0):
-                return
+                return False
         changed: list[str] = []
         for key in keys:
             stream = Stream("run", key)
@@ -253,6 +292,7 @@ class Projector:
                 changed.append(key)
         if changed:
             self.observer.observe([run_at(key) for key in changed], self.apply_now)
+        return True
 
     def look_at_everything(self) -> Iterator[None]:
         """Look once at every stream and every run directory, known or new; yields often."""
@@ -263,6 +303,7 @@ class Projector:
         for stream in self.log.artifact_streams():
             self.models.mark(stream)
             yield
+        yield from self._artifacts.look_at_all()
         streams = self.models.streams()
         for name in streams:
             self.models.mark(Stream.named(name))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runicorn.plugin import Payload, Projection, hookimpl
+from runicorn.plugin import ArtifactSource, Payload, Projection, hookimpl
 
 if TYPE_CHECKING:
+    import click
     from litestar.types import ControllerRouterHandler
 
 
@@ -27,12 +29,51 @@ def runicorn_projections() -> Sequence[Projection]:
 
 
 @hookimpl
-def runicorn_routes() -> Sequence[ControllerRouterHandler]:
-    from runicorn_artifacts.routes import list_run_artifacts
+def runicorn_sources(root: Path) -> Sequence[ArtifactSource]:
+    from runicorn_artifacts.sources import ArtifactFiles
 
-    return [list_run_artifacts]
+    return [ArtifactFiles()]
+
+
+@hookimpl
+def runicorn_routes() -> Sequence[ControllerRouterHandler]:
+    from runicorn_artifacts.routes import artifacts, changes, lifecycle, lineage, runs, training
+
+    return [
+        artifacts.list_artifacts,
+        artifacts.artifact_statistics,
+        artifacts.list_artifact_versions,
+        artifacts.get_artifact_version,
+        artifacts.list_artifact_files,
+        lineage.artifact_lineage,
+        changes.delete_artifact_version,
+        changes.restore_artifact_version,
+        changes.set_artifact_alias,
+        changes.remove_artifact_alias,
+        runs.list_run_artifacts,
+        training.artifact_training_metrics,
+        training.artifact_performance_history,
+        lifecycle.promote_artifact_version,
+        lifecycle.evaluate_artifact_version,
+        lifecycle.list_artifact_evaluations,
+    ]
 
 
 @hookimpl
 def runicorn_rate_limits() -> Mapping[str, int]:
-    return {"GET /api/runs/{run_id}/artifacts": 100}
+    return {
+        "GET /api/artifacts": 100,
+        "GET /api/artifacts/stats": 100,
+        "GET /api/artifacts/{name}/versions": 100,
+        "GET /api/artifacts/{name}/{version}": 100,
+        "GET /api/artifacts/{name}/{version}/files": 100,
+        "GET /api/artifacts/{name}/{version}/lineage": 100,
+        "GET /api/runs/{run_id}/artifacts": 100,
+    }
+
+
+@hookimpl
+def runicorn_commands() -> Sequence[click.Command]:
+    from runicorn_artifacts.cli import artifacts
+
+    return [artifacts]

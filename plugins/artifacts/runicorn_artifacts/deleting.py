@@ -16,7 +16,7 @@ from runicorn.plugin import LockTimeout, RunicornError, dump_json, file_lock, re
 from runicorn_artifacts.changing import LOCK_S, changing
 from runicorn_artifacts.errors import ArtifactLocked, VersionNotFound
 from runicorn_artifacts.events import ArtifactAliased, VersionDeleted, VersionPurged, VersionRestored
-from runicorn_artifacts.folder import LOCK_FILE, MANIFEST_FILE, MARKER_FILE, ArtifactFolder
+from runicorn_artifacts.folder import FILES, LOCK_FILE, MANIFEST_FILE, MARKER_FILE, ArtifactFolder
 from runicorn_artifacts.pool import ContentStore
 from runicorn_artifacts.staging import staging_folder
 
@@ -152,9 +152,9 @@ def _digests_in(manifest: Path) -> Iterator[str]:
 
 
 def _remove_tree(path: Path) -> int:
-    """Remove a folder; the bytes of the files that had no other link."""
+    """Remove the folder of a version; the bytes of its content that had no other link."""
     freed = 0
-    for directory, _, names in os.walk(path):
+    for directory, _, names in os.walk(path / FILES):
         for name in names:
             with contextlib.suppress(OSError):
                 found = os.lstat(os.path.join(directory, name))

@@ -35,9 +35,18 @@ class VersionRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     manifest_digest: str | None = None
     is_damaged: bool = False
     """Its metadata or manifest cannot be read, or are not those that were saved."""
+    has_metadata: bool = True
+    """False if its metadata cannot be read: then the other fields are what the index says."""
 
     @classmethod
-    def of(cls, metadata: ArtifactMetadata, manifest: ArtifactManifest, *, is_damaged: bool = False) -> VersionRecord:
+    def of(
+        cls,
+        metadata: ArtifactMetadata,
+        manifest: ArtifactManifest,
+        *,
+        is_damaged: bool = False,
+        has_metadata: bool = True,
+    ) -> VersionRecord:
         """From what the two files hold."""
         return cls(
             created_at=metadata.created_at,
@@ -55,6 +64,7 @@ class VersionRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
             parent_artifacts=metadata.parent_artifacts,
             manifest_digest=metadata.manifest_digest,
             is_damaged=is_damaged,
+            has_metadata=has_metadata,
         )
 
 

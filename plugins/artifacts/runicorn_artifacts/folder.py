@@ -159,11 +159,17 @@ class ArtifactFolder:
         if not self.has(version):
             return None
         metadata, manifest = self.metadata(version), self.manifest(version)
+        has_metadata = metadata is not None
         if metadata is None:
             item = self._item(version, self.stored_index.item(version) if self.stored_index is not None else None)
             metadata = {key: value for key, value in item.to_dict().items() if key != "aliases"}
         content = ArtifactManifest() if manifest is None else manifest.content
-        return VersionRecord.of(ArtifactMetadata.from_dict(metadata), content, is_damaged=self.is_damaged(version))
+        return VersionRecord.of(
+            ArtifactMetadata.from_dict(metadata),
+            content,
+            is_damaged=self.is_damaged(version),
+            has_metadata=has_metadata,
+        )
 
     def active_aliases(self, version: int) -> list[str]:
         """The aliases by which a version can be found now; a deleted one has none."""
@@ -171,7 +177,7 @@ class ArtifactFolder:
 
     def aliases_of(self, version: int) -> list[str]:
         """All aliases of a version, `latest` last."""
-        found = [alias for alias, target in self.index.aliases.items() if target == version and alias != LATEST]
+        found = sorted(alias for alias, target in self.index.aliases.items() if target == version and alias != LATEST)
         return [*found, LATEST] if version == self.latest else found
 
     @cached_property
@@ -241,8 +247,8 @@ class ArtifactFolder:
         return StoredManifest(ArtifactManifest.from_dict(fields), hashlib.sha256(data).hexdigest())
 
 
-def file_of(version: Path, entry: FileEntry) -> Path | None:
-    """The file that an entry of a manifest means; None if it is absent, of another size, or not inside of the version."""
+def file_of(version: Path, entry: FileEntry, *, any_size: bool = False) -> Path | None:
+    """The file that an entry of a manifest means; None if it is absent, not inside of the version, or of another size."""
     if not entry.is_safe:
         return None
     path = version.joinpath(FILES, *entry.path.split("/"))
@@ -250,4 +256,4 @@ def file_of(version: Path, entry: FileEntry) -> Path | None:
         found = os.lstat(path)
     except (OSError, ValueError):
         return None
-    return path if stat.S_ISREG(found.st_mode) and found.st_size == entry.size else None
+    return path if stat.S_ISREG(found.st_mode) and (any_size or found.st_size == entry.size) else None

@@ -12,7 +12,6 @@ import json
 import os
 import shutil
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +34,7 @@ from runicorn_artifacts.events import VersionCreated, VersionRecord
 from runicorn_artifacts.folder import MANIFEST_FILE, METADATA_FILE, ArtifactFolder, file_of
 from runicorn_artifacts.index import ArtifactVersionInfo
 from runicorn_artifacts.json_values import finite
+from runicorn_artifacts.listing import artifact_list, version_list
 from runicorn_artifacts.lookup import ARTIFACTS, Lookup
 from runicorn_artifacts.manifest import ArtifactManifest, FileEntry, ReferenceEntry
 from runicorn_artifacts.metadata import ArtifactMetadata, check_serialisable
@@ -265,8 +265,7 @@ class ArtifactStorage:
 
     def list_artifacts(self, type: str | None = None, include_deleted: bool = False) -> list[dict[str, Any]]:
         """Every artifact (of a type), the one that was changed last first, as `GET /api/artifacts` shows them."""
-        found = [item for folder in self._lookup.artifacts(_plain(type)) if (item := _listed(folder, include_deleted))]
-        return sorted(found, key=lambda item: (-item["updated_at"], item["type"], item["name"]))
+        return artifact_list(self._lookup, _plain(type), include_deleted)
 
     def list_versions(
         self, name: str, type: str | None = None, include_deleted: bool = False
@@ -326,34 +325,6 @@ class ArtifactStorage:
         except ArtifactNotFound:
             return None
         return folder if folder.has(version) else None
-
-
-def version_list(folder: ArtifactFolder, include_deleted: bool) -> list[ArtifactVersionInfo]:
-    """The versions of an artifact, ascending, with the aliases by which they can be found."""
-    return [
-        replace(item, status=folder.status(item.version), aliases=folder.active_aliases(item.version))
-        for item in folder.index.versions
-        if include_deleted or item.status != "deleted"
-    ]
-
-
-def _listed(folder: ArtifactFolder, include_deleted: bool) -> dict[str, Any] | None:
-    items = folder.index.versions
-    ready = [item for item in items if item.status != "deleted"]
-    shown = items if include_deleted else ready
-    if not shown:
-        return None
-    newest = (ready or shown)[-1]
-    return {
-        "name": folder.name,
-        "type": folder.type,
-        "num_versions": len(shown),
-        "latest_version": newest.version,
-        "size_bytes": newest.size_bytes,
-        "created_at": folder.index.created_at,
-        "updated_at": folder.index.updated_at,
-        "aliases": folder.aliases,
-    }
 
 
 def _plain(type: str | None) -> str | None:

@@ -30,6 +30,7 @@ from runicorn.plugin import (
     Tables,
     claim,
     dump_json,
+    is_artifact_key,
     latest,
 )
 from runicorn_artifacts.events import (
@@ -84,6 +85,7 @@ class VersionRow(msgspec.Struct, frozen=True, array_like=True):
     num_files: int
     num_references: int
     is_damaged: bool
+    has_metadata: bool
     details: bytes
     """`Details` as JSON: user metadata may hold integers of any size."""
 
@@ -107,6 +109,7 @@ class VersionRow(msgspec.Struct, frozen=True, array_like=True):
             _storable(record.num_files),
             _storable(record.num_references),
             record.is_damaged,
+            record.has_metadata,
             dump_json(finite(details)),
         )
 
@@ -130,6 +133,9 @@ class ArtifactVersions(FoldedProjection[ArtifactPart]):
 
     name = "artifact_versions"
     version = 1
+    reading_indexes = frozenset(
+        {"artifact_versions_part_stream", "artifact_named", "artifact_version_named", "artifact_version_sizes"}
+    )
     streams = frozenset[StreamKind]({"artifact", "store"})
     part_type = ArtifactPart
     tables_schema: ClassVar[str] = """
@@ -142,11 +148,12 @@ class ArtifactVersions(FoldedProjection[ArtifactPart]):
             created_at REAL NOT NULL, updated_at REAL NOT NULL, created_by_run TEXT NOT NULL,
             size_bytes INTEGER NOT NULL, reference_bytes INTEGER NOT NULL, file_bytes INTEGER NOT NULL,
             num_files INTEGER NOT NULL, num_references INTEGER NOT NULL, is_damaged INTEGER NOT NULL,
-            deleted_at REAL, stage TEXT NOT NULL, lived_at REAL,
+            has_metadata INTEGER NOT NULL, deleted_at REAL, stage TEXT NOT NULL, lived_at REAL,
             details BLOB NOT NULL,  -- the wide one last: it may overflow the page
             PRIMARY KEY(key, version)) WITHOUT ROWID;
         CREATE INDEX artifact_version_named ON artifact_version(name, type, version);
-        CREATE INDEX artifact_version_of_run ON artifact_version(created_by_run);
+        CREATE INDEX artifact_version_sizes ON artifact_version(  -- holds all that lists and statistics look at
+            key, version, type, deleted_at, size_bytes, num_files, reference_bytes, file_bytes);
         CREATE TABLE artifact_alias(
             key TEXT NOT NULL, alias TEXT NOT NULL, version INTEGER NOT NULL,
             PRIMARY KEY(key, alias)) WITHOUT ROWID;
@@ -177,12 +184,6 @@ class KnownVersion(msgspec.Struct, frozen=True):
     deleted_at: float | None
     stage: str
     lived_at: float | None
-
-
-def is_artifact_key(key: str) -> bool:
-    """Whether a path below the root has the form of an artifact's key."""
-    parts = key.split("/")
-    return len(parts) == 3 and parts[0] == "artifacts" and all(part and not part.startswith(".") for part in parts)
 
 
 def type_and_name(key: str) -> tuple[str, str]:
@@ -216,8 +217,8 @@ def _fold_own(parts: Parts[ArtifactPart], key: str, ts: float, payload: Any) -> 
         case VersionCreated():
             version.row = claim(ts, VersionRow.of(payload.record), version.row)
             version.deleted_at = claim(ts, None, version.deleted_at)
-            if artifact.created_at is None:
-                artifact.created_at = claim(ts, payload.record.created_at, None)
+            if artifact.created_at is None:  # as of the beginning of time: what an older index says is worth more
+                artifact.created_at = claim(0.0, payload.record.created_at, None)
         case VersionDeleted():
             version.deleted_at = claim(ts, payload.deleted_at, version.deleted_at)
         case VersionRestored():
@@ -302,7 +303,7 @@ def _merge_version(key: str, version: int, parts: Sequence[tuple[str, ArtifactPa
     if before != after:
         tables.touch("artifacts")
         tables.execute("DELETE FROM artifact_version WHERE key = ? AND version = ?", (key, version))
-        tables.executemany(f"INSERT INTO artifact_version VALUES ({', '.join('?' * 17)})", after)
+        tables.executemany(f"INSERT INTO artifact_version VALUES ({', '.join('?' * 18)})", after)
 
 
 def _replace(tables: Tables, table: str, key: str, rows: list[tuple[Any, ...]]) -> None:
@@ -324,12 +325,13 @@ def known_versions(db: Any, key: str) -> dict[int, KnownVersion]:
         list[tuple[Any, ...]],
         db.execute(
             "SELECT version, created_at, updated_at, created_by_run, size_bytes, reference_bytes, file_bytes, num_files,"
-            " num_references, is_damaged, details, deleted_at, stage, lived_at FROM artifact_version WHERE key = ?",
+            " num_references, is_damaged, has_metadata, details, deleted_at, stage, lived_at FROM artifact_version"
+            " WHERE key = ?",
             (key,),
         ).fetchall(),
     )
     known: dict[int, KnownVersion] = {}
-    for version, *columns, is_damaged, details, deleted_at, stage, lived_at in rows:
-        row = msgspec.convert([*columns, bool(is_damaged), details], VersionRow)
+    for version, *columns, is_damaged, has_metadata, details, deleted_at, stage, lived_at in rows:
+        row = msgspec.convert([*columns, bool(is_damaged), bool(has_metadata), details], VersionRow)
         known[version] = KnownVersion(row, deleted_at, stage, lived_at)
     return known

@@ -25,6 +25,7 @@ from runicorn.plugin import (
     claim,
     is_run_key,
     latest,
+    run_at,
 )
 from runicorn_artifacts.entries import CREATED, DIRECTIONS, USED, Entry, read_entries
 
@@ -40,15 +41,17 @@ class RunArtifacts(FoldedProjection[RunArtifactsPart]):
     """See the module's docstring."""
 
     name = "run_artifacts"
-    version = 1
+    version = 2
     streams = frozenset[StreamKind]({"store"})
     part_type = RunArtifactsPart
     tables_schema: ClassVar[str] = """
         CREATE TABLE run_artifact(
             run TEXT NOT NULL, direction TEXT NOT NULL, position INTEGER NOT NULL,  -- in the order of the file
             type TEXT NOT NULL, name TEXT NOT NULL, version INTEGER NOT NULL, size_bytes INTEGER, at REAL,
+            run_id TEXT NOT NULL,
             PRIMARY KEY(run, direction, position)) WITHOUT ROWID;
-        CREATE INDEX run_artifact_version ON run_artifact(type, name, version);
+        CREATE INDEX run_artifact_version ON run_artifact(name, type, version);
+        CREATE INDEX run_artifact_of_id ON run_artifact(run_id);
     """
 
     def fold(self, parts: Parts[RunArtifactsPart], batch: Batch) -> None:
@@ -70,8 +73,9 @@ class RunArtifacts(FoldedProjection[RunArtifactsPart]):
             CREATED: latest((stream, part.created) for stream, part in parts),
             USED: latest((stream, part.used) for stream, part in parts),
         }
+        run_id = run_at(entity).run_id
         rows = [
-            (entity, direction, position, entry.type, entry.name, entry.version, entry.size_bytes, entry.at)
+            (entity, direction, position, entry.type, entry.name, entry.version, entry.size_bytes, entry.at, run_id)
             for direction, said in claims.items()
             for position, entry in enumerate([] if said is None else said.value)
         ]
@@ -79,4 +83,4 @@ class RunArtifacts(FoldedProjection[RunArtifactsPart]):
         if before.fetchall() != rows:
             tables.touch("run_artifacts")
             tables.execute("DELETE FROM run_artifact WHERE run = ?", (entity,))
-            tables.executemany("INSERT INTO run_artifact VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+            tables.executemany("INSERT INTO run_artifact VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)

@@ -42,6 +42,7 @@ class RunArtifactLists(msgspec.Struct, frozen=True):
 async def list_run_artifacts(run_id: FromPath[str], store: Store) -> RunArtifactLists:
     """The artifact versions that a run has created and used."""
     key = await find_run(store, run_id)
+    await store.look(key)
     model = store.model("artifacts")
     created, used = (model.query(queries.run_artifacts, key, direction) for direction in (CREATED, USED))
     return await asyncio.to_thread(
