@@ -126,15 +126,16 @@ def show(
 @state_dir_option
 @json_option
 def verify(storage: str | None, state_dir: Path | None, as_json: bool) -> None:
-    """Check every stream and every file of every run. Exit status 1 if something is damaged.
+    """Check every stream, and the files of every run and artifact. Exit status 1 if something is damaged.
 
     \b
     Examples:
       runicorn events verify
       runicorn events verify --json | jq .stream
     """
-    from runicorn.events.verify import Problem, verify_run_files, verify_stream
+    from runicorn.events.verify import Problem, verify_artifact_files, verify_run_files, verify_stream
     from runicorn.host import PluginHost, Selection
+    from runicorn.projection.source import ArtifactSource
 
     log = _open(storage, state_dir)
     host = PluginHost.load(Selection.resolve())
@@ -142,7 +143,12 @@ def verify(storage: str | None, state_dir: Path | None, as_json: bool) -> None:
         payload.event_type: payload for _, payload in host.unique("event_types", lambda t: t.event_type, "event type")
     }
     files: frozenset[str] = frozenset().union(
-        *(s.files for _, found in host.collect("sources", root=log.root) for s in found)
+        *(
+            s.files
+            for _, found in host.collect("sources", root=log.root)
+            for s in found
+            if not isinstance(s, ArtifactSource)
+        )
     )
     streams = list(log.streams())
     positions = [log.position(stream) for stream in streams]
@@ -165,7 +171,7 @@ def verify(storage: str | None, state_dir: Path | None, as_json: bool) -> None:
                     report(found)
                 else:
                     advance(found)
-        for problem in verify_run_files(log.root, files):
+        for problem in (*verify_run_files(log.root, files), *verify_artifact_files(log.root)):
             report(problem)
     click.echo(f"{len(streams)} streams, {total} bytes checked: {problems or 'no'} problems.", err=True)
     if problems:

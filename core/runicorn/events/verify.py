@@ -6,15 +6,18 @@ Nothing here is repaired and nothing is hidden: readers skip exactly what is lis
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import msgspec
 
-from runicorn.events.discovery import find_runs
+from runicorn.events.discovery import find_artifacts, find_runs, subdirectories
 from runicorn.events.envelope import InvalidPayload, Payload, decode_payload
 from runicorn.events.log import FileLog, Stream, StreamReplaced
 from runicorn.files import parse_json
+
+_VERSION = re.compile(r"v[1-9][0-9]*", re.ASCII)
 
 
 class Problem(msgspec.Struct, frozen=True):
@@ -69,6 +72,19 @@ def verify_run_files(root: Path, files: frozenset[str]) -> Iterator[Problem]:
             reason = _damage(root / run.key / name)
             if reason is not None:
                 yield Problem(f"{run.key}/{name}", None, reason)
+
+
+def verify_artifact_files(root: Path) -> Iterator[Problem]:
+    """The files of artifacts that are absent or no JSON objects: the index, and metadata and manifest of each version."""
+    for key in find_artifacts(root):
+        versions = sorted(name for name in subdirectories(root / key) if _VERSION.fullmatch(name))
+        if not versions and not os.path.lexists(root / key / "versions.json"):
+            continue  # an empty folder is no artifact
+        names = ["versions.json", *(f"{v}/{file}" for v in versions for file in ("metadata.json", "manifest.json"))]
+        for name in names:
+            reason = _damage(root / key / name)
+            if reason is not None:
+                yield Problem(f"{key}/{name}", None, reason)
 
 
 def _damage(path: Path) -> str | None:

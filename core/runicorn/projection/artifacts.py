@@ -102,7 +102,9 @@ class ArtifactObserver:
         if self._is_first_look:
             self._is_first_look = False
             for model, source in self._sources:
-                self._keys.update(source.known_artifacts(model.connection))
+                for key in source.known_artifacts(model.connection):
+                    if key not in self._keys:
+                        self.waiting.add(key)
         for key in list(self._keys):
             if self._signature(key) != self._signatures.get(key):
                 self.waiting.add(key)
