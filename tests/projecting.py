@@ -14,7 +14,7 @@ from runicorn.projection.base import Projection
 from runicorn.projection.model import ReadModel
 from runicorn.projection.observing import Observer
 from runicorn.projection.projector import Projector
-from runicorn.projection.source import Source
+from runicorn.projection.source import ArtifactSource, Source
 
 _ROUNDS = 2000
 
@@ -37,7 +37,7 @@ class InProcess:
         self.models = {
             name: ReadModel.open_newest(state, name, projections) for name, projections in self.projections.items()
         }
-        sources: list[tuple[ReadModel, Source]] = [
+        sources: list[tuple[ReadModel, Source | ArtifactSource]] = [
             (self.models[plugin.name], source)
             for plugin, found in self.host.collect("sources", root=root)
             for source in found

@@ -15,16 +15,19 @@ from typing import TYPE_CHECKING, Any
 from runicorn.version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from runicorn.artifacts import Artifact, ArtifactType
     from runicorn.sdk.active import (
         configure,
         finish,
         get_active_run,
         init,
         log,
+        log_artifact,
         log_image,
         log_text,
         set_primary_metric,
         summary,
+        use_artifact,
     )
     from runicorn.sdk.environment import EnvironmentCapture, EnvironmentInfo
     from runicorn.sdk.experiments import ExperimentManager, ExperimentMetadata
@@ -35,6 +38,8 @@ if TYPE_CHECKING:
 __all__ = [
     "AlertRule",
     "AnomalyDetector",
+    "Artifact",
+    "ArtifactType",
     "EnvironmentCapture",
     "EnvironmentInfo",
     "ExperimentManager",
@@ -47,23 +52,28 @@ __all__ = [
     "get_active_run",
     "init",
     "log",
+    "log_artifact",
     "log_image",
     "log_text",
     "set_primary_metric",
     "summary",
+    "use_artifact",
 ]
 
 _HOMES = {
+    "runicorn.artifacts": ("Artifact", "ArtifactType"),
     "runicorn.sdk.active": (
         "configure",
         "finish",
         "get_active_run",
         "init",
         "log",
+        "log_artifact",
         "log_image",
         "log_text",
         "set_primary_metric",
         "summary",
+        "use_artifact",
     ),
     "runicorn.sdk.environment": ("EnvironmentCapture", "EnvironmentInfo"),
     "runicorn.sdk.experiments": ("ExperimentManager", "ExperimentMetadata"),

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from runicorn.events.envelope import Payload
     from runicorn.events.log import LocatedEvent
     from runicorn.projection.base import Projection
-    from runicorn.projection.source import Source
+    from runicorn.projection.source import ArtifactSource, Source
     from runicorn.server.health import Health
     from runicorn.store import Store
 
@@ -55,8 +55,8 @@ def runicorn_projections() -> Sequence[Projection]:  # type: ignore[empty-body]
 
 
 @hookspec
-def runicorn_sources(root: Path) -> Sequence[Source]:  # type: ignore[empty-body]
-    """Contribute sources: readers that turn files which are not event streams into events.
+def runicorn_sources(root: Path) -> Sequence[Source | ArtifactSource]:  # type: ignore[empty-body]
+    """Contribute sources: readers that turn files of runs or artifacts which are not event streams into events.
 
     Called once in the projector process, before any stream is read; `root` may be read-only. Names are unique over all
     plugins. An exception disables this plugin. Added in 0.5.

@@ -32,6 +32,7 @@ from runicorn.errors import (
     Unavailable,
     shown,
 )
+from runicorn.events.artifact import append_artifact_events, read_artifact_events
 from runicorn.events.decided import (
     DECIDED_EVENTS,
     RunArchived,
@@ -43,13 +44,15 @@ from runicorn.events.decided import (
     RunRestored,
     RunTagged,
 )
-from runicorn.events.discovery import EVENTS_FILE, RunDirectory, is_run_key, run_at
-from runicorn.events.envelope import Event, Payload, decode_data, decode_payload
+from runicorn.events.discovery import EVENTS_FILE, RunDirectory, find_runs, is_artifact_key, is_run_key, run_at
+from runicorn.events.envelope import Event, InvalidPayload, Payload, decode_data, decode_payload
 from runicorn.events.log import LocatedEvent, Stream, StreamKind
 from runicorn.events.observed import RunObserved
 from runicorn.events.run import (
     METRICS,
     RUN_EVENTS,
+    ArtifactLogged,
+    ArtifactUsed,
     ImageLogged,
     RunConfigured,
     RunCreated,
@@ -59,7 +62,7 @@ from runicorn.events.run import (
 from runicorn.experiment_file import METADATA_FILE, ExperimentMetadata, appended_tags, checked_tags
 from runicorn.export import build_report, csv_pieces, html_pieces, markdown_pieces, open_run
 from runicorn.export.text import formula_safe
-from runicorn.fields import integer, number, text
+from runicorn.fields import integer, number, text, without_surrogates
 from runicorn.files import (
     LockTimeout,
     dump_json,
@@ -76,7 +79,7 @@ from runicorn.process_identity import ProcessIdentity, has_ended
 from runicorn.projection.base import Batch, Preparation, PreparesStreams, Projection, Tables
 from runicorn.projection.folded import Claim, FoldedPreparation, FoldedProjection, Part, Parts, claim, latest
 from runicorn.projection.reading import ModelReader
-from runicorn.projection.source import Source
+from runicorn.projection.source import ArtifactSource, Source
 from runicorn.projection.wire import News
 from runicorn.run_commands.ids import InvalidRunId, check_run_ids
 from runicorn.run_commands.marker import Deletion, prepared_deletions
@@ -138,6 +141,9 @@ __all__ = [
     "STATUS_FILE",
     "SUMMARY_FILE",
     "Address",
+    "ArtifactLogged",
+    "ArtifactSource",
+    "ArtifactUsed",
     "BadInput",
     "Batch",
     "Claim",
@@ -156,6 +162,7 @@ __all__ = [
     "ImageLogged",
     "Imported",
     "InvalidName",
+    "InvalidPayload",
     "InvalidRunId",
     "Limits",
     "LocatedEvent",
@@ -203,6 +210,7 @@ __all__ = [
     "Unavailable",
     "UnusableArchive",
     "annotate_run",
+    "append_artifact_events",
     "appended_tags",
     "build_report",
     "change_json",
@@ -221,12 +229,14 @@ __all__ = [
     "file_lock",
     "file_response",
     "find_run",
+    "find_runs",
     "formula_safe",
     "has_ended",
     "hookimpl",
     "html_pieces",
     "import_archive",
     "integer",
+    "is_artifact_key",
     "is_inside",
     "is_run_key",
     "latest",
@@ -239,6 +249,7 @@ __all__ = [
     "parse_json",
     "prepared_deletions",
     "purge",
+    "read_artifact_events",
     "read_config",
     "read_json_object",
     "remove_leftovers",
@@ -256,5 +267,6 @@ __all__ = [
     "text",
     "weak_etag",
     "without_credentials",
+    "without_surrogates",
     "write_json",
 ]

@@ -23,11 +23,13 @@ class StreamRemoved(OSError):
 class StreamWriter:
     """Appends complete lines to one stream. Safe for threads, for several processes, and after `fork`.
 
-    The file and its lock file are created by the first append; the directory must exist.
+    The file and its lock file are created by the first append; the directory must exist. With `is_locked` the caller holds
+    a lock that makes it the only writer, and there is no lock file.
     """
 
-    def __init__(self, path: Path | str) -> None:
+    def __init__(self, path: Path | str, *, is_locked: bool = False) -> None:
         self._path = os.fspath(path)
+        self._is_locked = is_locked
         self._mutex = threading.Lock()
         self._file = -1
         self._lock = -1
@@ -43,6 +45,8 @@ class StreamWriter:
         with self._mutex:
             if self._file < 0:
                 self._open()
+            if self._is_locked:
+                return self._write(lines)
             lock_descriptor(self._lock)
             try:
                 return self._write(lines)
@@ -64,7 +68,8 @@ class StreamWriter:
     def _open(self) -> None:
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
         try:
-            self._lock = os.open(self._path + ".lock", flags, 0o644)
+            if not self._is_locked:
+                self._lock = os.open(self._path + ".lock", flags, 0o644)
             self._file = os.open(self._path, flags, 0o644)
         except FileNotFoundError as error:
             self._close()

@@ -109,6 +109,12 @@ def find_artifacts(root: Path) -> Iterator[str]:
                     yield f"{_ARTIFACTS}/{kind}/{name}"
 
 
+def is_artifact_key(key: str) -> bool:
+    """Whether a path below the root has the form of an artifact's key, `artifacts/<type>/<name>`."""
+    parts = key.split("/")
+    return len(parts) == 3 and parts[0] == _ARTIFACTS and all(part and not part.startswith(".") for part in parts)
+
+
 def subdirectories(path: Path | str) -> list[str]:
     """Names of the directories (and links to directories) in `path`; empty if it is missing or not readable."""
     found: list[str] = []

@@ -67,4 +67,38 @@ class RunFinished(Payload, frozen=True, kw_only=True):
     exit_reason: str | None = None
 
 
-RUN_EVENTS: tuple[type[Payload], ...] = (ImageLogged, RunCreated, RunConfigured, RunSummarized, RunFinished)
+class ArtifactLogged(Payload, frozen=True, kw_only=True):
+    """The run has made a version of an artifact; the fields are those of an entry of `artifacts_created.json`."""
+
+    event_type: ClassVar[str] = "artifact.logged"
+    name: str
+    type: str
+    version: int
+    created_at: float
+    size_bytes: int
+    """Of its files; data that is only referred to does not count."""
+    num_files: int
+    num_references: int = 0
+
+
+class ArtifactUsed(Payload, frozen=True, kw_only=True):
+    """The run has used a version for the first time; the fields are those of an entry of `artifacts_used.json`."""
+
+    event_type: ClassVar[str] = "artifact.used"
+    name: str
+    type: str
+    version: int
+    used_at: float
+    size_bytes: int
+    num_files: int
+
+
+RUN_EVENTS: tuple[type[Payload], ...] = (
+    ImageLogged,
+    RunCreated,
+    RunConfigured,
+    RunSummarized,
+    RunFinished,
+    ArtifactLogged,
+    ArtifactUsed,
+)

@@ -6,8 +6,9 @@ Readers never fail because of such a file: a field that is no use counts as abse
 from __future__ import annotations
 
 import os
+import re
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -34,6 +35,10 @@ MAX_BYTES = 4 << 20
 
 EXPERIMENTS_FILE = ".experiments_metadata.json"
 VERSIONS_FILE = "versions.json"
+MANIFEST_FILE = "manifest.json"
+
+_MAX_MANIFEST_BYTES = 1 << 30  # it has a line for every file of a data set
+_VERSION_NAME = re.compile(r"v[1-9][0-9]*", re.ASCII)
 
 
 def _text(value: Any) -> str | None:
@@ -136,7 +141,7 @@ VERSION_FILES: Mapping[str, Mapping[str, Check]] = {
         "created_at": _number,
         "updated_at": _number,
     },
-    "manifest.json": {},
+    MANIFEST_FILE: {},
     "lifecycle.json": {},
     DELETED_FILE: {"deleted_at": _number},
 }
@@ -185,9 +190,18 @@ def _verify_artifacts(root: Path) -> Iterator[Problem]:
         yield from _verify_directory(root, key, {VERSIONS_FILE: VERSIONS}, (EVENTS_FILE,))
         names, problems = _subdirectories(root, key)
         yield from problems
-        for name in names:
-            if name.startswith("v"):
-                yield from _verify_directory(root, f"{key}/{name}", VERSION_FILES, ())
+        versions = sorted(name for name in names if _VERSION_NAME.fullmatch(name))
+        if versions:  # else it is an empty folder, and no artifact
+            yield from _missing(root, key, [VERSIONS_FILE])
+        for name in versions:
+            yield from _verify_directory(root, f"{key}/{name}", VERSION_FILES, ())
+            yield from _missing(root, f"{key}/{name}", ("metadata.json", MANIFEST_FILE))
+
+
+def _missing(root: Path, key: str, files: Iterable[str]) -> Iterator[Problem]:
+    for name in files:
+        if not os.path.lexists(root / key / name):
+            yield Problem(f"{key}/{name}", None, "missing")
 
 
 def _verify_directory(
@@ -230,12 +244,13 @@ def _read(path: Path) -> dict[str, Any] | str:
     reason = _unreadable(path)
     if reason is not None:
         return reason
+    limit = _MAX_MANIFEST_BYTES if path.name == MANIFEST_FILE else MAX_BYTES
     try:
         with open_to_read(path) as file:
-            data = file.read(MAX_BYTES + 1)
+            data = file.read(limit + 1)
     except OSError as error:
         return f"cannot be read: {error.strerror}"
-    if len(data) > MAX_BYTES:
+    if len(data) > limit:
         return "too large"
     if not data.strip():
         return "empty"

@@ -34,7 +34,7 @@ from runicorn.projection.model import DAMAGE, STORAGE_ERRORS, ModelDamaged, Read
 from runicorn.projection.observing import Observer
 from runicorn.projection.projector import Projector
 from runicorn.projection.reactions import Reactions
-from runicorn.projection.source import Source
+from runicorn.projection.source import ArtifactSource, Source
 from runicorn.projection.watching import Watcher, needs_polling
 from runicorn.projection.wire import PROJECTOR_LOCK, Committed, Reply, Request
 
@@ -61,7 +61,7 @@ class ProjectorProcess:
         self._projections: dict[str, Sequence[Projection]] = {}
         failed: dict[str, str] = {}
         models = self._open_models(host, failed)
-        sources: list[tuple[ReadModel, Source]] = []
+        sources: list[tuple[ReadModel, Source | ArtifactSource]] = []
         for plugin, source in host.unique("sources", lambda source: source.name, "source", root=root):
             if plugin.name in models:
                 sources.append((models[plugin.name], source))
@@ -178,6 +178,8 @@ class ProjectorProcess:
                 self.projector.discover()
                 self.projector.settle()
                 return Reply(request.id)
+            case "look":
+                return Reply(request.id) if self.projector.look_at(request.stream) else None
             case "status":
                 return Reply(request.id, status=self.projector.status(self.watcher.mode))
             case "reopen":

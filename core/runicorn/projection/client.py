@@ -64,8 +64,12 @@ class ProjectorClient:
 
     async def apply(self, stream: Stream, *, timeout_s: float) -> bool:
         """Wait until the projector has applied all that the stream holds now; False if it did not in time."""
-        reply = await self._ask("apply", timeout_s, stream)
+        reply = await self._ask("apply", timeout_s, stream.name)
         return reply is not None and reply.ok
+
+    async def look(self, key: str, *, timeout_s: float) -> bool:
+        """Wait until what the files of a run or artifact say is in the read models; False if it is not in time."""
+        return await self._ask("look", timeout_s, key) is not None
 
     async def discover(self, *, timeout_s: float) -> bool:
         """Wait until the projector has looked for new run directories; False if it did not in time."""
@@ -92,11 +96,11 @@ class ProjectorClient:
             self._subscribers.discard(queue)
 
     async def _ask(
-        self, op: Literal["apply", "discover", "status"], timeout_s: float, stream: Stream | None = None
+        self, op: Literal["apply", "look", "discover", "status"], timeout_s: float, stream: str = ""
     ) -> Reply | None:
         deadline = asyncio.get_running_loop().time() + timeout_s
         request_id = next(self._ids)
-        request = Request(request_id, op, stream.name if stream else "")
+        request = Request(request_id, op, stream)
         try:
             async with asyncio.timeout_at(deadline):
                 while True:

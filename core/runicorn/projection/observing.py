@@ -12,36 +12,39 @@ import os
 import zlib
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import cast
-
-import apsw
 
 from runicorn.errors import StorageUnavailable
 from runicorn.events.discovery import RunDirectory
 from runicorn.events.envelope import Payload
 from runicorn.events.log import Stream
 from runicorn.events.store import StoreStream
-from runicorn.projection.generations import remove_file
+from runicorn.projection.artifacts import ArtifactObserver
 from runicorn.projection.model import ReadModel
-from runicorn.projection.source import KnowsRuns, ObservesRoot, Source
+from runicorn.projection.signatures import Signatures
+from runicorn.projection.source import ArtifactSource, KnowsRuns, ObservesRoot, Source
 
 logger = logging.getLogger("runicorn.projection")
 
 _ROOT = ""
 """In place of a run's key: the storage root itself."""
-_AT_ONCE = 500
 
 
 class Observer:
     """Turns changes of side files into events of the store stream."""
 
     def __init__(
-        self, root: Path, state_dir: Path, store: StoreStream, sources: Sequence[tuple[ReadModel, Source]]
+        self,
+        root: Path,
+        state_dir: Path,
+        store: StoreStream,
+        sources: Sequence[tuple[ReadModel, Source | ArtifactSource]],
     ) -> None:
         self._root = root
         self._store = store
-        self._sources = list(sources)
-        self.files: frozenset[str] = frozenset().union(*(source.files for _, source in sources))
+        of_artifacts = [(model, source) for model, source in sources if isinstance(source, ArtifactSource)]
+        self.artifacts = ArtifactObserver(root, state_dir, store, of_artifacts)
+        self._sources = [(model, source) for model, source in sources if not isinstance(source, ArtifactSource)]
+        self.files: frozenset[str] = frozenset().union(*(source.files for _, source in self._sources))
         """Names of the files in a run directory that any source reads."""
         self.root_files: frozenset[str] = frozenset().union(
             *(source.root_files for _, source in sources if isinstance(source, ObservesRoot))
@@ -50,21 +53,15 @@ class Observer:
         self._is_complete = True
         self.failed: dict[str, str] = {}
         """Plugins whose source failed, with the reason; their other work goes on."""
-        self._db = _open(state_dir / "observed.db")
+        self._signatures = Signatures(state_dir / "observed.db", "signature")
 
     def known(self) -> Iterator[str]:
         """Keys of the runs that were observed before, also in an earlier process; what changes meanwhile may be missing."""
-        last = ""
-        while keys := self._db.execute(
-            "SELECT key FROM signature WHERE key > ? ORDER BY key LIMIT ?", (last, _AT_ONCE)
-        ).fetchall():
-            for (key,) in keys:
-                yield str(key)
-            last = str(keys[-1][0])
+        return (key for key in self._signatures.known() if key != _ROOT)
 
     def has_changed(self, key: str) -> bool:
         """Whether a watched file of the run appeared, changed or went since it was observed; True if it never was."""
-        known = self._known_signature(key)
+        known = self._signatures.get(key)
         return known is None or self._signature(key) != known
 
     def never_observed(self) -> list[str]:
@@ -72,7 +69,7 @@ class Observer:
         keys: set[str] = set()
         for model, source in self._sources:
             if isinstance(source, KnowsRuns):
-                keys.update(key for key in source.known_runs(model.connection) if self._known_signature(key) is None)
+                keys.update(key for key in source.known_runs(model.connection) if self._signatures.get(key) is None)
         return sorted(keys)
 
     def observe(self, runs: Sequence[RunDirectory], applied: Callable[[Stream], None]) -> int:
@@ -91,7 +88,7 @@ class Observer:
 
     def has_root_changed(self) -> bool:
         """Whether a watched file in the root appeared, changed or went since it was observed."""
-        return bool(self.root_files) and self._root_signature() != self._known_signature(_ROOT)
+        return bool(self.root_files) and self._root_signature() != self._signatures.get(_ROOT)
 
     def observe_root(self, applied: Callable[[Stream], None]) -> int:
         """Like `observe`, about the files in the root."""
@@ -136,19 +133,11 @@ class Observer:
     def replace_model(self, old: ReadModel, new: ReadModel) -> None:
         """Compare with the read model `new` from now on, where `old` was used."""
         self._sources = [(new if model is old else model, source) for model, source in self._sources]
+        self.artifacts.replace_model(old, new)
 
     def _remember(self, signatures: Mapping[str, int | None]) -> None:
-        kept = {key: value for key, value in signatures.items() if value is not None}
-        gone = [key for key, value in signatures.items() if value is None]
-        with self._db:
-            # After a source failed, it shall be asked about these runs by the next process.
-            if self._is_complete:
-                self._db.executemany("INSERT OR REPLACE INTO signature(key, value) VALUES (?, ?)", kept.items())
-            self._db.executemany("DELETE FROM signature WHERE key = ?", ((key,) for key in gone))
-
-    def _known_signature(self, key: str) -> int | None:
-        rows = self._db.execute("SELECT value FROM signature WHERE key = ?", (key,)).fetchall()
-        return cast(int, rows[0][0]) if rows else None
+        # After a source failed, it shall be asked about these runs by the next process.
+        self._signatures.remember(signatures, is_kept=self._is_complete)
 
     def _root_signature(self) -> int:
         text: list[str] = []
@@ -186,28 +175,3 @@ def _stamp_of(entry: os.DirEntry[str]) -> str:
 
 def _stamp(stat: os.stat_result) -> str:
     return f"{stat.st_mtime_ns}/{stat.st_size}/{stat.st_ino}"
-
-
-def _open(path: Path) -> apsw.Connection:
-    try:
-        return _create(path)
-    except (apsw.CorruptError, apsw.NotADBError, apsw.SQLError):
-        logger.warning("%s is damaged and is made again", path.name)
-        remove_file(path)
-        return _create(path)
-
-
-def _create(path: Path) -> apsw.Connection:
-    connection = apsw.Connection(os.fspath(path))
-    try:
-        connection.execute("PRAGMA journal_mode=wal").fetchall()
-        connection.execute("PRAGMA synchronous=normal").fetchall()
-        connection.execute(
-            "CREATE TABLE IF NOT EXISTS signature(key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID"
-        ).fetchall()
-        # All of it is read once: damage shows now, when the file can be made again.
-        connection.execute("SELECT sum(value) FROM signature").fetchall()
-    except apsw.Error:
-        connection.close()
-        raise
-    return connection

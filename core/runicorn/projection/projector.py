@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 
 from runicorn.config import INTERNAL
-from runicorn.events.discovery import EVENTS_FILE, is_run_key, run_at
+from runicorn.events.discovery import EVENTS_FILE, is_artifact_key, is_run_key, run_at
 from runicorn.events.log import FileLog, Stream
 from runicorn.projection.backlog import Backlog
 from runicorn.projection.directories import RootPresence, RunDirectories
@@ -24,6 +24,7 @@ from runicorn.projection.observing import Observer
 from runicorn.projection.read_models import ReadModels
 from runicorn.projection.sweeping import Sweep
 from runicorn.projection.wire import Committed, Status
+from runicorn.run_files import META_FILE
 
 logger = logging.getLogger("runicorn.projection")
 
@@ -51,6 +52,7 @@ class Projector:
         self.models = ReadModels(log, models, self._root.is_there)
         self.observer = observer
         self._directories = RunDirectories(log.root)
+        self._artifacts = observer.artifacts
         self._to_observe: Backlog[str] = Backlog()
         self._root_may_have_changed = True
         self._sweep = Sweep(self.look_at_everything)
@@ -78,6 +80,7 @@ class Projector:
         self._is_started = True
         self.models.begin()
         self._to_observe.begin()
+        self._artifacts.waiting.begin()
         self.models.remove_superseded()
 
     def discover(self) -> None:
@@ -98,6 +101,9 @@ class Projector:
         for run in (*appeared, *vanished):
             self.models.mark(Stream("run", run.key))
             self._look_at(run.key)
+        for key in self._artifacts.discover():
+            self.models.mark(Stream("artifact", key))
+        now = time.monotonic()
         self._watched_is_stale = True
         self._next_watched = now
         self._next_discover = now + (now - started) / _DISCOVER_SHARE
@@ -111,13 +117,21 @@ class Projector:
                 self._look_at(key)
             if time.monotonic() >= self._next_discover:  # polling asks twenty times a second
                 self.discover()
+            self._artifacts.look_at_watched()
             return
         root = os.fspath(self.log.root) + os.sep
         look_for_runs = False
         for path in paths:
             directory, _, name = path.removeprefix(root).rpartition(os.sep)
             key = directory.replace(os.sep, "/")
-            if is_run_key(key):
+            if name.endswith((".lock", ".tmp")):
+                continue
+            artifact = self._artifacts.noticed(f"{key}/{name}")
+            if artifact is not None:
+                self._watched_is_stale = True
+                self.models.mark(Stream("artifact", artifact))
+            # Below `artifacts` a directory is a run only if it says so: an artifact may be called `runs`.
+            if is_run_key(key) and (artifact is None or os.path.exists(f"{root}{key}/{META_FILE}")):
                 if name == EVENTS_FILE:
                     self.models.mark(Stream("run", key))
                     if self._empty.pop(key, None) is not None:
@@ -128,7 +142,7 @@ class Projector:
                 self.models.mark(Stream.named(f"{key}/{name.removesuffix('.jsonl')}"))
             elif not key and name in self.observer.root_files:
                 self._root_may_have_changed = True
-            elif not name.endswith((".lock", ".tmp")) and not key.startswith(INTERNAL):
+            elif artifact in (None, f"{key}/{name}") and not key.startswith(INTERNAL):
                 look_for_runs = True
         if look_for_runs:
             self.discover()
@@ -162,9 +176,23 @@ class Projector:
     def settle(self) -> None:
         """Apply and observe what is known to have changed, without pacing; for a worker that waits for a new run."""
         deadline = time.monotonic() + _SETTLE_S
-        while (self.models.dirty or self._to_observe) and not self.models.is_building and time.monotonic() < deadline:
+        while (
+            (self.models.dirty or self._to_observe or self._artifacts.waiting)
+            and not self.models.is_building
+            and time.monotonic() < deadline
+        ):
             self._apply_some(_LIVE_BYTES)
             self._observe_some(_OBSERVE_LIVE)
+
+    def look_at(self, key: str) -> bool:
+        """Look at the files of one run or artifact, alone and first; False if somebody is changing them in this moment."""
+        if self.models.is_building or not self._root.is_there():
+            return True
+        if is_artifact_key(key):
+            return self._artifacts.look(key, self.apply_now)
+        if self.observer.has_changed(key):
+            self._observe([key])
+        return True
 
     def succeed(self, successors: Sequence[ReadModel]) -> None:
         """Move to newer files of the same projections; over when `models.is_handing_over` is False again."""
@@ -187,7 +215,7 @@ class Projector:
             self._to_observe.add(key)
         self._observe_some(_OBSERVE_LIVE)
         self._observe_root()
-        pause = self._sweep.work(lambda: bool(dirty or self._to_observe))
+        pause = self._sweep.work(lambda: bool(dirty or self._to_observe or self._artifacts.waiting))
         now = time.monotonic()
         if now >= self._next_wal_check:
             self._next_wal_check = now + _WAL_CHECK_S
@@ -196,13 +224,15 @@ class Projector:
             return max(0.0, self.models.last_commit + _PACE_S - now)
         if self._empty:
             pause = min(pause, max(0.0, min(self._empty.values()) - now))
+        if self._artifacts.waiting:
+            pause = min(pause, self._artifacts.pause_s)
         return 0.0 if self._to_observe else pause
 
     def _build_some(self) -> None:
         self._apply_some(_BUILD_BYTES)
         if self.models.dirty.is_past_first_round:
             self._observe_some(_OBSERVE_BUILDING)
-            if self._to_observe.is_past_first_round:
+            if self._to_observe.is_past_first_round and self._artifacts.waiting.is_past_first_round:
                 self.models.become_ready()
 
     def directories_to_watch(self) -> frozenset[str]:
@@ -216,7 +246,8 @@ class Projector:
             self._young = {key: until for key, until in self._young.items() if until > now}
             followed = dict.fromkeys((*self._active, *self._young))
             runs = (f"{root}/{name}" for name in list(followed)[:_MAX_WATCHED])
-            self._watched = frozenset((*self._directories.parents()[:_MAX_WATCHED], *runs, f"{root}/{INTERNAL}/log"))
+            parents = self._directories.parents()[:_MAX_WATCHED]
+            self._watched = frozenset((*parents, *runs, *self._artifacts.directories(), f"{root}/{INTERNAL}/log"))
         return self._watched
 
     @property
@@ -226,8 +257,8 @@ class Projector:
 
     @property
     def is_observing(self) -> bool:
-        """Whether run directories or the root are waiting to be looked at."""
-        return bool(self._to_observe) or self._root_may_have_changed
+        """Whether directories of runs or artifacts, or the root, are waiting to be looked at."""
+        return bool(self._to_observe or self._artifacts.waiting) or self._root_may_have_changed
 
     def take_notices(self) -> list[Committed]:
         """What was committed since the last call."""
@@ -250,7 +281,7 @@ class Projector:
             progress=self.models.progress if self.models.is_building else 1.0,
             unobserved_runs=len(self._to_observe),
             watching="polling" if watching == "polling" else "inotify",
-            failed={**self.observer.failed, **self.models.failed},
+            failed={**self.observer.failed, **self._artifacts.failed, **self.models.failed},
         )
 
     def close(self) -> None:
@@ -267,7 +298,10 @@ class Projector:
         """What forgotten streams said, the files of the same runs may say, too."""
         for stream in forgotten:
             keys = [stream.name] if stream.kind == "run" else []
+            if stream.kind == "artifact":
+                self._artifacts.forget([stream.name])
             if stream.kind == "store":
+                self._artifacts.forget()
                 keys = list(self._directories.run_keys())
                 self._is_first_sweep = True
             self.observer.forget(keys)
@@ -277,15 +311,21 @@ class Projector:
 
     def _observe_some(self, count: int) -> None:
         keys = self._to_observe.first(count)
-        if not keys:
+        if not keys and not self._artifacts.waiting:
             return
         if not self._root.is_there():
             self._to_observe.done(keys)
+            self._artifacts.waiting.done(self._artifacts.waiting.first(count))
             return
+        if self._observe(keys):
+            self._artifacts.work(count, self.apply_now)
+
+    def _observe(self, keys: Sequence[str]) -> bool:
+        """Look at these run directories; False if the store stream is too long to be applied first."""
         for stream in self.log.store_streams():  # a source compares with what the streams say
             self.models.mark(stream)
             if stream in self.models.dirty and not self.apply_slice(stream, 0):
-                return
+                return False
         changed: list[str] = []
         for key in keys:
             stream = Stream("run", key)
@@ -298,6 +338,7 @@ class Projector:
                 changed.append(key)
         if changed:
             self.observer.observe([run_at(key) for key in changed], self.apply_now)
+        return True
 
     def _observe_root(self) -> None:
         """Ask about the files in the root. What they say about a run that is not known yet is asked with the run."""
@@ -321,6 +362,7 @@ class Projector:
         for stream in self.log.artifact_streams():
             self.models.mark(stream)
             yield
+        yield from self._artifacts.look_at_all()
         yield from self.models.mark_known()
         if self._is_first_sweep:
             self._is_first_sweep = False

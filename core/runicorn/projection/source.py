@@ -55,3 +55,30 @@ class Source(Protocol):
         otherwise the same events would be appended again and again.
         """
         ...
+
+
+@runtime_checkable
+class ArtifactSource(Protocol):
+    """Observes the folders of artifacts."""
+
+    name: str
+    """Unique over all plugins."""
+
+    def signature(self, root: Path, key: str) -> int | None:
+        """A number that changes with whatever this source reads of an artifact; None if its folder is gone.
+
+        Called often, for every artifact: a few `stat`s, no content.
+        """
+        ...
+
+    def observe_artifact(self, root: Path, key: str, model: apsw.Connection) -> Sequence[tuple[float, Payload]]:
+        """What an artifact's folder says and the read model does not, with the times at which it became true.
+
+        Called in the projector process, after the artifact's own stream was applied, while nobody changes the artifact;
+        for a new folder, after each change, and after the folder is gone. Everything else is as for `Source.observe`.
+        """
+        ...
+
+    def known_artifacts(self, model: apsw.Connection) -> Iterable[str]:
+        """Keys of the artifacts in the read model, asked once after a start: some may have gone unnoticed."""
+        ...

@@ -25,12 +25,13 @@ _MAX_SOCKET_PATH = 100  # sun_path holds 108 bytes on Linux, 104 on macOS
 class Request(msgspec.Struct, frozen=True, tag="request"):
     """Ask the projector to do something.
 
-    `apply`: bring one stream level. `discover`: look for new runs. `status`: tell how it is doing. `reopen`: move to the
-    newest files of the read models; the reply comes when readers have been told to.
+    `apply`: bring one stream level. `look`: take over what the files of the run or artifact with the key `stream` say.
+    `discover`: look for new runs and artifacts. `status`: tell how it is doing. `reopen`: move to the newest files of the
+    read models; the reply comes when readers have been told to.
     """
 
     id: int
-    op: Literal["apply", "discover", "status", "reopen"]
+    op: Literal["apply", "look", "discover", "status", "reopen"]
     stream: str = ""
 
 

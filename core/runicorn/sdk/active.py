@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from runicorn.sdk.run import Run
+
+if TYPE_CHECKING:
+    from runicorn.artifacts import Artifact
 
 _active: Run | None = None
 
@@ -79,6 +82,31 @@ def configure(config: Mapping[str, Any] | None) -> None:
 def set_primary_metric(metric_name: str, mode: Literal["max", "min"] = "max") -> None:
     """Keep the best value of a metric in the summary of the active run; see `Run.set_primary_metric`."""
     _run().set_primary_metric(metric_name, mode)
+
+
+def log_artifact(
+    artifact: Artifact | str | os.PathLike[str],
+    name: str | None = None,
+    type: str = "model",
+    description: str = "",
+    metadata: Mapping[str, Any] | None = None,
+) -> int:
+    """Save an artifact of the active run; the number of the version. Errors: see `Run.log_artifact`.
+
+    Of a path, an artifact is made: of a file, or of all files below a directory. Its name is that of the file without
+    suffix, or of the directory, unless there is a `name`.
+    """
+    from runicorn.artifacts import Artifact
+
+    run = _run()
+    if not isinstance(artifact, Artifact):
+        artifact = Artifact.of_path(artifact, name, type, description, metadata)
+    return run.log_artifact(artifact)
+
+
+def use_artifact(spec: str) -> Artifact:
+    """A stored version, `[type/]name:v3` or `[type/]name:alias`, which the active run uses; see `Run.use_artifact`."""
+    return _run().use_artifact(spec)
 
 
 def finish(status: str = "finished") -> None:

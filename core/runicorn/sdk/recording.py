@@ -7,6 +7,7 @@ from typing import Any
 
 from runicorn.errors import shown
 from runicorn.events.discovery import EVENTS_FILE
+from runicorn.events.envelope import Payload
 from runicorn.events.run import RunConfigured, RunSummarized
 from runicorn.files import replace_file
 from runicorn.run_files import LOGS_FILE, STATUS_FILE, SUMMARY_FILE
@@ -50,6 +51,10 @@ class Recording:
         self.flush()
         self._lifecycle.finish(status, exit_reason)
         self.events.close()
+
+    def record(self, payload: Payload) -> None:
+        """Append an event that 0.4.0 does not know."""
+        self._lifecycle.append(self._lifecycle.now(), payload)
 
     def append_text(self, entry: bytes) -> None:
         """Append to the log."""

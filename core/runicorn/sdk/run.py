@@ -14,10 +14,10 @@ import weakref
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from runicorn.errors import shown
-from runicorn.events.envelope import encode_event
+from runicorn.events.envelope import Payload, encode_event
 from runicorn.events.run import METRICS, ImageLogged
 from runicorn.run_files import ENVIRONMENT_FILE, FINISHED, INTERRUPTED, MEDIA_DIRECTORY
 from runicorn.sdk import exit_hooks
@@ -34,6 +34,9 @@ from runicorn.sdk.run_folders import (
     make_run_directory,
 )
 from runicorn.sdk.values import PLAIN_TYPES, plain, plain_items, plain_step
+
+if TYPE_CHECKING:
+    from runicorn.artifacts import Artifact, ArtifactStorage
 
 _STR = frozenset({str})
 _SAVE_BEST_S = 1.0
@@ -88,7 +91,7 @@ class Run:
         self.run_dir = folders.run_dir
         self.media_dir = folders.media_dir
         self.storage_backend: Any = None
-        self.artifact_storage: Any = None
+        self._artifact_storage: ArtifactStorage | None = None
         self.monitor = MetricMonitor()
         self.anomaly_detector = AnomalyDetector()
         self._recording = Recording(folders, with_events=with_events, is_begun=is_begun)
@@ -186,6 +189,38 @@ class Run:
         self._save_best()
         with self._lock:
             self._best = best
+
+    @property
+    def artifact_storage(self) -> ArtifactStorage:
+        """The artifacts of the run's storage root."""
+        if self._artifact_storage is None:
+            from runicorn.artifacts import create_artifact_storage
+
+            self._artifact_storage = create_artifact_storage(self.storage_root)
+        return self._artifact_storage
+
+    def log_artifact(self, artifact: Artifact) -> int:
+        """Save what is staged in `artifact` as a new version of it, made by this run; the number of the version.
+
+        Unlike metrics, an artifact that cannot be saved raises: ValueError, FileNotFoundError or TypeError for content
+        that cannot be, TimeoutError while others hold the artifact's lock, OSError for trouble with the storage.
+        """
+        from runicorn_artifacts.run_api import log_artifact
+
+        return log_artifact(self, artifact)
+
+    def use_artifact(self, spec: str) -> Artifact:
+        """Load a version that was saved before: `[type/]name:v3`, or `[type/]name:alias` such as `net:latest`.
+
+        The run notes that it has used it. FileNotFoundError for what does not exist, ValueError for what cannot be meant.
+        """
+        from runicorn_artifacts.run_api import use_artifact
+
+        return use_artifact(self, spec)
+
+    def record(self, payload: Payload) -> None:
+        """Append an event about something that belongs to the run, unless it records for 0.4.0 alone."""
+        self._recording.record(payload)
 
     def finish(self, status: str = "finished") -> None:
         """Record the end of the run with any status. May be called again; later logging works nevertheless."""

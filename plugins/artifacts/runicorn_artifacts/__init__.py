@@ -3,28 +3,77 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runicorn.plugin import Projection, hookimpl
+from runicorn.plugin import ArtifactSource, Payload, Projection, hookimpl
 
 if TYPE_CHECKING:
+    import click
     from litestar.types import ControllerRouterHandler
 
 
 @hookimpl
-def runicorn_projections() -> Sequence[Projection]:
-    from runicorn_artifacts.run_artifacts import RunArtifacts
+def runicorn_event_types() -> Sequence[type[Payload]]:
+    from runicorn_artifacts.events import ARTIFACT_EVENTS, OBSERVED_EVENTS
 
-    return [RunArtifacts()]
+    return [*ARTIFACT_EVENTS, *OBSERVED_EVENTS]
+
+
+@hookimpl
+def runicorn_projections() -> Sequence[Projection]:
+    from runicorn_artifacts.projections.artifact_versions import ArtifactVersions
+    from runicorn_artifacts.projections.run_artifacts import RunArtifacts
+
+    return [ArtifactVersions(), RunArtifacts()]
+
+
+@hookimpl
+def runicorn_sources(root: Path) -> Sequence[ArtifactSource]:
+    from runicorn_artifacts.sources import ArtifactFiles
+
+    return [ArtifactFiles()]
 
 
 @hookimpl
 def runicorn_routes() -> Sequence[ControllerRouterHandler]:
-    from runicorn_artifacts.routes import list_run_artifacts
+    from runicorn_artifacts.routes import artifacts, changes, lifecycle, lineage, runs, training
 
-    return [list_run_artifacts]
+    return [
+        artifacts.list_artifacts,
+        artifacts.artifact_statistics,
+        artifacts.list_artifact_versions,
+        artifacts.get_artifact_version,
+        artifacts.list_artifact_files,
+        lineage.artifact_lineage,
+        changes.delete_artifact_version,
+        changes.restore_artifact_version,
+        changes.set_artifact_alias,
+        changes.remove_artifact_alias,
+        runs.list_run_artifacts,
+        training.artifact_training_metrics,
+        training.artifact_performance_history,
+        lifecycle.promote_artifact_version,
+        lifecycle.evaluate_artifact_version,
+        lifecycle.list_artifact_evaluations,
+    ]
 
 
 @hookimpl
 def runicorn_rate_limits() -> Mapping[str, int]:
-    return {"GET /api/runs/{run_id}/artifacts": 100}
+    return {
+        "GET /api/artifacts": 100,
+        "GET /api/artifacts/stats": 100,
+        "GET /api/artifacts/{name}/versions": 100,
+        "GET /api/artifacts/{name}/{version}": 100,
+        "GET /api/artifacts/{name}/{version}/files": 100,
+        "GET /api/artifacts/{name}/{version}/lineage": 100,
+        "GET /api/runs/{run_id}/artifacts": 100,
+    }
+
+
+@hookimpl
+def runicorn_commands() -> Sequence[click.Command]:
+    from runicorn_artifacts.cli import artifacts
+
+    return [artifacts]

@@ -66,7 +66,7 @@ class TestBeginning:
         assert all(isinstance(path, Path) and path.is_absolute() for path in (run.run_dir, run.media_dir))
         assert (run.project, run.name) == ("p", "default")
         assert run.storage_backend is None
-        assert run.artifact_storage is None
+        assert run.artifact_storage.storage_root == root
 
     def test_an_existing_id_keeps_its_events_and_starts_anew(self, make_run: MakeRun):
         first = make_run("mine")

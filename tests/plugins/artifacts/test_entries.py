@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runicorn_artifacts.run_artifacts import CREATED, USED, Entry, read_entries
+from runicorn_artifacts.entries import CREATED, USED, Entry, read_entries
 
 GOOD = {"name": "net", "type": "model", "version": 3, "created_at": 5.0, "used_at": 6.0, "size_bytes": 7}
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runicorn_artifacts.version_files import MISSING, VersionFacts, read_version
+from runicorn_artifacts.version_facts import MISSING, VersionFacts, read_version
 from tests.plugins.artifacts.artifact_folders import ArtifactFolder
 
 
@@ -76,7 +76,7 @@ def test_latest_is_the_highest_version_that_is_not_deleted(tmp_path: Path, net: 
 def test_aliases_come_from_the_index_and_sleep_while_deleted(tmp_path: Path, net: ArtifactFolder) -> None:
     net.aliases |= {"production": 2, "good": 2, "odd": "2"}  # type: ignore[dict-item]
     net.write_index()
-    assert read_version(tmp_path, "model", "net", 2).aliases == ["production", "good"]
+    assert read_version(tmp_path, "model", "net", 2).aliases == ["good", "production"]
     net.soft_delete(2)
     assert read_version(tmp_path, "model", "net", 2).aliases == []
 

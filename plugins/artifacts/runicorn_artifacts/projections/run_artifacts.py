@@ -10,14 +10,10 @@ directory has vanished stays. The counter `run_artifacts` moves when a row chang
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import ClassVar, cast
-
-import msgspec
+from collections.abc import Sequence
+from typing import ClassVar
 
 from runicorn.plugin import (
-    ARTIFACTS_CREATED_FILE,
-    ARTIFACTS_USED_FILE,
     Batch,
     Claim,
     FoldedProjection,
@@ -27,40 +23,11 @@ from runicorn.plugin import (
     StreamKind,
     Tables,
     claim,
-    integer,
     is_run_key,
     latest,
-    number,
-    text,
+    run_at,
 )
-
-CREATED = "created"
-USED = "used"
-
-_FILES = {ARTIFACTS_CREATED_FILE: CREATED, ARTIFACTS_USED_FILE: USED}
-_TIMES = {CREATED: "created_at", USED: "used_at"}
-
-
-class Entry(msgspec.Struct, frozen=True, array_like=True):
-    """One artifact version in a run's file."""
-
-    type: str
-    name: str
-    version: int
-    size_bytes: int | None
-    at: float | None
-    """When it was created or first used, in Unix seconds."""
-
-    @classmethod
-    def read(cls, content: object, time_field: str) -> Entry | None:
-        """From an entry of the file; None if it is malformed."""
-        if not isinstance(content, dict):
-            return None
-        fields = cast(Mapping[str, object], content)
-        type, name, version = text(fields.get("type")), text(fields.get("name")), integer(fields.get("version"))
-        if type is None or name is None or version is None:
-            return None
-        return cls(type, name, version, integer(fields.get("size_bytes")), number(fields.get(time_field)))
+from runicorn_artifacts.entries import CREATED, DIRECTIONS, USED, Entry, read_entries
 
 
 class RunArtifactsPart(Part, omit_defaults=True):
@@ -74,21 +41,23 @@ class RunArtifacts(FoldedProjection[RunArtifactsPart]):
     """See the module's docstring."""
 
     name = "run_artifacts"
-    version = 1
+    version = 2
     streams = frozenset[StreamKind]({"store"})
     part_type = RunArtifactsPart
     tables_schema: ClassVar[str] = """
         CREATE TABLE run_artifact(
             run TEXT NOT NULL, direction TEXT NOT NULL, position INTEGER NOT NULL,  -- in the order of the file
             type TEXT NOT NULL, name TEXT NOT NULL, version INTEGER NOT NULL, size_bytes INTEGER, at REAL,
+            run_id TEXT NOT NULL,
             PRIMARY KEY(run, direction, position)) WITHOUT ROWID;
-        CREATE INDEX run_artifact_version ON run_artifact(type, name, version);
+        CREATE INDEX run_artifact_version ON run_artifact(name, type, version);
+        CREATE INDEX run_artifact_of_id ON run_artifact(run_id);
     """
 
     def fold(self, parts: Parts[RunArtifactsPart], batch: Batch) -> None:
         """The last content of each file counts."""
         for event, observed in batch.payloads(RunObserved):
-            direction = _FILES.get(observed.file)
+            direction = DIRECTIONS.get(observed.file)
             if direction is None or not is_run_key(observed.run):
                 continue
             part = parts[observed.run]
@@ -104,8 +73,9 @@ class RunArtifacts(FoldedProjection[RunArtifactsPart]):
             CREATED: latest((stream, part.created) for stream, part in parts),
             USED: latest((stream, part.used) for stream, part in parts),
         }
+        run_id = run_at(entity).run_id
         rows = [
-            (entity, direction, position, entry.type, entry.name, entry.version, entry.size_bytes, entry.at)
+            (entity, direction, position, entry.type, entry.name, entry.version, entry.size_bytes, entry.at, run_id)
             for direction, said in claims.items()
             for position, entry in enumerate([] if said is None else said.value)
         ]
@@ -113,13 +83,4 @@ class RunArtifacts(FoldedProjection[RunArtifactsPart]):
         if before.fetchall() != rows:
             tables.touch("run_artifacts")
             tables.execute("DELETE FROM run_artifact WHERE run = ?", (entity,))
-            tables.executemany("INSERT INTO run_artifact VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
-
-
-def read_entries(content: Mapping[str, object] | None, direction: str) -> list[Entry]:
-    """The well-formed entries of a run's file, in its order."""
-    listed = (content or {}).get("artifacts")
-    if not isinstance(listed, list):
-        return []
-    entries = (Entry.read(item, _TIMES[direction]) for item in cast(list[object], listed))
-    return [entry for entry in entries if entry is not None]
+            tables.executemany("INSERT INTO run_artifact VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)

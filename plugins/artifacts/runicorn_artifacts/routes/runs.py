@@ -12,8 +12,8 @@ from litestar.params import FromPath
 
 from runicorn.plugin import Store, find_run
 from runicorn_artifacts import queries
-from runicorn_artifacts.run_artifacts import CREATED, USED, Entry
-from runicorn_artifacts.version_files import Status, read_version
+from runicorn_artifacts.entries import CREATED, USED, Entry
+from runicorn_artifacts.version_facts import Status, read_version
 
 
 class RunArtifact(msgspec.Struct, frozen=True):
@@ -42,6 +42,7 @@ class RunArtifactLists(msgspec.Struct, frozen=True):
 async def list_run_artifacts(run_id: FromPath[str], store: Store) -> RunArtifactLists:
     """The artifact versions that a run has created and used."""
     key = await find_run(store, run_id)
+    await store.look(key)
     model = store.model("artifacts")
     created, used = (model.query(queries.run_artifacts, key, direction) for direction in (CREATED, USED))
     return await asyncio.to_thread(

@@ -1,0 +1,77 @@
+"""The stream of one artifact, `<root>/artifacts/<type>/<name>/events.jsonl`: appended under the artifact's lock.
+
+Whoever changes an artifact (SDK, server, command line) holds that lock, so the order of the lines is the order of the
+changes, and the stream needs no lock of its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Generator, Iterator
+from pathlib import Path
+
+from runicorn.events.append import StreamWriter
+from runicorn.events.discovery import EVENTS_FILE
+from runicorn.events.envelope import Event, Payload, decode_event, encode_event
+from runicorn.files import LockTimeout, lock_descriptor, open_to_read
+
+ARTIFACT_LOCK_FILE = ".lock"
+"""In an artifact's folder; whoever changes the artifact holds its lock, 0.4.0 included."""
+
+
+@contextlib.contextmanager
+def look_at_artifact(folder: Path) -> Generator[bool]:
+    """Keep everybody from changing an artifact for a moment; False if somebody is at it, who is not waited for.
+
+    Creates nothing: where there is no lock file, nobody who takes locks has changed the artifact yet.
+    """
+    try:
+        descriptor = os.open(folder / ARTIFACT_LOCK_FILE, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        yield True
+        return
+    try:
+        try:
+            lock_descriptor(descriptor, timeout_s=0)
+        except LockTimeout:
+            yield False
+        else:
+            yield True
+    finally:
+        os.close(descriptor)
+
+
+def append_artifact_events(folder: Path, *payloads: Payload, ts: float | None = None) -> None:
+    """Append events about the artifact in `folder` with one write and fsync. The caller holds the artifact's lock.
+
+    `ts` is when they became true (default: now). OSError if nothing was recorded.
+    """
+    ts = time.time() if ts is None else ts
+    lines = b"".join(encode_event(ts, payload.event_type, payload) for payload in payloads)
+    writer = StreamWriter(folder / EVENTS_FILE, is_locked=True)
+    try:
+        writer.append(lines)
+        writer.sync()
+    finally:
+        writer.close()
+
+
+def read_artifact_events(folder: Path, event_type: str) -> Iterator[Event]:
+    """The events of one type about the artifact in `folder`, in order; none if it has no stream that can be read."""
+    mark = event_type.encode()
+    try:
+        with open_to_read(folder / EVENTS_FILE) as file:
+            for line in file:
+                # Most lines are of another type: those are not worth decoding.
+                if mark not in line or not line.endswith(b"\n"):
+                    continue
+                try:
+                    event = decode_event(line)
+                except ValueError:
+                    continue
+                if event is not None and event.type == event_type:
+                    yield event
+    except OSError:
+        return

@@ -1,0 +1,101 @@
+"""`runicorn artifacts`: the artifacts of a storage root on the command line, without a server."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from runicorn_artifacts.actions import Actions
+
+_ACTIONS = ("list", "versions", "info", "delete", "stats", "restore", "verify", "gc")
+
+
+@click.command()
+@click.option("--action", type=click.Choice(_ACTIONS), required=True, help="What to do.")
+@click.option("--storage", metavar="PATH", help="Storage root (default: as configured).")
+@click.option("--name", help="Name of the artifact.")
+@click.option("--type", "type", help="Its type, where several have the name.")
+@click.option("--version", type=int, help="Number of the version.")
+@click.option("--permanent", is_flag=True, help="delete: for good, instead of marking the version as deleted.")
+@click.option("--yes", is_flag=True, help="delete: do not ask.")
+@click.option("--include-deleted", is_flag=True, help="list, versions, stats: deleted versions, too.")
+@click.option("--dry-run", is_flag=True, help="gc: only tell what would be removed.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def artifacts(
+    context: click.Context,
+    action: str,
+    storage: str | None,
+    name: str | None,
+    type: str | None,
+    version: int | None,
+    permanent: bool,
+    yes: bool,
+    include_deleted: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Versioned models, datasets and files.
+
+    \b
+    list, versions, info, stats   show what there is
+    delete, restore               a version: --name, --version
+    verify                        read all contents again, and tell what is damaged
+    gc                            remove contents that no version needs, and what killed processes left
+
+    \b
+    Examples:
+      runicorn artifacts --action list
+      runicorn artifacts --action versions --name net
+      runicorn artifacts --action gc --dry-run
+    """
+    from runicorn.plugin import RunicornError, storage_root
+    from runicorn_artifacts.actions import Actions
+
+    actions = Actions(storage_root(storage), as_json=as_json)
+    try:
+        match action:
+            case "list":
+                actions.list_artifacts(type, include_deleted)
+            case "stats":
+                actions.stats(include_deleted)
+            case "verify":
+                if actions.verify(name, type, version):
+                    context.exit(1)
+            case "gc":
+                actions.gc(dry_run=dry_run)
+            case "versions":
+                if name is None:
+                    raise ValueError("--name is required for 'versions' action")
+                actions.list_versions(name, type, include_deleted)
+            case _:
+                if name is None or version is None:
+                    raise ValueError(f"--name and --version are required for '{action}' action")
+                _of_version(actions, action, name, type, version, permanent=permanent, yes=yes)
+    except (RunicornError, OSError, ValueError) as error:
+        click.echo(f"Error: {error}", err=True)
+        context.exit(1)
+
+
+def _of_version(
+    actions: Actions, action: str, name: str, type: str | None, version: int, *, permanent: bool, yes: bool
+) -> None:
+    folder = actions.find(name, type, version)
+    if action == "info":
+        actions.info(folder, version)
+    elif action == "restore":
+        actions.restore(folder, version)
+    elif yes or _is_confirmed(f"Delete {name}:v{version}? [y/N] "):
+        actions.delete(folder, version, permanent=permanent)
+    else:
+        click.echo("Cancelled.")
+
+
+def _is_confirmed(question: str) -> bool:
+    try:
+        return input(question).strip() in ("y", "Y")
+    except EOFError:
+        click.echo()
+        return False

@@ -1,0 +1,259 @@
+"""The folder of one artifact, `artifacts/<type>/<name>`, as it is on disk now. For threads: it reads files.
+
+Nothing here creates or changes a file. What is damaged makes its own version *corrupted*, and nothing else. An object
+remembers what it has read: make a new one for a new look.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import stat
+from dataclasses import replace
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import msgspec
+
+from runicorn.plugin import integer, number, open_to_read, parse_json, read_json_object
+from runicorn_artifacts.events import VersionRecord
+from runicorn_artifacts.index import ArtifactIndex, ArtifactVersionInfo
+from runicorn_artifacts.lifecycle import Lifecycle
+from runicorn_artifacts.manifest import ArtifactManifest, FileEntry
+from runicorn_artifacts.metadata import ArtifactMetadata
+from runicorn_artifacts.naming import LATEST, PRODUCTION
+
+Status = Literal["ready", "deleted", "corrupted", "missing"]
+
+INDEX_FILE = "versions.json"
+METADATA_FILE = "metadata.json"
+MANIFEST_FILE = "manifest.json"
+LIFECYCLE_FILE = "lifecycle.json"
+MARKER_FILE = ".deleted"
+FILES = "files"
+LOCK_FILE = ".lock"
+
+_VERSION_FOLDER = re.compile(r"v([1-9][0-9]{0,17})", re.ASCII)
+
+
+class StoredManifest(msgspec.Struct, frozen=True):
+    """A manifest that can be read, and the digest of its very bytes."""
+
+    content: ArtifactManifest
+    digest: str
+
+
+class ArtifactFolder:
+    """One artifact on disk."""
+
+    def __init__(self, path: Path, type: str, name: str) -> None:
+        self.path = path
+        self.type = type
+        self.name = name
+        self.metadata = cache(self._metadata)
+        """The object in a version's metadata.json; None if there is none that can be read."""
+        self.manifest = cache(self._manifest)
+        """A version's manifest; None if there is none that can be read."""
+        self.has = cache(self._has)
+        """Whether a version exists. One that the index lacks does if it is complete: its saver was killed."""
+
+    @cached_property
+    def stored_index(self) -> ArtifactIndex | None:
+        """What `versions.json` says; None if it is absent or unreadable."""
+        content = read_json_object(self.path / INDEX_FILE)
+        return None if content is None else ArtifactIndex.from_dict(content)
+
+    @cached_property
+    def index(self) -> ArtifactIndex:
+        """The index as it should be: versions that have their folder, with their status, and settled aliases.
+
+        If there is none on disk, it follows from the metadata files.
+        """
+        stored = self.stored_index or ArtifactIndex(self.name, self.type)
+        items = [self._item(version, stored.item(version)) for version in self.versions]
+        created = [item.created_at for item in items]
+        index = ArtifactIndex(
+            self.name,
+            self.type,
+            items,
+            dict(stored.aliases),
+            stored.created_at or min(created, default=0.0),
+            stored.updated_at or max(created, default=0.0),
+            stored.next_version,
+        )
+        index.next_version = max(stored.highest, index.highest) + 1
+        production = self._holder_of_production()
+        if PRODUCTION not in index.aliases and production is not None:
+            index.aliases[PRODUCTION] = production
+        index.settle()
+        return index
+
+    @cached_property
+    def versions(self) -> list[int]:
+        """Numbers of all versions, ascending, deleted ones included."""
+        return [number for number in self._numbered_folders if self.has(number)]
+
+    @cached_property
+    def unindexed(self) -> list[int]:
+        """Versions that exist and that the index on disk does not have."""
+        stored = self.stored_index
+        return [version for version in self.versions if stored is None or stored.item(version) is None]
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is an index or a version; an empty folder is no artifact."""
+        return self.stored_index is not None or bool(self.versions)
+
+    def version_path(self, version: int) -> Path:
+        """The folder of a version; it need not exist."""
+        return self.path / f"v{version}"
+
+    def deleted_at(self, version: int) -> float | None:
+        """Since when a version is marked as deleted; None if it is not."""
+        marker = self.version_path(version) / MARKER_FILE
+        try:
+            modified = os.lstat(marker).st_mtime
+        except OSError:
+            return None
+        said = number((read_json_object(marker) or {}).get("deleted_at"))
+        return modified if said is None else said
+
+    def is_deleted(self, version: int) -> bool:
+        """Whether the version is marked as deleted, whatever the marker says."""
+        return os.path.lexists(self.version_path(version) / MARKER_FILE)
+
+    def status(self, version: int) -> Status:
+        """The status of a version, found out by a look at every file."""
+        if not self.has(version):
+            return "missing"
+        if self.is_deleted(version):
+            return "deleted"
+        return "ready" if self.is_sound(version) else "corrupted"
+
+    def is_sound(self, version: int) -> bool:
+        """Whether metadata and manifest are those that were saved, and all files are there with their sizes."""
+        manifest = self.manifest(version)
+        return (
+            manifest is not None
+            and not self.is_damaged(version)
+            and all(file_of(self.version_path(version), entry) is not None for entry in manifest.content.files)
+        )
+
+    def is_damaged(self, version: int) -> bool:
+        """Whether metadata or manifest cannot be read, or are not those that were saved; files are not looked at."""
+        metadata, manifest = self.metadata(version), self.manifest(version)
+        if metadata is None or manifest is None or not all(entry.is_safe for entry in manifest.content.files):
+            return True
+        digest = ArtifactMetadata.from_dict(metadata).manifest_digest
+        return digest is not None and digest != manifest.digest
+
+    def lifecycle(self, version: int) -> Lifecycle:
+        """The stage of a version, from lifecycle.json or, as 0.4.0 had it, from metadata.json."""
+        found = read_json_object(self.version_path(version) / LIFECYCLE_FILE)
+        return Lifecycle.read((self.metadata(version) or {}) if found is None else found)
+
+    def record(self, version: int) -> VersionRecord | None:
+        """What read models keep of a version; None if it does not exist."""
+        if not self.has(version):
+            return None
+        metadata, manifest = self.metadata(version), self.manifest(version)
+        has_metadata = metadata is not None
+        if metadata is None:
+            item = self._item(version, self.stored_index.item(version) if self.stored_index is not None else None)
+            metadata = {key: value for key, value in item.to_dict().items() if key != "aliases"}
+        content = ArtifactManifest() if manifest is None else manifest.content
+        return VersionRecord.of(
+            ArtifactMetadata.from_dict(metadata),
+            content,
+            is_damaged=self.is_damaged(version),
+            has_metadata=has_metadata,
+        )
+
+    def active_aliases(self, version: int) -> list[str]:
+        """The aliases by which a version can be found now; a deleted one has none."""
+        return [] if self.is_deleted(version) else self.aliases_of(version)
+
+    def aliases_of(self, version: int) -> list[str]:
+        """All aliases of a version, `latest` last."""
+        found = sorted(alias for alias, target in self.index.aliases.items() if target == version and alias != LATEST)
+        return [*found, LATEST] if version == self.latest else found
+
+    @cached_property
+    def latest(self) -> int | None:
+        """The highest version that is not deleted."""
+        return next((version for version in reversed(self.versions) if not self.is_deleted(version)), None)
+
+    @cached_property
+    def aliases(self) -> dict[str, int]:
+        """Active aliases and their versions, `latest` first."""
+        found = {LATEST: self.latest} if self.latest is not None else {}
+        ready = {version for version in self.versions if not self.is_deleted(version)}
+        return {**found, **{a: v for a, v in self.index.aliases.items() if v in ready and a != LATEST}}
+
+    @cached_property
+    def _numbered_folders(self) -> list[int]:
+        try:
+            names = os.listdir(self.path)
+        except OSError:
+            return []
+        found = sorted(int(match[1]) for name in names if (match := _VERSION_FOLDER.fullmatch(name)) is not None)
+        return [number for number in found if os.path.isdir(self.version_path(number))]
+
+    def _holder_of_production(self) -> int | None:
+        """In a store of 0.4.0, whose index has no such alias: the version whose metadata.json has that stage."""
+        stored = self.stored_index
+        if stored is not None and (PRODUCTION in stored.aliases or stored.next_version is not None):
+            return None
+        for version in reversed(self.versions):
+            if not self.is_deleted(version) and self.lifecycle(version).stage == PRODUCTION:
+                return version
+        return None
+
+    def _item(self, version: int, stored: ArtifactVersionInfo | None) -> ArtifactVersionInfo:
+        if stored is None:
+            stored = ArtifactVersionInfo.from_dict(self.metadata(version) or {})
+        status = "deleted" if self.is_deleted(version) else "ready"
+        return replace(stored, version=version, status=status, aliases=[])
+
+    def _has(self, version: int) -> bool:
+        if not os.path.isdir(self.version_path(version)):
+            return False
+        stored = self.stored_index
+        if stored is not None and stored.item(version) is not None:
+            return True
+        metadata = self.metadata(version)
+        if metadata is None:
+            return False
+        is_own = metadata.get("name") == self.name and integer(metadata.get("version")) == version
+        return stored is None or (is_own and self.is_sound(version))
+
+    def _metadata(self, version: int) -> dict[str, Any] | None:
+        return read_json_object(self.version_path(version) / METADATA_FILE)
+
+    def _manifest(self, version: int) -> StoredManifest | None:
+        try:
+            with open_to_read(self.version_path(version) / MANIFEST_FILE) as file:
+                data = file.read()
+            content = parse_json(data)
+        except (OSError, ValueError):
+            return None
+        if not isinstance(content, dict) or not isinstance(cast(dict[str, Any], content).get("files", []), list):
+            return None
+        fields = cast(dict[str, Any], content)
+        if not all(isinstance(entry, dict) for entry in cast(list[object], fields.get("files", []))):
+            return None
+        return StoredManifest(ArtifactManifest.from_dict(fields), hashlib.sha256(data).hexdigest())
+
+
+def file_of(version: Path, entry: FileEntry, *, any_size: bool = False) -> Path | None:
+    """The file that an entry of a manifest means; None if it is absent, not inside of the version, or of another size."""
+    if not entry.is_safe:
+        return None
+    path = version.joinpath(FILES, *entry.path.split("/"))
+    try:
+        found = os.lstat(path)
+    except (OSError, ValueError):
+        return None
+    return path if stat.S_ISREG(found.st_mode) and (any_size or found.st_size == entry.size) else None

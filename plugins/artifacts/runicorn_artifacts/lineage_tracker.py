@@ -1,0 +1,102 @@
+"""Lineage from folders, without a server: reads the artifact lists of all runs once per graph."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from pathlib import Path
+
+from runicorn.plugin import (
+    ARTIFACTS_CREATED_FILE,
+    ARTIFACTS_USED_FILE,
+    META_FILE,
+    find_runs,
+    read_json_object,
+    run_at,
+)
+from runicorn_artifacts.entries import CREATED, USED, Entry, read_entries
+from runicorn_artifacts.lineage import LineageGraph, Link, RunNode, Use, VersionKey, VersionNode, trace
+from runicorn_artifacts.lookup import Lookup
+
+
+class LineageTracker:
+    """Tells what a version came from and what was made of it."""
+
+    def __init__(self, root: str | os.PathLike[str]) -> None:
+        self._root = Path(root)
+
+    def build_lineage_graph(self, name: str, type: str, version: int, max_depth: int = 3) -> LineageGraph:
+        """The graph around a version. It has no nodes if there is no such version."""
+        return trace(_Folders(self._root), VersionKey(str(type), name, version), max_depth)
+
+
+class _Folders:
+    """The facts of one moment, as files tell them."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._lookup = Lookup(root)
+
+    def version(self, key: VersionKey) -> VersionNode | None:
+        """See `lineage.Facts`."""
+        folder = self._lookup.at(key.type, key.name)
+        metadata = folder.metadata(key.version) if folder.path.is_dir() and key.version > 0 else None
+        record = None if metadata is None else folder.record(key.version)
+        if metadata is None or record is None:
+            return None
+        created_at = record.created_at if "created_at" in metadata else None
+        return VersionNode(record.size_bytes, created_at, folder.status(key.version), record.created_by_run)
+
+    def run(self, key: str) -> RunNode:
+        """See `lineage.Facts`."""
+        if key not in self._keys:
+            return RunNode(key.rpartition("/")[2], None, None)
+        run = run_at(key)
+        meta = read_json_object(self._root / key / META_FILE) or {}
+        return RunNode(run.run_id, *run.names(meta.get("project"), meta.get("name")))
+
+    def run_named(self, run_id: str) -> str:
+        """See `lineage.Facts`."""
+        return self._by_id.get(run_id, run_id)
+
+    def created_by(self, run: str) -> Sequence[Link]:
+        """See `lineage.Facts`."""
+        return _links(self._read(run, ARTIFACTS_CREATED_FILE, CREATED))
+
+    def used_by(self, run: str) -> Sequence[Link]:
+        """See `lineage.Facts`."""
+        return _links(self._read(run, ARTIFACTS_USED_FILE, USED))
+
+    def uses_of(self, key: VersionKey) -> Sequence[Use]:
+        """See `lineage.Facts`."""
+        return sorted(self._uses[key], key=lambda use: (use.at or 0.0, use.run.rpartition("/")[2], use.run))
+
+    @cached_property
+    def _keys(self) -> frozenset[str]:
+        return frozenset(run.key for run in find_runs(self._root))
+
+    @cached_property
+    def _by_id(self) -> dict[str, str]:
+        # Of several runs with one id, the first by key.
+        return {key.rpartition("/")[2]: key for key in sorted(self._keys, reverse=True)}
+
+    @cached_property
+    def _uses(self) -> dict[VersionKey, list[Use]]:
+        uses: defaultdict[VersionKey, list[Use]] = defaultdict(list)
+        for key in self._keys:
+            seen: set[VersionKey] = set()
+            for entry in self._read(key, ARTIFACTS_USED_FILE, USED):
+                version = VersionKey(entry.type, entry.name, entry.version)
+                if version not in seen:
+                    seen.add(version)
+                    uses[version].append(Use(key, entry.at))
+        return uses
+
+    def _read(self, run: str, file: str, direction: str) -> list[Entry]:
+        return read_entries(read_json_object(self._root / run / file), direction) if run in self._keys else []
+
+
+def _links(entries: Iterable[Entry]) -> list[Link]:
+    return [Link(VersionKey(entry.type, entry.name, entry.version), entry.at) for entry in entries]

@@ -1,0 +1,120 @@
+"""`manifest.json`: the content of a version, file by file. Immutable once written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Self, cast
+
+from runicorn.plugin import integer, number, text
+from runicorn_artifacts.naming import is_safe_path
+
+
+@dataclass
+class FileEntry:
+    """One file of a version."""
+
+    path: str
+    size: int
+    digest: str
+    """`sha256:` and 64 hex digits."""
+    modified_at: float | None = None
+    """Modification time of the source, in Unix seconds."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """As the manifest has it."""
+        return {"path": self.path, "size": self.size, "digest": self.digest, "modified_at": self.modified_at}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """From an entry of a manifest; a `\\` of 0.4.0 on Windows reads as `/`."""
+        return cls(
+            (text(data.get("path")) or "").replace("\\", "/"),
+            integer(data.get("size")) or 0,
+            text(data.get("digest")) or "",
+            number(data.get("modified_at")),
+        )
+
+    @property
+    def sha256(self) -> str:
+        """The digest without its prefix."""
+        return self.digest.removeprefix("sha256:").lower()
+
+    @property
+    def is_safe(self) -> bool:
+        """Whether the path stays inside of the version."""
+        return is_safe_path(self.path)
+
+
+@dataclass
+class ReferenceEntry:
+    """Data that is kept elsewhere; never copied, never fetched."""
+
+    uri: str
+    checksum: str | None = None
+    size: int | None = None
+    metadata: dict[str, Any] = field(default_factory=dict[str, Any])
+
+    def to_dict(self) -> dict[str, Any]:
+        """As the manifest has it."""
+        return {"uri": self.uri, "checksum": self.checksum, "size": self.size, "metadata": dict(self.metadata)}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """From an entry of a manifest."""
+        metadata = data.get("metadata")
+        return cls(
+            text(data.get("uri")) or "",
+            text(data.get("checksum")),
+            integer(data.get("size")),
+            dict(cast(Mapping[str, Any], metadata)) if isinstance(metadata, dict) else {},
+        )
+
+
+@dataclass
+class ArtifactManifest:
+    """All of a version's content, in the order in which it was staged."""
+
+    files: list[FileEntry] = field(default_factory=list[FileEntry])
+    references: list[ReferenceEntry] = field(default_factory=list[ReferenceEntry])
+    total_size: int = 0
+    """Bytes, known sizes of references included."""
+    total_files: int = 0
+    total_references: int = 0
+    created_at: float = 0.0
+
+    @classmethod
+    def of(cls, files: list[FileEntry], references: list[ReferenceEntry], created_at: float) -> Self:
+        """With its totals."""
+        size = sum(file.size for file in files) + reference_bytes(references)
+        return cls(files, references, size, len(files), len(references), created_at)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As `manifest.json` has it."""
+        return {
+            "files": [file.to_dict() for file in self.files],
+            "references": [reference.to_dict() for reference in self.references],
+            "total_size": self.total_size,
+            "total_files": self.total_files,
+            "total_references": self.total_references,
+            "created_at": self.created_at,
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """From the content of `manifest.json`; what is no entry is left out."""
+        files = [FileEntry.from_dict(item) for item in _objects(data.get("files"))]
+        references = [ReferenceEntry.from_dict(item) for item in _objects(data.get("references"))]
+        totals = cls.of(files, references, number(data.get("created_at")) or 0.0)
+        size = integer(data.get("total_size"))
+        return totals if size is None else replace(totals, total_size=size)
+
+
+def reference_bytes(references: Iterable[ReferenceEntry]) -> int:
+    """The sizes of references, as far as they are known."""
+    return sum(reference.size or 0 for reference in references)
+
+
+def _objects(value: object) -> list[Mapping[str, Any]]:
+    items = cast(list[object], value) if isinstance(value, list) else []
+    return [cast(Mapping[str, Any], item) for item in items if isinstance(item, dict)]

@@ -1,0 +1,134 @@
+"""Names of artifacts, types, aliases and of the files inside: what is legal, and how references to versions are read.
+
+The rules apply to what is created. Artifacts that exist already are found whatever they are called.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from enum import StrEnum
+
+import msgspec
+
+from runicorn_artifacts.errors import IllegalVersion
+
+
+class ArtifactType(StrEnum):
+    """The standard types. Any other legal string is a type, too."""
+
+    MODEL = "model"
+    DATASET = "dataset"
+    CONFIG = "config"
+    CODE = "code"
+    CUSTOM = "custom"
+
+
+STANDARD_TYPES: tuple[str, ...] = tuple(str(type) for type in ArtifactType)
+"""In the order in which a name without type is looked up."""
+
+LATEST = "latest"
+PRODUCTION = "production"
+
+_MAX_BYTES = 128
+_FORBIDDEN = re.compile(r'[/\\:*?"<>|\x00-\x1f\x7f-\x9f\ud800-\udfff]')
+_INTEGER = re.compile(r"[+-]?[0-9]{1,100}", re.ASCII)
+_ODD_FOLDERS = {f"ArtifactType.{type.name}": str(type) for type in ArtifactType}
+"""How 0.4.0 named the folders of types on Python 3.11 and older."""
+
+
+def name_problem(value: object, what: str) -> str | None:
+    """Why `value` cannot be a name or type, as a sentence about the artifact's `what`; None if it can."""
+    if not isinstance(value, str) or not value:
+        return f"Artifact {what} must be a non-empty string"
+    if _FORBIDDEN.search(value) or value.startswith("."):
+        return f"Artifact {what} contains invalid characters: {value}"
+    length = len(value.encode())
+    if length > _MAX_BYTES:
+        return f"Artifact {what} is too long: {length} bytes (limit {_MAX_BYTES})"
+    return None
+
+
+def is_legal(value: str) -> bool:
+    """Whether an artifact or a type may be called so."""
+    return name_problem(value, "name") is None
+
+
+def is_legal_alias(value: str) -> bool:
+    """Whether a user may give this alias: `latest` and `production` are set by what happens, `v3` is a version."""
+    return is_legal(value) and value not in (LATEST, PRODUCTION) and version_spec(value) is None
+
+
+def type_of_folder(folder: str) -> str:
+    """The type whose artifacts are in `artifacts/<folder>`."""
+    return _ODD_FOLDERS.get(folder, folder)
+
+
+def folders_of_type(type: str) -> list[str]:
+    """Names of the folders below `artifacts` that may hold artifacts of a type, the usual one first."""
+    return [type, *(folder for folder, odd in _ODD_FOLDERS.items() if odd == type)]
+
+
+def type_order(type: str) -> tuple[int, str]:
+    """Sort key of types: the standard ones first, the others by alphabet."""
+    return (STANDARD_TYPES.index(type) if type in STANDARD_TYPES else len(STANDARD_TYPES), type)
+
+
+def parse_version(text: str) -> int:
+    """A decimal integer; IllegalVersion if it is none. It need not be the number of any version."""
+    if not _INTEGER.fullmatch(text):
+        raise IllegalVersion(text)
+    return int(text)
+
+
+def version_spec(text: str) -> int | None:
+    """The integer in `v3` or `V3`; None if `text` has another form."""
+    return int(text[1:]) if text[:1] in ("v", "V") and _INTEGER.fullmatch(text[1:]) else None
+
+
+class Reference(msgspec.Struct, frozen=True):
+    """`[type/]name:spec`, as `use_artifact` takes it."""
+
+    type: str | None
+    name: str
+    spec: str
+    """`v` and a number, or an alias."""
+
+    @classmethod
+    def read(cls, text: str) -> Reference:
+        """ValueError if there is nothing to look up."""
+        name, _, spec = text.partition(":")
+        type, slash, rest = name.partition("/")
+        name = rest if slash else name
+        if not name or not spec or (slash and not type):
+            raise ValueError(f"Artifact spec must be in format 'name:version' or 'name:alias', got: {text}")
+        return cls(type if slash else None, name, spec)
+
+
+def stored_path(path: str) -> str:
+    """The path of a file inside of an artifact, as the manifest writes it. ValueError if it would lead elsewhere."""
+    given = path
+    if os.sep == "\\":
+        path = path.replace("\\", "/")
+    parts = path.split("/")
+    if ".." in parts:
+        raise ValueError(f"Invalid artifact path (contains '..'): {given}")
+    if path.startswith("/") or os.path.isabs(path):
+        raise ValueError(f"Invalid artifact path (absolute): {given}")
+    if not is_safe_path(path) or "\\" in path or _is_unstorable(path):
+        raise ValueError(f"Invalid artifact path: {given}")
+    return path
+
+
+def is_safe_path(path: str) -> bool:
+    """Whether a path in a manifest stays below the folder that it belongs to."""
+    return "\0" not in path and not any(part in ("", ".", "..") for part in path.split("/"))
+
+
+def _is_unstorable(path: str) -> bool:
+    """Names that are not UTF-8 cannot be written into a manifest and found again."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return True
+    return False

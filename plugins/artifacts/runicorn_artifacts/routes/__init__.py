@@ -1,0 +1,1 @@
+"""HTTP ↔ queries and commands."""

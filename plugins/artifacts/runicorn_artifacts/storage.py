@@ -1,0 +1,348 @@
+"""The artifacts of one storage root, on disk: saved, loaded, deleted, without a server.
+
+Numbers, names and texts are those of the contract of 0.4.0. Every change holds the artifact's lock; nothing stays open
+between calls.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from runicorn.plugin import parse_json, replace_file, without_surrogates
+from runicorn_artifacts import deleting
+from runicorn_artifacts.artifact import temporary_folder
+from runicorn_artifacts.changing import changing
+from runicorn_artifacts.copying import copy_content, digest_of
+from runicorn_artifacts.errors import (
+    AliasNotFound,
+    ArtifactNotFound,
+    IllegalVersion,
+    InvalidMetadata,
+    MetadataNotFound,
+    NoVersions,
+    VersionExists,
+    VersionNotFound,
+)
+from runicorn_artifacts.events import VersionCreated, VersionRecord
+from runicorn_artifacts.folder import MANIFEST_FILE, METADATA_FILE, ArtifactFolder, file_of
+from runicorn_artifacts.index import ArtifactVersionInfo
+from runicorn_artifacts.json_values import finite
+from runicorn_artifacts.listing import artifact_list, version_list
+from runicorn_artifacts.lookup import ARTIFACTS, Lookup
+from runicorn_artifacts.manifest import ArtifactManifest, FileEntry, ReferenceEntry
+from runicorn_artifacts.metadata import ArtifactMetadata, check_serialisable
+from runicorn_artifacts.naming import LATEST, is_safe_path, name_problem
+from runicorn_artifacts.pool import ContentStore, FilePool, Separate
+from runicorn_artifacts.staging import StagedFile, check_files, stage_file, stage_files, staging_folder
+from runicorn_artifacts.statistics import storage_statistics
+
+if TYPE_CHECKING:
+    from runicorn_artifacts.artifact import Artifact
+
+POOL = ".dedup"
+
+
+def create_artifact_storage(root: str | os.PathLike[str]) -> ArtifactStorage:
+    """The artifacts below `root`, each content stored once."""
+    return ArtifactStorage(root, enable_dedup=True)
+
+
+class ArtifactStorage:
+    """The artifacts below one storage root."""
+
+    def __init__(self, root: str | os.PathLike[str], enable_dedup: bool = True) -> None:
+        """Makes the folders `artifacts` and, for the contents, `artifacts/.dedup`."""
+        self.storage_root = Path(root)
+        self.artifacts_root = self.storage_root / ARTIFACTS
+        self.enable_dedup = enable_dedup
+        self.dedup_pool: Path | None = self.artifacts_root / POOL if enable_dedup else None
+        (self.dedup_pool or self.artifacts_root).mkdir(parents=True, exist_ok=True)
+        self._content: ContentStore = Separate() if self.dedup_pool is None else FilePool(self.dedup_pool)
+        self._lookup = Lookup(self.storage_root)
+
+    # ── saving ──────────────────────────────────────────────────────────────
+
+    def save_artifact(
+        self,
+        artifact: Artifact,
+        run_id: str,
+        staged_files: Sequence[StagedFile],
+        staged_references: Sequence[ReferenceEntry],
+        user: str | None = None,
+    ) -> int:
+        """Save a new version; its number. A save that fails leaves nothing behind.
+
+        ValueError, FileNotFoundError and TypeError for content that cannot be saved, ArtifactLocked (a TimeoutError),
+        VersionExists (a RuntimeError) where a foreign folder has the next version's place; OSError as it comes.
+        """
+        for what, value in (("name", artifact.name), ("type", artifact.type)):
+            problem = name_problem(value, what)
+            if problem is not None:
+                raise ValueError(problem)
+        if not staged_files and not staged_references:
+            raise ValueError("Artifact has no files or references to save")
+        files = check_files(staged_files)
+        check_serialisable(artifact.metadata)
+        for reference in staged_references:
+            check_serialisable(reference.to_dict())
+        with staging_folder(self.artifacts_root) as staging:
+            version = staging / "version"
+            version.mkdir()
+            entries = stage_files(version, files, self._content)
+            return self._commit(version, artifact, run_id, user, entries, list(staged_references))
+
+    def _commit(
+        self,
+        staged: Path,
+        artifact: Artifact,
+        run_id: str,
+        user: str | None,
+        files: list[FileEntry],
+        references: list[ReferenceEntry],
+    ) -> int:
+        """Give a staged version its number, and move it to its place."""
+        type, name = str(artifact.type), artifact.name
+        place = self._lookup.at(type, name)
+        place.path.mkdir(parents=True, exist_ok=True)
+        with changing(place) as change:
+            number = change.next_version()
+            target = change.folder.version_path(number)
+            if os.path.lexists(target):
+                raise VersionExists(name, number)
+            manifest = ArtifactManifest.of(files, references, change.ts)
+            manifest_bytes = _json(manifest.to_dict())
+            metadata = ArtifactMetadata(
+                name=name,
+                type=type,
+                version=number,
+                created_at=change.ts,
+                updated_at=change.ts,
+                created_by_run=run_id,
+                created_by_user=user,
+                size_bytes=manifest.total_size,
+                num_files=manifest.total_files,
+                num_references=manifest.total_references,
+                metadata=finite(artifact.metadata),
+                description=artifact.description,
+                tags=artifact.tags,
+                aliases=[LATEST],
+                manifest_digest=hashlib.sha256(manifest_bytes).hexdigest(),
+            )
+            replace_file(staged / MANIFEST_FILE, manifest_bytes, fsync=True)
+            replace_file(staged / METADATA_FILE, _json(metadata.to_dict()), fsync=True)
+            record = VersionRecord.of(metadata, manifest)
+            os.rename(staged, target)
+            try:
+                change.append(VersionCreated(type=type, name=name, version=number, record=record))
+            except OSError:
+                with contextlib.suppress(OSError):
+                    os.rename(target, staged)  # not recorded: not saved
+                raise
+            if not change.index.versions and not change.index.created_at:
+                change.index.created_at = change.ts
+            change.index.put(ArtifactVersionInfo.from_dict(metadata.to_dict()))
+            change.index.next_version = number + 1
+            change.commit()
+        artifact.set_loaded(self, metadata, manifest)
+        return number
+
+    def _store_file(
+        self, source: str | os.PathLike[str], artifact_path: str, dest_dir: str | os.PathLike[str]
+    ) -> FileEntry:
+        """Store one file by way of the pool as `dest_dir/artifact_path`, which may be outside of the store."""
+        [(checked, path)] = check_files([(Path(source), artifact_path)])
+        with staging_folder(self.artifacts_root) as staging:
+            entry = stage_file(staging, 0, checked, path, self._content, lambda _: None)
+            staged = staging.joinpath("files", *path.split("/"))
+            target = Path(dest_dir).joinpath(*path.split("/"))
+            target.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                os.replace(staged, target)
+            except OSError:  # another file system
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(target)
+                copy_content(staged, target, mode=staged.stat().st_mode & 0o777)
+        return entry
+
+    def _compute_file_hash(self, path: str | os.PathLike[str]) -> str:
+        """SHA-256 of a file, 64 hex digits."""
+        return digest_of(Path(path))[0]
+
+    # ── loading ─────────────────────────────────────────────────────────────
+
+    def load_artifact(
+        self, name: str, type: str | None = None, version: int | None = None, alias: str | None = None
+    ) -> tuple[ArtifactMetadata, ArtifactManifest]:
+        """Metadata and manifest of a version, by number or alias; without either, of the latest."""
+        folder, number = self.resolve(name, type, version, alias)
+        return self.load_version(folder, number)
+
+    def resolve(
+        self, name: str, type: str | None = None, version: int | None = None, alias: str | None = None
+    ) -> tuple[ArtifactFolder, int]:
+        """The artifact that a name means, and the number of a version of it."""
+        if version is not None and alias is not None:
+            raise ValueError("Cannot specify both version and alias")
+        if version is not None and (isinstance(version, bool) or version < 1):
+            raise IllegalVersion(version)
+        folder = self._lookup.find(name, _plain(type))
+        if version is not None:
+            if not folder.has(version):
+                raise VersionNotFound(folder.name, version)
+            return folder, version
+        found = folder.aliases.get(alias or LATEST)
+        if found is not None:
+            return folder, found
+        if alias is None:
+            raise NoVersions(folder.name)
+        raise AliasNotFound(
+            f"Alias '{alias}' not found for artifact {folder.name}. Available aliases: {list(folder.aliases)}"
+        )
+
+    def load_version(self, folder: ArtifactFolder, version: int) -> tuple[ArtifactMetadata, ArtifactManifest]:
+        """Metadata and manifest of a version that exists; a missing manifest counts as an empty one."""
+        try:
+            data = (folder.version_path(version) / METADATA_FILE).read_bytes()
+        except FileNotFoundError:
+            raise MetadataNotFound(folder.name, version) from None
+        try:
+            content = parse_json(data)
+        except ValueError as error:
+            raise InvalidMetadata(folder.name, version, str(error)) from None
+        if not isinstance(content, dict):
+            raise InvalidMetadata(folder.name, version, "not an object")
+        metadata = ArtifactMetadata.from_dict(finite(content))
+        metadata.name, metadata.type, metadata.version = folder.name, folder.type, version
+        metadata.aliases = folder.active_aliases(version)
+        if folder.is_deleted(version):
+            metadata.status = "deleted"
+        manifest = folder.manifest(version)
+        return metadata, ArtifactManifest() if manifest is None else manifest.content
+
+    def download_artifact(
+        self, name: str, type: str | None, version: int, target_dir: str | os.PathLike[str] | None = None
+    ) -> Path:
+        """Copy a version's files; the directory that holds them. See `Artifact.download`."""
+        folder = self._version_folder(name, type, version)
+        manifest = folder.manifest(version)
+        target = temporary_folder(name, version) if target_dir is None else Path(target_dir)
+        target.mkdir(parents=True, exist_ok=True)
+        for entry in [] if manifest is None else manifest.content.files:
+            source = file_of(folder.version_path(version), entry)
+            if source is None:
+                raise FileNotFoundError(f"File of {name}:v{version} is missing or damaged: {entry.path}")
+            _copy_out(source, target.joinpath(*entry.path.split("/")), entry.modified_at)
+        return target
+
+    def get_artifact_file_path(self, name: str, type: str | None, version: int, path: str) -> Path | None:
+        """A file of a version in the store, read-only; None if there is no such file."""
+        inner = os.fspath(path).replace(os.sep, "/")
+        if inner.startswith("/") or os.path.isabs(path) or ".." in inner.split("/") or "\0" in inner:
+            raise ValueError(f"Invalid file path (path traversal detected): {path}")
+        folder = self._version_folder(name, type, version)
+        if not is_safe_path(inner):
+            return None
+        found = folder.version_path(version).joinpath("files", *inner.split("/"))
+        return found if found.is_file() else None
+
+    def _version_folder(self, name: str, type: str | None, version: int) -> ArtifactFolder:
+        try:
+            folder = self._lookup.find(name, _plain(type))
+        except ArtifactNotFound:
+            folder = None
+        if folder is None or not folder.has(version):
+            raise FileNotFoundError(f"Artifact version not found: {name}:v{version}")
+        return folder
+
+    # ── listing ─────────────────────────────────────────────────────────────
+
+    def list_artifacts(self, type: str | None = None, include_deleted: bool = False) -> list[dict[str, Any]]:
+        """Every artifact (of a type), the one that was changed last first, as `GET /api/artifacts` shows them."""
+        return artifact_list(self._lookup, _plain(type), include_deleted)
+
+    def list_versions(
+        self, name: str, type: str | None = None, include_deleted: bool = False
+    ) -> list[ArtifactVersionInfo]:
+        """The versions of an artifact, ascending."""
+        return version_list(self._lookup.find(name, _plain(type)), include_deleted)
+
+    def get_storage_stats(self, include_deleted: bool = False) -> dict[str, Any]:
+        """How much there is, and how much sharing saves, as `GET /api/artifacts/stats` shows it."""
+        sizes = (size for _, size in self._content.contents())
+        return storage_statistics(self._lookup.artifacts(), sum(sizes), self.enable_dedup, include_deleted)
+
+    # ── deleting ────────────────────────────────────────────────────────────
+
+    def delete_artifact_version(self, name: str, type: str | None, version: int, soft_delete: bool = True) -> bool:
+        """Mark a version as deleted, or remove it for good; False if there is no such version."""
+        folder = self._existing(name, type, version)
+        if folder is None:
+            return False
+        try:
+            if soft_delete:
+                deleting.soft_delete(folder, version)
+            else:
+                deleting.purge(folder, version, self._content)
+        except VersionNotFound:
+            return False
+        return True
+
+    def restore_artifact_version(self, name: str, type: str | None, version: int) -> bool:
+        """Take back a soft deletion; False if there is no such version."""
+        folder = self._existing(name, type, version)
+        if folder is None:
+            return False
+        try:
+            deleting.restore(folder, version)
+        except VersionNotFound:
+            return False
+        return True
+
+    def cleanup_orphaned_dedup(self) -> int:
+        """Remove all contents that no version refers to, deleted versions included; how many."""
+        return deleting.remove_orphans(self.artifacts_root, self._content).contents
+
+    @property
+    def content(self) -> ContentStore:
+        """Where contents are kept."""
+        return self._content
+
+    @property
+    def lookup(self) -> Lookup:
+        """The artifacts by name."""
+        return self._lookup
+
+    def _existing(self, name: str, type: str | None, version: int) -> ArtifactFolder | None:
+        try:
+            folder = self._lookup.find(name, _plain(type))
+        except ArtifactNotFound:
+            return None
+        return folder if folder.has(version) else None
+
+
+def _plain(type: str | None) -> str | None:
+    """A type as plain text; the empty one is none."""
+    return str(type) if type else None
+
+
+def _json(value: object) -> bytes:
+    return without_surrogates(json.dumps(finite(value), ensure_ascii=False, indent=2)).encode()
+
+
+def _copy_out(source: Path, target: Path, modified_at: float | None) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(FileNotFoundError):
+        if target.is_dir() and not target.is_symlink():
+            shutil.rmtree(target)
+        else:
+            os.unlink(target)
+    copy_content(source, target, mode=0o666 | (source.stat().st_mode & 0o111))
+    if modified_at is not None:
+        os.utime(target, (modified_at, modified_at))

@@ -1,0 +1,47 @@
+"""What run pages show of a version, found out by a look at its files. For threads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from runicorn.plugin import integer, number
+from runicorn_artifacts.folder import Status
+from runicorn_artifacts.lookup import Lookup
+from runicorn_artifacts.metadata import ArtifactMetadata
+
+__all__ = ["MISSING", "Status", "VersionFacts", "read_version"]
+
+
+class VersionFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """One version. None where its metadata cannot be read."""
+
+    status: Status
+    size_bytes: int | None = None
+    created_at: float | None = None
+    description: str | None = None
+    lifecycle_stage: str | None = None
+    aliases: list[str] = []
+    """Active ones; a deleted version has none."""
+
+
+MISSING = VersionFacts(status="missing")
+
+
+def read_version(root: Path, type: str, name: str, version: int) -> VersionFacts:
+    """What is known of a version; `MISSING` if there is no such version."""
+    folder = Lookup(root).at(type, name)
+    status = folder.status(version) if version > 0 else "missing"
+    content = None if status == "missing" else folder.metadata(version)
+    if content is None:
+        return MISSING if status == "missing" else VersionFacts(status=status)
+    metadata = ArtifactMetadata.from_dict(content)
+    return VersionFacts(
+        status=status,
+        size_bytes=integer(content.get("size_bytes")),
+        created_at=number(content.get("created_at")),
+        description=metadata.description,
+        lifecycle_stage=folder.lifecycle(version).stage,
+        aliases=folder.active_aliases(version),
+    )

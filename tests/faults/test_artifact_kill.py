@@ -1,0 +1,105 @@
+"""Artifacts under many processes, and under SIGKILL at any moment."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from runicorn.artifacts import create_artifact_storage
+from runicorn_artifacts.verifying import verify
+from tests.projecting import InProcess
+from tests.serving import wait_until
+
+SAVER = """
+import sys
+import runicorn as rn
+from pathlib import Path
+root, number, versions = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+files = root.parent / f"files-{number}"
+files.mkdir(exist_ok=True)
+run = rn.init("p", storage=root, capture_env=False)
+for turn in range(versions):
+    for file in range(3):
+        (files / f"{file}.bin").write_bytes(f"{number} {turn} {file}".encode() * (500 * file + 1))
+    (files / "shared.bin").write_bytes(b"the same everywhere")
+    print(run.log_artifact(rn.Artifact("net", metadata={"turn": turn}).add_dir(files)), flush=True)
+rn.finish()
+"""
+
+
+def saver(root: Path, number: int, versions: int) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", SAVER, str(root), str(number), str(versions)], stdout=subprocess.PIPE, text=True
+    )
+
+
+def test_eight_processes_at_once_get_all_numbers_once(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    processes = [saver(root, number, 10) for number in range(8)]
+    numbers = [int(line) for process in processes for line in process.communicate(timeout=100)[0].split()]
+    assert sorted(numbers) == list(range(1, 81))
+    storage = create_artifact_storage(root)
+    assert [item.version for item in storage.list_versions("net")] == list(range(1, 81))
+    assert list(verify(storage.lookup.artifacts())) == []
+    assert storage.cleanup_orphaned_dedup() == 0
+    assert list((root / "artifacts/.tmp").iterdir()) == []
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_saver_that_is_killed_leaves_whole_versions_or_nothing(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    rng = random.Random(4)
+    returned = 0
+    for number in range(50):
+        process = saver(root, number, 1000)
+        assert process.stdout is not None
+        process.stdout.readline()  # it is at work
+        time.sleep(rng.random() * 0.05)  # the moment is what this test is about
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        said = [int(line) for line in process.stdout.read().split()]
+        returned = max([returned, *said])
+        process.stdout.close()
+        if rng.random() < 0.5:
+            storage = create_artifact_storage(root)
+            latest = storage.load_artifact("net")[0].version
+            if rng.random() < 0.5:
+                storage.delete_artifact_version("net", "model", latest, soft_delete=rng.random() < 0.5)
+        _check(root, returned)
+    _check_read_model(root, tmp_path / "state")
+
+
+def _check(root: Path, returned: int) -> None:
+    storage = create_artifact_storage(root)
+    folder = storage.lookup.find("net")
+    assert list(verify([folder])) == []
+    for path in folder.path.glob("v[0-9]*"):
+        assert folder.has(int(path.name[1:])), f"{path.name} is neither complete nor absent"
+    index = json.loads((folder.path / "versions.json").read_text())
+    assert {item["version"] for item in index["versions"]} <= {*folder.versions, *range(1, returned + 2)}
+
+
+def _check_read_model(root: Path, state: Path) -> None:
+    from runicorn.host import PluginHost, Selection
+
+    projector = InProcess(root, state, PluginHost.load(Selection(frozenset({"artifacts"}))))
+    storage = create_artifact_storage(root)
+    expected = [item.version for item in storage.list_versions("net", include_deleted=True)]
+
+    def known() -> list[int]:
+        projector.sweep()
+        rows = projector.models["artifacts"].connection.execute("SELECT version FROM artifact_version ORDER BY version")
+        return [row[0] for row in rows.fetchall()]
+
+    try:
+        wait_until(lambda: known() == expected, "the read model")
+    finally:
+        projector.close()

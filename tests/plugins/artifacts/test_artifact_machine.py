@@ -1,0 +1,210 @@
+"""Any sequence of changes: SDK, read model and files on disk agree with a model that is obviously right."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from runicorn.artifacts import Artifact, create_artifact_storage
+from runicorn.host import PluginHost, Selection
+from runicorn_artifacts import promoting, queries
+from runicorn_artifacts.verifying import verify
+from tests.projecting import InProcess
+
+KEY = "artifacts/model/net"
+STAGES = ["experimental", "staging", "production", "archived"]
+ALLOWED = {
+    "experimental": ["staging", "archived"],
+    "staging": ["production", "experimental", "archived"],
+    "production": ["staging", "archived"],
+    "archived": ["experimental"],
+}
+
+
+class ArtifactMachine(RuleBasedStateMachine):
+    """One artifact."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.top = Path(tempfile.mkdtemp())
+        self.root = self.top / "root"
+        self.storage = create_artifact_storage(self.root)
+        self.state = 0
+        self.projector = self._open()
+        self.issued = 0
+        self.contents: dict[int, list[str]] = {}
+        self.deleted: set[int] = set()
+        self.stages: dict[int, str] = {}
+        self.aliases: dict[str, int] = {}
+
+    def _open(self) -> InProcess:
+        host = PluginHost.load(Selection(frozenset({"artifacts"})))
+        return InProcess(self.root, self.top / f"state{self.state}", host)
+
+    @property
+    def folder(self):
+        return self.storage.lookup.find("net")
+
+    @property
+    def has_versions(self) -> bool:
+        return bool(self.contents)
+
+    def _any(self, data: st.DataObject) -> int:
+        return data.draw(st.sampled_from(sorted(self.contents)))
+
+    @rule(contents=st.lists(st.sampled_from(["a", "bb", "ccc"]), min_size=1, max_size=2, unique=True))
+    def save(self, contents: list[str]) -> None:
+        artifact = Artifact("net")
+        for content in contents:
+            (self.top / content).write_text(content)
+            artifact.add_file(self.top / content)
+        self.issued += 1
+        assert self.storage.save_artifact(artifact, "r", *artifact.staged) == self.issued
+        self.contents[self.issued] = contents
+
+    @precondition(lambda self: self.has_versions)
+    @rule(data=st.data())
+    def soft_delete(self, data: st.DataObject) -> None:
+        version = self._any(data)
+        assert self.storage.delete_artifact_version("net", "model", version)
+        self.deleted.add(version)
+
+    @precondition(lambda self: self.has_versions)
+    @rule(data=st.data())
+    def restore(self, data: st.DataObject) -> None:
+        version = self._any(data)
+        assert self.storage.restore_artifact_version("net", "model", version)
+        self.deleted.discard(version)
+
+    @precondition(lambda self: self.has_versions)
+    @rule(data=st.data())
+    def purge(self, data: st.DataObject) -> None:
+        version = self._any(data)
+        assert self.storage.delete_artifact_version("net", "model", version, soft_delete=False)
+        del self.contents[version]
+        self.deleted.discard(version)
+        self.stages.pop(version, None)
+        self.aliases = {alias: target for alias, target in self.aliases.items() if target != version}
+
+    @precondition(lambda self: self.has_versions)
+    @rule(data=st.data(), alias=st.sampled_from(["good", "best"]))
+    def set_alias(self, data: st.DataObject, alias: str) -> None:
+        version = self._any(data)
+        if version in self.deleted:
+            with pytest.raises(FileNotFoundError):
+                promoting.set_alias(self.folder, alias, version)
+        else:
+            promoting.set_alias(self.folder, alias, version)
+            self.aliases[alias] = version
+
+    @precondition(lambda self: self.aliases.keys() - {"production"})
+    @rule(data=st.data())
+    def remove_alias(self, data: st.DataObject) -> None:
+        alias = data.draw(st.sampled_from(sorted(self.aliases.keys() - {"production"})))
+        promoting.set_alias(self.folder, alias, None)
+        del self.aliases[alias]
+
+    @precondition(lambda self: self.has_versions)
+    @rule(data=st.data(), stage=st.sampled_from(STAGES))
+    def promote(self, data: st.DataObject, stage: str) -> None:
+        version = self._any(data)
+        before = self.stages.get(version, "experimental")
+        if version in self.deleted or stage not in ALLOWED[before]:
+            with pytest.raises(Exception, match=r"deleted|Invalid transition"):
+                promoting.promote(self.folder, version, stage)
+            return
+        assert promoting.promote(self.folder, version, stage) == before
+        if stage == "production":
+            for other, held in self.stages.items():
+                if held == "production":
+                    self.stages[other] = "staging"
+            self.aliases["production"] = version
+        elif before == "production" and self.aliases.get("production") == version:
+            del self.aliases["production"]
+        self.stages[version] = stage
+
+    @rule()
+    def collect_garbage(self) -> None:
+        assert self.storage.cleanup_orphaned_dedup() == 0
+
+    @rule()
+    def replay(self) -> None:
+        self.projector.close()
+        self.state += 1
+        self.projector = self._open()
+
+    @invariant()
+    def the_sdk_agrees(self) -> None:
+        ready = sorted(self.contents.keys() - self.deleted)
+        assert [item.version for item in self._versions(False)] == ready
+        shown = {item.version: item for item in self._versions(True)}
+        assert sorted(shown) == sorted(self.contents)
+        for version, item in shown.items():
+            assert item.status == ("deleted" if version in self.deleted else "ready")
+            assert sorted(item.aliases) == self._aliases_of(version)
+        for alias, version in self.aliases.items():
+            if version not in self.deleted:
+                assert self.storage.load_artifact("net", alias=alias)[0].version == version
+
+    @invariant()
+    def the_disk_agrees(self) -> None:
+        assert list(verify(self.storage.lookup.artifacts())) == []
+        used = {content for contents in self.contents.values() for content in contents}
+        kept = [path.read_text() for path in (self.root / "artifacts/.dedup").rglob("*") if path.is_file()]
+        assert sorted(kept) == sorted(used)
+        if self.issued:
+            index = json.loads((self.root / KEY / "versions.json").read_text())
+            assert index["next_version"] == self.issued + 1
+            assert [item["version"] for item in index["versions"]] == sorted(self.contents)
+            latest = max(self.contents.keys() - self.deleted, default=None)
+            assert index["aliases"] == self.aliases | ({} if latest is None else {"latest": latest})
+
+    @invariant()
+    def the_read_model_agrees(self) -> None:
+        self.projector.sweep()
+        db = self.projector.models["artifacts"].connection
+        rows = queries.versions(db, KEY)
+        assert {row.version: (row.is_deleted, row.stage) for row in rows} == {
+            version: (version in self.deleted, self.stages.get(version, "experimental")) for version in self.contents
+        }
+        aliases = queries.aliases_by_version(db, KEY)
+        assert {version: sorted(names) for version, names in aliases.items() if names} == {
+            version: names for version in self.contents if (names := self._aliases_of(version))
+        }
+        if self.issued:
+            index = json.loads((self.root / KEY / "versions.json").read_text())
+            [(created_at, updated_at)] = db.execute("SELECT created_at, updated_at FROM artifact").fetchall()
+            assert (created_at, updated_at) == (index["created_at"], index["updated_at"])
+        # Whatever our own changes left in the files is what the streams say: nothing had to be observed.
+        log = self.root / ".runicorn/log/00000001.jsonl"
+        assert not log.exists() or "artifact" not in log.read_text()
+
+    def teardown(self) -> None:
+        self.projector.close()
+        shutil.rmtree(self.top, ignore_errors=True)
+
+    def _versions(self, include_deleted: bool):
+        return self.storage.list_versions("net", include_deleted=include_deleted) if self.issued else []
+
+    def _aliases_of(self, version: int) -> list[str]:
+        if version in self.deleted:
+            return []
+        latest = max(self.contents.keys() - self.deleted) == version
+        return sorted([a for a, target in self.aliases.items() if target == version] + ["latest"] * latest)
+
+
+class TestAnySequence(ArtifactMachine.TestCase):
+    settings = settings(max_examples=4, stateful_step_count=12, deadline=None)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+class TestManySequences(ArtifactMachine.TestCase):
+    settings = settings(max_examples=80, stateful_step_count=40, deadline=None)
