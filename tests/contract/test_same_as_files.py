@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from tests.recorded import RUNS, recorded, run_directories, wait_until_live
@@ -44,7 +45,7 @@ def test_every_answer_equals_what_the_files_say(recorded: Path, serve: Serve) ->
         compared[template] = compared.get(template, 0) + 1
         got = server.http.get(quote(path))
         assert got.status_code == 200, f"{path}: {got.text}"
-        assert got.json() == answer, path
+        assert as_far_as(answer, got.json()) == answer, path
     assert compared["/api/runs/{run_id}/metrics_step"] == len(expected.listed)
     assert len(expected.runs) == RUNS
     for path in expected.runs:
@@ -81,7 +82,20 @@ def test_they_stay_equal_while_files_change(recorded: Path, serve: Serve) -> Non
     assert (
         server.http.get(f"/api/runs/{run.name}/metrics_step").json() == expected[f"/api/runs/{run.name}/metrics_step"]
     )
-    wait_until(lambda: server.http.get("/api/runs").json() == expected["/api/runs"], "the same list")
+    wait_until(lambda: _same(server, expected["/api/runs"]), "the same list")
+
+
+def _same(server: Server, expected: Any) -> bool:
+    return as_far_as(expected, server.http.get("/api/runs").json()) == expected
+
+
+def as_far_as(expected: Any, got: Any) -> Any:
+    """`got` without the fields that answers may have besides those of the contract; tables have none."""
+    if isinstance(expected, dict) and isinstance(got, dict) and "rows" not in expected:
+        return {key: as_far_as(expected.get(key), value) for key, value in got.items() if key in expected}
+    if isinstance(expected, list) and isinstance(got, list) and len(expected) == len(got):
+        return [as_far_as(one, other) for one, other in zip(expected, got, strict=True)]
+    return got
 
 
 def template_of(path: str, served: set[str]) -> str | None:
