@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from litestar import Response, get
+from litestar.openapi.spec import OpenAPIMediaType, OpenAPIResponse, OpenAPIType, Operation, Schema
 from litestar.params import FromPath, FromQuery
 
 from runicorn.plugin import (
@@ -35,7 +37,23 @@ async def export_csv(run_id: FromPath[str], store: Store) -> Response[Any]:
     return pieces.response(attachment(f"{run_id}_metrics.csv"))
 
 
-@get("/api/export/{run_id:str}/report", operation_id="export_report", keep_empty=["format"])
+@dataclass
+class _ReportOperation(Operation):
+    """How the answer is documented: the framework knows one media type per route."""
+
+    def __post_init__(self) -> None:
+        answer = (self.responses or {}).get("200")
+        if isinstance(answer, OpenAPIResponse):
+            text = OpenAPIMediaType(schema=Schema(type=OpenAPIType.STRING))
+            answer.content = {media_type.partition(";")[0]: text for media_type in _MEDIA_TYPES.values()}
+
+
+@get(
+    "/api/export/{run_id:str}/report",
+    operation_id="export_report",
+    operation_class=_ReportOperation,
+    keep_empty=["format"],
+)
 async def export_report(run_id: FromPath[str], store: Store, format: FromQuery[str] = "markdown") -> Response[Any]:
     """A report on a run, `markdown` or `html`: what it is, its status, its summary, statistics of its metrics."""
     media_type = _MEDIA_TYPES.get(format)
