@@ -47,7 +47,7 @@ from runicorn.events.decided import (
 )
 from runicorn.events.discovery import EVENTS_FILE, RunDirectory, find_runs, is_run_key, run_at
 from runicorn.events.envelope import Event, Payload, decode_data, decode_payload
-from runicorn.events.log import LocatedEvent, Stream, StreamKind
+from runicorn.events.log import FileLog, LocatedEvent, Stream, StreamKind
 from runicorn.events.observed import RunObserved
 from runicorn.events.run import (
     METRICS,
@@ -153,6 +153,7 @@ __all__ = [
     "ExperimentManager",
     "ExperimentMetadata",
     "ExpiredReference",
+    "FileLog",
     "FoldedPreparation",
     "FoldedProjection",
     "Forbidden",

@@ -85,14 +85,19 @@ class Indexer:
 
     def sweep(self, progress: Callable[[int], None] = lambda size: None) -> None:
         """Look at the log of every run, oldest first, and forget those that are gone. `progress` gets the bytes read."""
-        found: list[tuple[int, str]] = []
+        if not os.path.isdir(self._root):  # not mounted, perhaps
+            return
+        for key in self._known_keys():
+            if self._settings.excludes(key) or self._stat(key) is None:
+                self._forget(key)
+        changed: list[tuple[int, str]] = []
         for run in find_runs(Path(self._root)):
-            if not self._settings.excludes(run.key) and (stat := self._stat(run.key)) is not None:
-                found.append((stat.st_mtime_ns, run.key))
-        gone = self._known_keys().difference(key for _, key in found)
-        for key in gone:
-            self._forget(key)
-        for _, key in sorted(found):
+            if self._settings.excludes(run.key) or (stat := self._stat(run.key)) is None:
+                continue
+            log = self._log(run.key)
+            if log is None or not log.is_at(stat):
+                changed.append((stat.st_mtime_ns, run.key))
+        for _, key in sorted(changed):
             if self._should_stop():
                 return
             self.look_at(key, progress)
@@ -252,8 +257,13 @@ class Indexer:
             with transaction(self._db):
                 self._db.execute("INSERT OR REPLACE INTO meta VALUES ('complete', 1)")
 
-    def _known_keys(self) -> set[str]:
-        return {str(key) for (key,) in self._db.execute("SELECT key FROM file")}
+    def _known_keys(self) -> Iterator[str]:
+        """Some at a time: there may be very many."""
+        last = 0
+        page = "SELECT id, key FROM file WHERE id > ? ORDER BY id LIMIT 1000"
+        while rows := self._db.execute(page, (last,)).fetchall():
+            yield from (str(key) for _, key in rows)
+            last = int(str(rows[-1][0]))
 
     def _store(self, log: Log) -> None:
         self._db.execute(_STORE, [getattr(log, name) for name in _FIELDS])

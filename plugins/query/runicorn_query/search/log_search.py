@@ -93,7 +93,6 @@ class LogSearch:
                     found.hits.append(hit)
             return found
         finally:
-            candidates.close()
             self._close()
 
     def _bounds(self, only: str | None) -> tuple[int, int]:
