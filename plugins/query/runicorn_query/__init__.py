@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from runicorn.plugin import Health, Store, hookimpl
 
 if TYPE_CHECKING:
+    import click
     from litestar.types import ControllerRouterHandler
 
 
@@ -53,6 +54,16 @@ def runicorn_rate_limits() -> Mapping[str, int]:
         "POST /api/v2/experiments/batch-delete": 10,
         "GET /api/v2/search": 240,
     }
+
+
+@hookimpl
+def runicorn_commands() -> Sequence[click.Command]:
+    from runicorn_query.cli.compare import compare
+    from runicorn_query.cli.runs import runs
+    from runicorn_query.cli.search import search
+    from runicorn_query.cli.show import show
+
+    return [runs, show, compare, search]
 
 
 @hookimpl

@@ -72,15 +72,24 @@ class Curve:
         statistics = [_scaled(float(means[-1])), _scaled(float(means.min())), _scaled(float(np.ptp(means)))]
         return np.concatenate([shape, np.array(statistics) * _STATISTICS_WEIGHT])
 
+    def means(self) -> Vector:
+        """Of its parts, in order: up to 256, of a power of two of values each (the last one may have fewer)."""
+        sizes = self._sizes()
+        return self._sums[: len(sizes)] / sizes
+
+    def _sizes(self) -> Vector:
+        parts = -(-self._count // self._width)
+        sizes = np.full(parts, float(self._width))
+        sizes[-1] = self._count - self._width * (parts - 1)
+        return sizes
+
     def _means(self) -> Vector:
         """16 means over equal parts of the values; a bucket that lies across a border counts in part on both sides."""
-        buckets = -(-self._count // self._width)
-        sizes = np.full(buckets, float(self._width))
-        sizes[-1] = self._count - self._width * (buckets - 1)
+        sizes = self._sizes()
         ends = np.cumsum(sizes)
         borders = np.linspace(0.0, float(self._count), _MEANS + 1)
         sums = np.interp(
-            borders, np.concatenate([[0.0], ends]), np.concatenate([[0.0], np.cumsum(self._sums[:buckets])])
+            borders, np.concatenate([[0.0], ends]), np.concatenate([[0.0], np.cumsum(self._sums[: len(sizes)])])
         )
         return np.diff(sums) / np.diff(borders)
 
