@@ -127,6 +127,6 @@ def _metrics(store: OpenedStore, found: RunView, *, plots: bool) -> list[Table |
     parts: list[Table | Text | str] = [output.table(columns, rows, right=("LAST", "MIN", "MAX", "VALUES"))]
     if sys.stdout.isatty():
         for metric in found.metrics[:_MOST_PLOTS]:
-            if metric.name in drawn:
+            if metric.name in drawn and metric.min != metric.max:
                 parts += ["", output.clean(metric.name), *labelled(braille(drawn[metric.name]), drawn[metric.name])]
     return parts

@@ -41,7 +41,9 @@ def test_numbers_do_not_depend_on_how_values_arrive(values, data) -> None:
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=2000))
 def test_means_are_those_of_sixteen_equal_parts(values) -> None:
-    spread = np.repeat(np.array(values), 16)  # each value is sixteen parts, so each mean is over as many parts as values
+    spread = np.repeat(
+        np.array(values), 16
+    )  # each value is sixteen parts, so each mean is over as many parts as values
     expected = spread.reshape(16, -1).mean(axis=1)
     features = curve_of(values).features()[:16]
     if len(values) <= 256 and expected.std() > 1e-6 * np.abs(values).max(initial=0):
@@ -115,7 +117,11 @@ class TestPlantedFamilies:
         random = np.random.default_rng(4)
         vectors, families = [], []
         for family in range(8):
-            base = {"model": f"net{family % 4}", "optimizer": ["adam", "sgd"][family // 4], "lr": 10.0 ** -(family % 3 + 1)}
+            base = {
+                "model": f"net{family % 4}",
+                "optimizer": ["adam", "sgd"][family // 4],
+                "lr": 10.0 ** -(family % 3 + 1),
+            }
             for seed in range(RUNS):
                 own = {**base, "lr": base["lr"] * random.uniform(0.8, 1.25), "batch": int(2 ** random.integers(5, 8))}
                 vectors.append(settings_vector({**own, "seed": seed}))
