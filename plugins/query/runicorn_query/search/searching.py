@@ -11,7 +11,7 @@ from typing import NamedTuple, cast
 import apsw
 import msgspec
 
-from runicorn.plugin import BadInput, parse_json
+from runicorn.plugin import BadInput, dump_json, parse_json
 from runicorn_query.search.hits import KINDS, Hit, Kind, LogsState, SearchAnswer, snippet_of
 from runicorn_query.search.index_file import state_of
 from runicorn_query.search.log_search import FIRST, LineHit, LogSearch
@@ -135,12 +135,16 @@ class _Lines:
 
 
 _CONDITIONS: dict[Kind, str] = {
-    "name": "instr(name_fold, :needle)",
-    "project": "instr(project_fold, :needle)",
-    "tag": "(tags <> '[]' AND EXISTS (SELECT 1 FROM json_each(tags) WHERE instr(folded(value), :needle)))",
-    "description": "(description IS NOT NULL AND instr(folded(description), :needle))",
-    "id": "instr(run_id_fold, :needle)",
+    "name": "instr(ifnull(b.name_fold, b.name), :needle)",
+    "project": "instr(ifnull(b.project_fold, b.project), :needle)",
+    "tag": "b.run IN (SELECT r.id FROM run_tag AS t CROSS JOIN run AS r ON r.key = t.key WHERE instr(folded(t.tag), :needle))",
+    "description": (
+        "b.run IN (SELECT id FROM run INDEXED BY run_described WHERE description IS NOT NULL"
+        " AND instr(folded(description), :needle))"
+    ),
+    "id": "instr(ifnull(b.run_id_fold, b.run_id), :needle)",
 }
+"""About `run_brief b`, whose rows are narrow: every one of them is looked at."""
 
 
 def _run_hits(runs: apsw.Connection, needle: Needle, request: Request, skip: int) -> Iterator[Hit]:
@@ -149,21 +153,21 @@ def _run_hits(runs: apsw.Connection, needle: Needle, request: Request, skip: int
     if not conditions:
         return
     parameters: dict[str, apsw.SQLiteValue] = {"needle": needle.folded, "limit": request.limit + 1, "skip": skip}
-    where = ["listed", f"({' OR '.join(conditions)})"]
+    where = ["b.listed", f"({' OR '.join(conditions)})"]
     if request.project is not None:
-        where.append("project = :project")
+        where.append("b.project = :project")
         parameters["project"] = request.project
     if request.statuses:
-        names = [f":status{number}" for number in range(len(request.statuses))]
-        where.append(f"status IN ({', '.join(names)})")
-        parameters |= {name[1:]: status for name, status in zip(names, request.statuses, strict=True)}
+        where.append("b.status IN (SELECT value FROM json_each(:statuses))")
+        parameters["statuses"] = dump_json(list(request.statuses)).decode()
     if request.run is not None:
-        where.append("key = :run")
+        where.append("b.run = (SELECT id FROM run WHERE key = :run)")
         parameters["run"] = request.run
     runs.create_scalar_function("folded", _folded, 1, deterministic=True)
     rows = runs.execute(
-        f"SELECT {_RUN}, tags, description FROM run WHERE {' AND '.join(where)}"
-        " ORDER BY created DESC, run_id_fold DESC, run_id DESC, key LIMIT :limit OFFSET :skip",
+        f"SELECT {_RUN}, tags, description FROM run WHERE id IN (SELECT b.run FROM run_brief AS b"
+        f" WHERE {' AND '.join(where)} ORDER BY b.created DESC, b.run DESC LIMIT :limit OFFSET :skip)"
+        " ORDER BY created DESC, id DESC",
         parameters,
     ).fetchall()
     for row in rows:
