@@ -198,6 +198,17 @@ def test_pages_hold_all_hits_once_whatever_their_size(server: Server, limit: int
     assert hits == every(server, "é", limit=50, run="run11")
 
 
+@pytest.mark.parametrize("limit", [1, 3, 4])
+def test_lines_follow_runs_also_where_a_page_ends_between_them(server: Server, limit: int) -> None:
+    everything = every(server, "l", limit=200, project="vision", status="finished")
+    runs = [hit for hit in everything if hit["kind"] != "log"]
+    assert len(runs) == 3
+    assert everything[:3] == runs
+    first = search(server, "l", limit=limit, project="vision", status="finished")
+    second = search(server, "l", limit=limit, project="vision", status="finished", cursor=first["next"])
+    assert first["hits"] + second["hits"] == everything[: 2 * limit]
+
+
 @pytest.mark.parametrize(
     ("parameters", "detail"),
     [

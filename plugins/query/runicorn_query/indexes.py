@@ -156,11 +156,11 @@ def _work(store: OpenedStore, indexes: Indexes) -> None:
         pause = _LOOK_S
         started = time.monotonic()
         if started >= next_logs:
+            store.reopen()  # a newer file of the list of runs may have taken over
             indexes.sweep_logs()
             took = time.monotonic() - started
             next_logs = started + max(_SWEEP_S, took / _SWEEP_SHARE)
         if started >= next_vectors:
-            store.reopen()  # a newer file of the list of runs may have taken over
             with contextlib.suppress(StorageUnavailable):
                 indexes.sweep_vectors()
                 now = time.monotonic()

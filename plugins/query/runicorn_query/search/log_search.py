@@ -24,8 +24,10 @@ from runicorn_query.search.needle import Needle
 _MOST_S = 0.5
 _MOST_READ_BYTES = 256 << 20
 
-FIRST = (1 << 62, 0)
+FIRST = (10**18 - 1, 0)
 """The place where a search begins: behind all blocks."""
+
+_BEHIND_ALL = 10**9 - 1  # lines of a block
 
 
 class LineHit(NamedTuple):
@@ -79,13 +81,15 @@ class LogSearch:
         deadline = time.monotonic() + _MOST_S
         low, high = self._bounds(only)
         candidates = self._needle.candidates(self._db, low, min(high, start[0] + 1))
+        is_first = True
         try:
             for block_id in candidates:
                 # Asked in between, not before the first: whoever goes on where this stops gets a step further.
-                if self._read_bytes and (time.monotonic() > deadline or self._read_bytes > _MOST_READ_BYTES):
-                    found.next, found.is_truncated = (block_id, 1 << 30), True
+                if not is_first and (time.monotonic() > deadline or self._read_bytes > _MOST_READ_BYTES):
+                    found.next, found.is_truncated = (block_id, _BEHIND_ALL), True
                     return found
-                behind = start[1] if block_id == start[0] else 1 << 30
+                is_first = False
+                behind = start[1] if block_id == start[0] else _BEHIND_ALL
                 for hit in self._hits_in(block_id, behind):
                     if len(found.hits) == limit:
                         found.next = found.hits[-1].place
@@ -97,7 +101,7 @@ class LogSearch:
 
     def _bounds(self, only: str | None) -> tuple[int, int]:
         if only is None:
-            return 0, 1 << 62
+            return 0, FIRST[0]
         rows = self._db.execute("SELECT id FROM file WHERE key = ?", (only,)).fetchall()
         file_id = cast(int, rows[0][0]) if rows else 0
         return file_id << BLOCK_BITS, (file_id + 1) << BLOCK_BITS

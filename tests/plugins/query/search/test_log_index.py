@@ -20,6 +20,7 @@ from runicorn_query.search.index_file import index_path, open_to_read
 from runicorn_query.search.indexer import Indexer
 from runicorn_query.search.log_search import FIRST, LineHit, LogSearch
 from runicorn_query.search.needle import Needle
+from runicorn_query.search.searching import Request
 from runicorn_query.search.settings import Settings
 
 KEYS = [f"p/n/runs/{name}" for name in "abc"]
@@ -272,6 +273,9 @@ def test_a_search_that_takes_too_long_says_where_to_go_on(
     first = LogSearch(db, tmp_path / "root", Needle("needle"), lambda key: True).find(20)
     assert first.is_truncated
     assert len(first.hits) == 1
+    assert first.next is not None
+    for place in (FIRST, first.next):
+        assert Request(query="needle", cursor="l:{}:{}".format(*place))  # what clients are given is accepted
     db.close()
     assert sorted(found(tmp_path, "needle")) == sorted("abcdef")
     assert len(found(tmp_path, "n")) > 3000  # and without the trigrams
