@@ -39,6 +39,8 @@ class Size(msgspec.Struct, frozen=True, kw_only=True):
     """Runs that are begun and ended while the list is polled."""
     baseline_events: int
     """Events that the baseline of replay reads; its rate does not depend on how many there are."""
+    log_mb: int
+    """Megabytes of logs that are searched."""
 
 
 SIZES = {
@@ -61,6 +63,7 @@ SIZES = {
             fresh_steps=100,
             endings=3,
             baseline_events=2_000,
+            log_mb=1,
         ),
         Size(
             name="small",
@@ -79,6 +82,7 @@ SIZES = {
             fresh_steps=400,
             endings=20,
             baseline_events=20_000,
+            log_mb=20,
         ),
         Size(
             name="full",
@@ -97,6 +101,7 @@ SIZES = {
             fresh_steps=400,
             endings=50,
             baseline_events=200_000,
+            log_mb=100,
         ),
     )
 }

@@ -4,7 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from benchmarks.rows import export, footprint, freshness, ingest, live, metrics, recycling, replay, runs, training, v2
+from benchmarks.rows import (
+    export,
+    footprint,
+    freshness,
+    ingest,
+    live,
+    metrics,
+    recycling,
+    replay,
+    runs,
+    search,
+    training,
+    v2,
+)
 from benchmarks.table import Row
 from benchmarks.workspace import Workspace
 
@@ -14,6 +27,8 @@ BENCHMARKS: dict[str, Benchmark] = {
     "v2-newest": v2.newest,
     "v2-search": v2.search,
     "v2-queries": v2.queries,
+    "log-search": search.logs,
+    "similar": search.similar,
     "runs": runs.list_of_runs,
     "recycle-bin": recycling.a_hundred_runs,
     "metrics-step": metrics.metrics_by_step,

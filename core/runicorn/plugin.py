@@ -15,6 +15,8 @@ from runicorn.archive import (
     remove_stale_staging,
     staging_directory,
 )
+from runicorn.cli.group import state_dir_option, storage_option
+from runicorn.cli.opened_store import OpenedStore, open_store
 from runicorn.config import config_file, configured_root, storage_root
 from runicorn.credentials.address import SECRET_FIELDS, Address, SecretField
 from runicorn.credentials.connections import AUTH_METHODS, ConnectionNotFound, SavedConnection, SavedConnections
@@ -46,7 +48,7 @@ from runicorn.events.decided import (
 )
 from runicorn.events.discovery import EVENTS_FILE, RunDirectory, find_runs, is_artifact_key, is_run_key, run_at
 from runicorn.events.envelope import Event, InvalidPayload, Payload, decode_data, decode_payload
-from runicorn.events.log import LocatedEvent, Stream, StreamKind
+from runicorn.events.log import FileLog, LocatedEvent, Stream, StreamKind
 from runicorn.events.observed import RunObserved
 from runicorn.events.run import (
     METRICS,
@@ -106,6 +108,7 @@ from runicorn.run_files import (
 from runicorn.run_lookup import LIST_ORDER, find_run
 from runicorn.sdk.environment.remotes import without_credentials
 from runicorn.sdk.experiments import ExperimentManager
+from runicorn.server.child_process import EXIT_LOCKED, ChildProcess
 from runicorn.server.clients import limited_client
 from runicorn.server.etag import conditional, strong_etag, weak_etag
 from runicorn.server.file_response import file_response
@@ -126,6 +129,7 @@ __all__ = [
     "DELETED_FILE",
     "ENVIRONMENT_FILE",
     "EVENTS_FILE",
+    "EXIT_LOCKED",
     "FAILED",
     "FINISHED",
     "INTERRUPTED",
@@ -146,6 +150,7 @@ __all__ = [
     "ArtifactUsed",
     "BadInput",
     "Batch",
+    "ChildProcess",
     "Claim",
     "Conflict",
     "ConnectionNotFound",
@@ -154,6 +159,7 @@ __all__ = [
     "ExperimentManager",
     "ExperimentMetadata",
     "ExpiredReference",
+    "FileLog",
     "FoldedPreparation",
     "FoldedProjection",
     "Forbidden",
@@ -171,6 +177,7 @@ __all__ = [
     "News",
     "NotFound",
     "NotSaved",
+    "OpenedStore",
     "Part",
     "Parts",
     "Payload",
@@ -245,6 +252,7 @@ __all__ = [
     "number",
     "open_below",
     "open_run",
+    "open_store",
     "open_to_read",
     "parse_json",
     "prepared_deletions",
@@ -261,6 +269,8 @@ __all__ = [
     "shown",
     "soft_delete",
     "staging_directory",
+    "state_dir_option",
+    "storage_option",
     "storage_root",
     "stored_status",
     "strong_etag",

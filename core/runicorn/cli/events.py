@@ -12,17 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from runicorn.cli.group import storage_option
+from runicorn.cli.group import state_dir_option, storage_option
 from runicorn.cli.progress import progress_bar
 
 if TYPE_CHECKING:
     from runicorn.events.log import FileLog, LocatedEvent, Stream
 
-state_dir_option = click.option(
-    "--state-dir",
-    type=click.Path(path_type=Path),
-    help="State directory. Default: .runicorn/state in the storage root.",
-)
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
 
 

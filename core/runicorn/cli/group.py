@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 from collections.abc import Callable, Generator, Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -86,6 +87,12 @@ class Commands(click.Group):
 def storage_option(command: C) -> C:
     """`--storage PATH`, which every command accepts."""
     return click.option("--storage", metavar="PATH", help="Storage root (default: as configured).")(command)
+
+
+def state_dir_option(command: C) -> C:
+    """`--state-dir PATH`, for commands that read or build read models."""
+    where = "State directory (default: .runicorn/state in the storage root)."
+    return click.option("--state-dir", metavar="PATH", type=click.Path(path_type=Path), help=where)(command)
 
 
 @contextlib.contextmanager

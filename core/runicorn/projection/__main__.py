@@ -16,25 +16,20 @@ import signal
 import stat
 import sys
 from collections import deque
-from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
 from runicorn.errors import RunicornError
 from runicorn.events.log import FileLog, Stream
-from runicorn.events.store import StoreStream
 from runicorn.files import LockTimeout, lock_descriptor
 from runicorn.host import PluginHost, Selection
-from runicorn.projection.base import Projection
+from runicorn.projection.assembly import assemble
 from runicorn.projection.endpoint import Endpoint, Peer
 from runicorn.projection.generations import fingerprint, newest, set_aside
 from runicorn.projection.journal import Journal
-from runicorn.projection.model import DAMAGE, STORAGE_ERRORS, ModelDamaged, ReadModel
-from runicorn.projection.observing import Observer
-from runicorn.projection.projector import Projector
+from runicorn.projection.model import STORAGE_ERRORS, ModelDamaged, ReadModel
 from runicorn.projection.reactions import Reactions
-from runicorn.projection.source import ArtifactSource, Source
 from runicorn.projection.watching import Watcher, needs_polling
 from runicorn.projection.wire import PROJECTOR_LOCK, Committed, Reply, Request
 
@@ -58,18 +53,7 @@ class ProjectorProcess:
 
     def __init__(self, root: Path, state_dir: Path, host: PluginHost, *, force_polling: bool = False) -> None:
         self.log = FileLog(root, state_dir)
-        self._projections: dict[str, Sequence[Projection]] = {}
-        failed: dict[str, str] = {}
-        models = self._open_models(host, failed)
-        sources: list[tuple[ReadModel, Source | ArtifactSource]] = []
-        for plugin, source in host.unique("sources", lambda source: source.name, "source", root=root):
-            if plugin.name in models:
-                sources.append((models[plugin.name], source))
-            else:
-                logger.error("source %s of the plugin %s is not used: it has no read model", source.name, plugin.name)
-        observer = Observer(root, state_dir, StoreStream(self.log), sources)
-        self.projector = Projector(self.log, list(models.values()), observer)
-        self.projector.models.failed.update(failed)
+        self.projector, self._projections = assemble(root, state_dir, host)
         self._was_building = self.projector.models.is_building
         self._journal = Journal(state_dir, is_building=self._was_building)
         self.reactions = Reactions(state_dir, self.log, host, self.projector.models.committed_end)
@@ -86,20 +70,6 @@ class ProjectorProcess:
         with contextlib.suppress(OSError):  # no standard input: nobody's child
             if stat.S_ISFIFO(os.fstat(0).st_mode):
                 self.selector.register(0, selectors.EVENT_READ, "parent")
-
-    def _open_models(self, host: PluginHost, failed: dict[str, str]) -> dict[str, ReadModel]:
-        models: dict[str, ReadModel] = {}
-        for plugin, projections in host.collect("projections"):
-            try:
-                models[plugin.name] = ReadModel.open_newest(self.log.state_dir, plugin.name, projections)
-            except (*STORAGE_ERRORS, *DAMAGE):
-                raise
-            except Exception as error:  # a stranger's schema: whatever is wrong with it concerns this plugin alone
-                host.fail(plugin, f"projections: {type(error).__name__}: {error}", error)
-                failed[plugin.name] = plugin.error or "projections"
-            else:
-                self._projections[plugin.name] = projections
-        return models
 
     def run(self) -> None:
         """Work until SIGTERM, SIGINT or the end of the parent."""

@@ -260,6 +260,16 @@ class Projector:
         """Whether directories of runs or artifacts, or the root, are waiting to be looked at."""
         return bool(self._to_observe or self._artifacts.waiting) or self._root_may_have_changed
 
+    @property
+    def left(self) -> int:
+        """How many streams and run directories are known to be waiting."""
+        return len(self.models.dirty) + len(self._to_observe)
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether something is known to be left to do, besides the sweep."""
+        return bool(self.left) or self.models.is_building or self.models.is_handing_over
+
     def take_notices(self) -> list[Committed]:
         """What was committed since the last call."""
         notices = self.models.take_notices()

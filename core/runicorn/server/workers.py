@@ -20,7 +20,7 @@ import msgspec
 from runicorn.config import state_directory
 from runicorn.credentials.key_file import new_key
 from runicorn.host import source_paths
-from runicorn.server.projector_process import SPAWN_ERRORS
+from runicorn.server.child_process import SPAWN_ERRORS
 from runicorn.server.settings import ServeSettings
 from runicorn.server.worker import WorkerSettings
 from runicorn.server.worker_link import WorkerLink

@@ -1,13 +1,15 @@
-"""Runicorn's `query` plugin: V2 queries over the runs of a store."""
+"""Runicorn's `query` plugin: V2 queries over the runs of a store, full-text search, similar runs, commands for people."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING
 
-from runicorn.plugin import hookimpl
+from runicorn.plugin import Health, Store, hookimpl
 
 if TYPE_CHECKING:
+    import click
     from litestar.types import ControllerRouterHandler
 
 
@@ -21,6 +23,8 @@ def runicorn_routes() -> Sequence[ControllerRouterHandler]:
         list_experiments,
     )
     from runicorn_query.routes.metrics import compare_metrics, fast_metrics
+    from runicorn_query.search.routes import search
+    from runicorn_query.similar.routes import similar_experiments
 
     return [
         list_experiments,
@@ -34,6 +38,8 @@ def runicorn_routes() -> Sequence[ControllerRouterHandler]:
         projects,
         performance_trends,
         storage_health,
+        search,
+        similar_experiments,
     ]
 
 
@@ -46,4 +52,29 @@ def runicorn_rate_limits() -> Mapping[str, int]:
         "POST /api/v2/metrics/compare": 100,
         "GET /api/v2/experiments/batch-delete": 200,
         "POST /api/v2/experiments/batch-delete": 10,
+        "GET /api/v2/search": 240,
     }
+
+
+@hookimpl
+def runicorn_commands() -> Sequence[click.Command]:
+    from runicorn_query.cli.compare import compare
+    from runicorn_query.cli.runs import runs
+    from runicorn_query.cli.search import search
+    from runicorn_query.cli.show import show
+
+    return [runs, show, compare, search]
+
+
+@hookimpl
+def runicorn_lifespan(store: Store) -> AbstractAsyncContextManager[None]:
+    from runicorn_query.indexes import kept_level
+
+    return kept_level(store)
+
+
+@hookimpl
+def runicorn_health(store: Store) -> Health:
+    from runicorn_query.search.log_index import LogIndex
+
+    return store.own(LogIndex).health()

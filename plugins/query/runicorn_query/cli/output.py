@@ -1,0 +1,124 @@
+"""How commands print: tables on a terminal, aligned plain text into a pipe, JSON on request."""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+import unicodedata
+from collections.abc import Sequence
+
+import click
+import msgspec
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+_AGES = ((60, 1, "s"), (3600, 60, "min"), (86400, 3600, "h"), (86400 * 60, 86400, "d"))
+_STYLES = {"running": "cyan", "finished": "green", "failed": "red", "interrupted": "yellow"}
+
+Cell = str | Text
+
+
+def console() -> Console:
+    """Standard output; without colours and at full width where it is no terminal."""
+    return (
+        Console(highlight=False) if sys.stdout.isatty() else Console(highlight=False, width=10_000, color_system=None)
+    )
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[Cell]], *, right: Sequence[str] = ()) -> Table | str:
+    """Rows under a header; as text, columns are parted by two blanks and nothing is cut."""
+    if sys.stdout.isatty():
+        rich = Table(*(), box=None, pad_edge=False, header_style="bold")
+        for column in columns:
+            rich.add_column(column, justify="right" if column in right else "left", overflow="fold")
+        for row in rows:
+            rich.add_row(*row)
+        return rich
+    texts = [list(columns), *([clean(str(cell)) for cell in row] for row in rows)]
+    widths = [max(_width(row[place]) for row in texts) for place in range(len(columns))]
+    lines = (
+        "  ".join(
+            _padded(cell, width, right=column in right)
+            for cell, width, column in zip(row, widths, columns, strict=True)
+        ).rstrip()
+        for row in texts
+    )
+    return "\n".join(lines)
+
+
+def show(*parts: Table | Text | str) -> None:
+    """Print tables and lines, one below the other."""
+    out = console()
+    for part in parts:
+        if isinstance(part, str):
+            click.echo(part)
+        else:
+            out.print(part, soft_wrap=isinstance(part, Text))
+
+
+def show_json(value: object) -> None:
+    """Print a value as JSON, indented."""
+    click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+
+
+def heading(text: str) -> Text:
+    """A line above a part of the output."""
+    return Text(text, style="bold")
+
+
+def status(value: str) -> Text:
+    """A run's status, in its colour."""
+    return Text(clean(value), style=_STYLES.get(value, ""))
+
+
+def clean(text: str) -> str:
+    """Text without control characters: what is stored must not move the cursor of a terminal."""
+    return "".join(c if c.isprintable() else " " if c in "\t\n\r" else "\ufffd" for c in text)
+
+
+def value(item: object) -> str:
+    """A number with six digits, text as it is, anything else as JSON."""
+    if isinstance(item, str):
+        return clean(item)
+    if isinstance(item, float) and math.isfinite(item):
+        return f"{item:.6g}"
+    return "–" if item is None else msgspec.json.encode(item).decode()
+
+
+def moment(at: float | None) -> str:
+    """Date and time in the time zone of this machine."""
+    return "–" if at is None or not 0 <= at < 1 << 35 else time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
+
+
+def age(at: float | None) -> str:
+    """How long ago something was, roughly; a date if that was months ago."""
+    if at is None:
+        return "–"
+    passed = time.time() - at
+    for below, unit, name in _AGES:
+        if passed < below:
+            return f"{max(0, int(passed // unit))} {name} ago"
+    return moment(at)[:10]
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds, or `1:02:03`."""
+    if seconds is None:
+        return "–"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02} min"
+
+
+def _width(text: str) -> int:
+    """Columns of a terminal; Chinese, Japanese and Korean characters take two."""
+    return sum(2 if unicodedata.east_asian_width(c) in "WF" else 0 if unicodedata.combining(c) else 1 for c in text)
+
+
+def _padded(text: str, width: int, *, right: bool) -> str:
+    blanks = " " * (width - _width(text))
+    return blanks + text if right else text + blanks
