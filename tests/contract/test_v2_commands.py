@@ -270,7 +270,9 @@ def test_paging_by_cursor_finds_every_run_once_while_others_are_added(
 
     def add(number: int) -> None:
         meta = {"project": "p", "name": f"n{number % 3}", "created_at": 5.0 + number % 7}
-        make_run(root, f"p/n/runs/run{number:03}", meta=meta, status={"status": "finished"})
+        made = make_run(tmp_path / "made", f"run{number:03}", meta=meta, status={"status": "finished"})
+        (root / "p/n/runs").mkdir(parents=True, exist_ok=True)
+        made.rename(root / "p/n/runs" / made.name)  # whole at once: a run that is seen half-written moves in the list
 
     for number in range(0, 60, 2):
         add(number)
