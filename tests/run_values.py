@@ -22,7 +22,7 @@ def actual_values(db: apsw.Connection) -> dict[str, Row]:
     """What the read model holds, by run key."""
     assert not db.execute("SELECT 1 FROM run_touched").fetchall()
     names = {key: (source, name) for key, source, name in db.execute("SELECT id, source, name FROM run_value_key")}
-    keys = dict(db.execute("SELECT id, key FROM run").fetchall())
+    keys = cast("dict[Any, Any]", dict(db.execute("SELECT id, key FROM run")))  # type: ignore[arg-type]  # pairs
     counts = ["metric_count", "steps", "first_step", "last_step", "updated"]
     rows: dict[str, Row] = {}
     columns = [*_SAME, *counts, "ifnull(project_fold, project)", "ifnull(name_fold, name)"]
@@ -47,7 +47,7 @@ def actual_values(db: apsw.Connection) -> dict[str, Row]:
 def expected_values(db: apsw.Connection) -> dict[str, Row]:
     """In the same form, from `run`, `activity` and the stored metric points."""
     streams = {name: stream_id for stream_id, name in db.execute("SELECT id, name FROM stream")}
-    last = dict(db.execute("SELECT key, last_ts FROM activity").fetchall())
+    last = cast("dict[Any, Any]", dict(db.execute("SELECT key, last_ts FROM activity")))  # type: ignore[arg-type]  # pairs
     rows: dict[str, Row] = {}
     for key, annotated, summary, config, *values in db.execute(
         f"SELECT key, annotated, summary, config, {', '.join(_SAME)} FROM run"
@@ -79,7 +79,7 @@ def _values(content: Row, prefix: str = "") -> list[tuple[str, tuple[float | Non
 
 def _metrics(db: apsw.Connection, stream_id: Any) -> Row:
     table = rows_by_step(() if stream_id is None else StoredSeries(db, stream_id).frames())
-    steps = table.columns["global_step"].values(0, table.rows) if table.rows else []
+    steps: list[Any] = table.columns["global_step"].values(0, table.rows) if table.rows else []
     counted: set[Any] = set()
     metrics: Row = {}
     count = 0
@@ -97,7 +97,8 @@ def _metrics(db: apsw.Connection, stream_id: Any) -> Row:
             counted |= {step for step, _ in cells}
             values = [value for _, value in finite]
             end = (finite[-1][1], finite[-1][0]) if finite else (None, None)
-            diverged = None if math.isfinite(cells[-1][1]) else cells[-1][0]
+            end = (end[0], _stored(end[1]))
+            diverged = None if math.isfinite(cells[-1][1]) else _stored(cells[-1][0])
             metrics[name] = (
                 len(cells), min(values, default=None), max(values, default=None), *end, diverged,
             )  # fmt: skip
@@ -105,6 +106,11 @@ def _metrics(db: apsw.Connection, stream_id: Any) -> Row:
         "metrics": metrics,
         "metric_count": count,
         "steps": len(counted),
-        "first_step": min(counted, default=None),
-        "last_step": max(counted, default=None),
+        "first_step": _stored(min(counted, default=None)),
+        "last_step": _stored(max(counted, default=None)),
     }
+
+
+def _stored(step: int | None) -> int | str | None:
+    """Steps beyond 64 bits are digits."""
+    return step if step is None or abs(step) < 1 << 63 else str(step)

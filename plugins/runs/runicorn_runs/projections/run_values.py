@@ -5,6 +5,7 @@
 | `run_brief`     | merged | one row per row of `run`, under its `id`: what lists look at, without the wide columns  |
 | `run_value`     | merged | by (key, run): a value of the summary or the configuration, a number or a text        |
 | `run_metric`    | merged | by (key, run): a metric over all rows merged by step                                  |
+| `run_values_part` | owned | totals of a stream, while a file is built and `run` has no rows yet                   |
 | `run_value_key` | –      | the names of values and metrics: `source` is `s` (summary), `c` (configuration), `m`  |
 
 Other plugins query these tables. They say the same as `run` and as the metric points, in the same transaction. A range of
@@ -29,13 +30,14 @@ from typing import Any, cast
 import msgspec
 
 from runicorn.columns import StoredSeries
-from runicorn.plugin import Batch, StreamKind, Tables
+from runicorn.plugin import Batch, Stream, StreamKind, Tables
 from runicorn_runs.attributes import Attribute, attributes
-from runicorn_runs.metric_statistics import MetricStatistics, MetricTotal
+from runicorn_runs.metric_statistics import MetricStatistics, MetricTotal, RunTotals
 from runicorn_runs.projections.batch_frame import metric_frame
 
 SUMMARY, CONFIG, METRIC = "s", "c", "m"
 
+_AT_ONCE = 2000  # runs that are written together
 _KEPT_RUNS = 2000  # states of streams that may grow, a few KB each; another one is read from its points again
 
 _BRIEF = (
@@ -47,10 +49,13 @@ _TOUCHED = (
     " r.created, r.started, r.ended, r.deleted_at, r.best_value, r.best_step, r.best_name, r.best_mode,"
     " nullif(max(ifnull(r.created, 0), ifnull(r.started, 0), ifnull(r.ended, 0), ifnull(r.deleted_at, 0),"
     " ifnull(r.annotated, 0), ifnull(a.last_ts, 0)), 0),"
-    " r.summary, r.config, s.id, b.metric_count, b.steps, b.first_step, b.last_step, b.value_keys, b.metric_keys"
+    " r.summary, r.config, s.id, p.totals, b.metric_count, b.steps, b.first_step, b.last_step, b.value_keys,"
+    " b.metric_keys"
     " FROM run_touched AS t LEFT JOIN run AS r ON r.id = t.run LEFT JOIN stream AS s ON s.name = r.key"
     " LEFT JOIN activity AS a ON a.stream_id = s.id LEFT JOIN run_brief AS b ON b.run = t.run"
+    " LEFT JOIN run_values_part AS p ON p.stream_id = s.id WHERE t.run > ? ORDER BY t.run LIMIT ?"
 )
+_PUT_PART = "INSERT OR REPLACE INTO run_values_part(stream_id, totals) VALUES (?, ?)"
 _PUT_BRIEF = f"INSERT OR REPLACE INTO run_brief({_BRIEF}) VALUES ({', '.join('?' * 24)})"
 _SET_METRICS = (
     "UPDATE run_brief SET updated = nullif(max(ifnull(updated, 0), ifnull(?, 0)), 0), metric_count = ?, steps = ?,"
@@ -66,9 +71,11 @@ _MIN_INT64, _MAX_INT64 = -(1 << 63), (1 << 63) - 1
 
 _encode_keys = msgspec.json.Encoder().encode
 _decode_keys = msgspec.json.Decoder(list[int]).decode
+_encode_totals = msgspec.msgpack.Encoder().encode
+_decode_totals = msgspec.msgpack.Decoder(RunTotals).decode
 
 
-class _Stream:
+class _Followed:
     """What is known of a run's own stream."""
 
     __slots__ = ("end", "state", "stream_id", "written")
@@ -87,7 +94,7 @@ class _Memory:
     def __init__(self) -> None:
         self.keys: dict[tuple[str, str], int] = {}
         """Ids of names."""
-        self.streams: OrderedDict[str, _Stream] = OrderedDict()
+        self.streams: OrderedDict[str, _Followed] = OrderedDict()
         """By run key, the last ones that were read."""
         self.pending: dict[str, bool] = {}
         """Run keys whose streams were read in this transaction; true where metrics were among the events."""
@@ -113,6 +120,7 @@ class RunValues:
         CREATE TABLE run_metric(
             key INTEGER NOT NULL, run INTEGER NOT NULL, cells INTEGER NOT NULL, low REAL, high REAL, last REAL,
             last_step, diverged, PRIMARY KEY(key, run)) WITHOUT ROWID;
+        CREATE TABLE run_values_part(stream_id INTEGER PRIMARY KEY, totals BLOB NOT NULL);
         CREATE TABLE run_touched(run INTEGER PRIMARY KEY);  -- empty outside of a transaction
         CREATE TRIGGER run_inserted AFTER INSERT ON run BEGIN INSERT OR IGNORE INTO run_touched VALUES (new.id); END;
         CREATE TRIGGER run_updated AFTER UPDATE ON run BEGIN INSERT OR IGNORE INTO run_touched VALUES (new.id); END;
@@ -133,10 +141,10 @@ class RunValues:
             return StoredSeries(tables, batch.stream_id).frames()
 
         if batch.start == 0:
-            known = memory.streams[key] = _Stream(batch.stream_id, 0, MetricStatistics(), is_new=True)
+            known = memory.streams[key] = _Followed(batch.stream_id, 0, MetricStatistics(), is_new=True)
         elif known is None or (known.stream_id, known.end) != (batch.stream_id, batch.start):
             # The points of this batch are stored already: `metric_points` comes before this projection.
-            known = _Stream(batch.stream_id, batch.end, MetricStatistics.of(stored()), is_new=False)
+            known = _Followed(batch.stream_id, batch.end, MetricStatistics.of(stored()), is_new=False)
             memory.streams[key] = known
             frame = None
         if frame is not None:
@@ -150,32 +158,87 @@ class RunValues:
         memory = _memory(tables)
         for (name,) in tables.execute("SELECT name FROM stream WHERE id = ?", (stream_id,)).fetchall():
             key = str(name)
-            memory.streams[key] = _Stream(stream_id, -1, MetricStatistics(), is_new=False)
+            memory.streams[key] = _Followed(stream_id, -1, MetricStatistics(), is_new=False)
             memory.pending[key] = True
             tables.execute("INSERT OR IGNORE INTO run_touched SELECT id FROM run WHERE key = ?", (key,))
 
     def before_commit(self, tables: Tables) -> None:
         """Write the rows of all runs that changed."""
         memory = _memory(tables)
-        touched = tables.execute(_TOUCHED).fetchall()
-        if not touched and not memory.pending:
-            return
-        changes = _Changes(memory, tables)
-        if touched:
-            tables.execute("DELETE FROM run_touched")
-            for row in touched:
-                if row[1] is None:
-                    changes.remove(*cast("tuple[int, str | None, str | None]", (row[0], *row[-2:])))
-                else:
-                    changes.put(row)
-        for key, has_metrics in memory.pending.items():
-            changes.put_metrics(key, has_metrics)
-        changes.write()
+        if tables.postpones_merges:
+            found = [memory.streams[key] for key, has_metrics in memory.pending.items() if has_metrics]
+            parts = [(stream.stream_id, _encoded(stream.state.totals())) for stream in found if stream.end >= 0]
+            tables.executemany(_PUT_PART, [part for part in parts if part[1] is not None])
+        else:
+            self._write(memory, tables)
         memory.pending.clear()
         for key in [key for key, stream in memory.streams.items() if not stream.state.is_small]:
             del memory.streams[key]
         while len(memory.streams) > _KEPT_RUNS:
             memory.streams.popitem(last=False)
+
+    def preparation(self, stream: Stream) -> ValuesPreparation:
+        """See `runicorn.plugin.PreparesStreams`."""
+        return ValuesPreparation()
+
+    def apply_prepared(self, stream: Stream, stream_id: int, prepared: object, tables: Tables) -> None:
+        """Keep the totals of a stream until its run has a row. Without them they are read off the points."""
+        tables.execute(_PUT_PART, (stream_id, cast(bytes, prepared)))
+
+    def merge_all(self, tables: Tables) -> None:
+        """Write the rows of all runs of a file that was built; `run_list`, which comes first, has touched them."""
+        self._write(_memory(tables), tables)
+        tables.execute("DELETE FROM run_values_part")
+
+    def _write(self, memory: _Memory, tables: Tables) -> None:
+        last = 0
+        while touched := tables.execute(_TOUCHED, (last, _AT_ONCE)).fetchall():
+            changes = _Changes(memory, tables)
+            for row in touched:
+                if row[1] is None:
+                    changes.remove(*cast("tuple[int, str | None, str | None]", (row[0], *row[-2:])))
+                else:
+                    changes.put(row)
+            changes.write()
+            last = cast(int, touched[-1][0])
+        if last:
+            tables.execute("DELETE FROM run_touched")
+        if memory.pending:
+            changes = _Changes(memory, tables)
+            for key, has_metrics in memory.pending.items():
+                changes.put_metrics(key, has_metrics)
+            changes.write()
+
+
+class ValuesPreparation:
+    """The totals of one stream, worked out away from the tables."""
+
+    def __init__(self) -> None:
+        self._state: MetricStatistics | None = MetricStatistics()
+
+    def add(self, batch: Batch) -> None:
+        """Fold the next metric events."""
+        frame = metric_frame(batch)
+        if frame is None or self._state is None:
+            return
+        try:
+            self._state.add(frame, _no_points)
+        except _WentBack:
+            self._state = None
+        else:
+            self._state.shrink()
+
+    def take(self, *, is_end: bool) -> bytes | None:
+        """The totals, at the end; None for a run that goes back, whose points have to be read again."""
+        return _encoded(self._state.totals()) if is_end and self._state is not None else None
+
+
+class _WentBack(Exception):
+    """The points that would be needed are in another process."""
+
+
+def _no_points() -> Iterable[Any]:
+    raise _WentBack
 
 
 class _Changes:
@@ -191,14 +254,15 @@ class _Changes:
     def put(self, row: Sequence[Any]) -> None:
         """The row of a run as `_TOUCHED` reads it, and its values and metrics if it is new or they differ."""
         run, key, listed, run_id, run_id_fold, project, project_fold, name, name_fold, *facts = row[:18]
-        updated, summary, config, stream_id, *counts, value_keys, metric_keys = row[18:]
+        updated, summary, config, stream_id, part, *counts, value_keys, metric_keys = row[18:]
         named = {(SUMMARY, name): value for name, value in attributes(summary).items()}
         named.update({(CONFIG, name): value for name, value in attributes(config).items()})
         new_keys = self._put_values(run, named, value_keys)
-        if metric_keys is None or key in self._memory.pending:
-            *counts, metric_keys = self._put_totals(
-                run, self._stream_of(key, stream_id, is_new=metric_keys is None), metric_keys
-            )
+        if part is not None:
+            *counts, metric_keys = self._write_totals(run, _decode_totals(part), {})
+        elif metric_keys is None or key in self._memory.pending:
+            stream = self._stream_of(key, stream_id, is_new=metric_keys is None)
+            *counts, metric_keys = self._put_totals(run, stream, metric_keys)
         self._briefs.append(
             (
                 run, listed, run_id, _unless_same(run_id_fold, run_id), project, _unless_same(project_fold, project),
@@ -243,26 +307,31 @@ class _Changes:
         self._values += [(key, run, *value) for key, value in new.items()]
         return _encode_keys(sorted(new)).decode()
 
-    def _stream_of(self, key: str, stream_id: int | None, *, is_new: bool) -> _Stream:
+    def _stream_of(self, key: str, stream_id: int | None, *, is_new: bool) -> _Followed:
         """For the row of a run: what is pending, else what the points say."""
         self._memory.pending.pop(key, None)
         stream = self._memory.streams.get(key)
         if stream is None or stream.stream_id != stream_id:
             frames = () if stream_id is None else StoredSeries(self._tables, stream_id).frames()
-            stream = _Stream(stream_id or 0, -1, MetricStatistics.of(frames), is_new=is_new)
+            stream = _Followed(stream_id or 0, -1, MetricStatistics.of(frames), is_new=is_new)
         elif is_new:
             stream.written = {}
         return stream
 
-    def _put_totals(self, run: int, stream: _Stream, stored_keys: str | None) -> tuple[Any, ...]:
+    def _put_totals(self, run: int, stream: _Followed, stored_keys: str | None) -> tuple[Any, ...]:
         """Write the metrics that differ from what is written; the columns of `run_brief` about all of them."""
         totals = stream.state.totals()
         stream.state.shrink()
-        keys = {name: self._key((METRIC, name)) for name in totals.metrics}
         written = stream.written
         if written is None:
-            self._delete("run_metric", run, set(_keys(stored_keys)) - set(keys.values()))
+            kept = {self._key((METRIC, name)) for name in totals.metrics}
+            self._delete("run_metric", run, set(_keys(stored_keys)) - kept)
             written = {}
+        stream.written = totals.metrics
+        return self._write_totals(run, totals, written)
+
+    def _write_totals(self, run: int, totals: RunTotals, written: Mapping[str, MetricTotal]) -> tuple[Any, ...]:
+        keys = {name: self._key((METRIC, name)) for name in totals.metrics}
         for name, total in totals.metrics.items():
             if written.get(name) != total:
                 cells, low, high, last, last_step, diverged = total
@@ -271,7 +340,6 @@ class _Changes:
                 )
         if gone := written.keys() - keys.keys():
             self._delete("run_metric", run, [self._key((METRIC, name)) for name in gone])
-        stream.written = totals.metrics
         first, last = _stored_step(totals.first_step), _stored_step(totals.last_step)
         return totals.cells, totals.steps, first, last, _encode_keys(sorted(keys.values())).decode()
 
@@ -287,6 +355,13 @@ class _Changes:
             rows = self._tables.execute("SELECT id FROM run_value_key WHERE source = ? AND name = ?", name).fetchall()
             key = self._memory.keys[name] = cast(int, rows[0][0])
         return key
+
+
+def _encoded(totals: RunTotals) -> bytes | None:
+    try:
+        return _encode_totals(totals)
+    except OverflowError:  # a step beyond 64 bits
+        return None
 
 
 def _memory(tables: Tables) -> _Memory:
