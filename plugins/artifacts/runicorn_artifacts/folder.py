@@ -66,13 +66,17 @@ class ArtifactFolder:
         return None if content is None else ArtifactIndex.from_dict(content)
 
     @cached_property
+    def _indexed(self) -> dict[int, ArtifactVersionInfo]:
+        return {} if self.stored_index is None else {item.version: item for item in self.stored_index.versions}
+
+    @cached_property
     def index(self) -> ArtifactIndex:
         """The index as it should be: versions that have their folder, with their status, and settled aliases.
 
         If there is none on disk, it follows from the metadata files.
         """
         stored = self.stored_index or ArtifactIndex(self.name, self.type)
-        items = [self._item(version, stored.item(version)) for version in self.versions]
+        items = [self._item(version) for version in self.versions]
         created = [item.created_at for item in items]
         index = ArtifactIndex(
             self.name,
@@ -98,8 +102,7 @@ class ArtifactFolder:
     @cached_property
     def unindexed(self) -> list[int]:
         """Versions that exist and that the index on disk does not have."""
-        stored = self.stored_index
-        return [version for version in self.versions if stored is None or stored.item(version) is None]
+        return [version for version in self.versions if version not in self._indexed]
 
     @property
     def exists(self) -> bool:
@@ -161,8 +164,7 @@ class ArtifactFolder:
         metadata, manifest = self.metadata(version), self.manifest(version)
         has_metadata = metadata is not None
         if metadata is None:
-            item = self._item(version, self.stored_index.item(version) if self.stored_index is not None else None)
-            metadata = {key: value for key, value in item.to_dict().items() if key != "aliases"}
+            metadata = {key: value for key, value in self._item(version).to_dict().items() if key != "aliases"}
         content = ArtifactManifest() if manifest is None else manifest.content
         return VersionRecord.of(
             ArtifactMetadata.from_dict(metadata),
@@ -211,23 +213,21 @@ class ArtifactFolder:
                 return version
         return None
 
-    def _item(self, version: int, stored: ArtifactVersionInfo | None) -> ArtifactVersionInfo:
-        if stored is None:
-            stored = ArtifactVersionInfo.from_dict(self.metadata(version) or {})
+    def _item(self, version: int) -> ArtifactVersionInfo:
+        stored = self._indexed.get(version) or ArtifactVersionInfo.from_dict(self.metadata(version) or {})
         status = "deleted" if self.is_deleted(version) else "ready"
         return replace(stored, version=version, status=status, aliases=[])
 
     def _has(self, version: int) -> bool:
         if not os.path.isdir(self.version_path(version)):
             return False
-        stored = self.stored_index
-        if stored is not None and stored.item(version) is not None:
+        if version in self._indexed:
             return True
         metadata = self.metadata(version)
         if metadata is None:
             return False
         is_own = metadata.get("name") == self.name and integer(metadata.get("version")) == version
-        return stored is None or (is_own and self.is_sound(version))
+        return self.stored_index is None or (is_own and self.is_sound(version))
 
     def _metadata(self, version: int) -> dict[str, Any] | None:
         return read_json_object(self.version_path(version) / METADATA_FILE)

@@ -32,6 +32,7 @@ from runicorn.plugin import (
     dump_json,
     is_artifact_key,
     latest,
+    number,
 )
 from runicorn_artifacts.events import (
     ArtifactAliased,
@@ -100,8 +101,8 @@ class VersionRow(msgspec.Struct, frozen=True, array_like=True):
             "manifest_digest": record.manifest_digest,
         }
         return cls(
-            record.created_at,
-            record.updated_at,
+            number(record.created_at) or 0.0,
+            number(record.updated_at) or 0.0,
             record.created_by_run,
             _storable(record.size_bytes),
             _storable(record.reference_bytes),
@@ -218,23 +219,23 @@ def _fold_own(parts: Parts[ArtifactPart], key: str, ts: float, payload: Any) -> 
             version.row = claim(ts, VersionRow.of(payload.record), version.row)
             version.deleted_at = claim(ts, None, version.deleted_at)
             if artifact.created_at is None:  # as of the beginning of time: what an older index says is worth more
-                artifact.created_at = claim(0.0, payload.record.created_at, None)
+                artifact.created_at = claim(0.0, number(payload.record.created_at) or 0.0, None)
         case VersionDeleted():
-            version.deleted_at = claim(ts, payload.deleted_at, version.deleted_at)
+            version.deleted_at = claim(ts, number(payload.deleted_at) or 0.0, version.deleted_at)
         case VersionRestored():
             version.deleted_at = claim(ts, None, version.deleted_at)
         case VersionPurged():
             version.row = claim(ts, None, version.row)
         case VersionPromoted():
             version.stage = claim(ts, payload.to_stage, version.stage)
-            version.lived_at = claim(ts, ts, version.lived_at)
+            version.lived_at = claim(ts, number(ts), version.lived_at)
         case VersionEvaluated():
-            version.lived_at = claim(ts, ts, version.lived_at)
+            version.lived_at = claim(ts, number(ts), version.lived_at)
             return  # an evaluation is no change of the artifact
         case _:
             return
     artifact.present = claim(ts, True, artifact.present)
-    artifact.updated_at = claim(ts, ts, artifact.updated_at)
+    artifact.updated_at = claim(ts, number(ts) or 0.0, artifact.updated_at)
 
 
 def _fold_observed(parts: Parts[ArtifactPart], ts: float, payload: ArtifactObserved | VersionObserved) -> None:
@@ -243,19 +244,21 @@ def _fold_observed(parts: Parts[ArtifactPart], ts: float, payload: ArtifactObser
         artifact.present = claim(ts, payload.is_present, artifact.present)
         for alias, target in payload.aliases.items():
             artifact.aliases[alias] = claim(ts, target, artifact.aliases.get(alias))
-        if payload.created_at is not None:
-            artifact.created_at = claim(ts, payload.created_at, artifact.created_at)
-        if payload.updated_at is not None:
-            artifact.updated_at = claim(ts, payload.updated_at, artifact.updated_at)
+        created_at, updated_at = number(payload.created_at), number(payload.updated_at)
+        if created_at is not None:
+            artifact.created_at = claim(ts, created_at, artifact.created_at)
+        if updated_at is not None:
+            artifact.updated_at = claim(ts, updated_at, artifact.updated_at)
         return
     if not 0 < payload.version <= _MAX_VERSION:
         return
     version = parts[_version_entity(payload.artifact, payload.version)]
     row = None if payload.record is None else VersionRow.of(payload.record)
     version.row = claim(ts, row, version.row)
-    version.deleted_at = claim(ts, payload.deleted_at, version.deleted_at)
+    deleted_at = None if payload.deleted_at is None else number(payload.deleted_at) or 0.0
+    version.deleted_at = claim(ts, deleted_at, version.deleted_at)
     version.stage = claim(ts, payload.stage or EXPERIMENTAL, version.stage)
-    version.lived_at = claim(ts, payload.stage_changed_at, version.lived_at)
+    version.lived_at = claim(ts, number(payload.stage_changed_at), version.lived_at)
 
 
 def _merge_artifact(key: str, parts: Sequence[tuple[str, ArtifactPart]], tables: Tables) -> None:

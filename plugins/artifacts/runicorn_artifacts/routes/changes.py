@@ -116,8 +116,6 @@ async def change(store: Store, artifact: Candidate, command: Callable[[], T]) ->
         result = await asyncio.to_thread(command)
     except ArtifactLocked as error:
         raise Unavailable("Artifact store is busy") from error
-    except NotADirectoryError as error:
-        raise StorageUnavailable from error
     except OSError as error:
         if isinstance(error, FileNotFoundError) and not error.errno:
             raise  # an error of ours, which is an OSError for users of the SDK
