@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import NamedTuple, cast
 
 from runicorn.errors import RunicornError
-from runicorn.events.envelope import Lines
 from runicorn.events.log import FileLog, Stream, StreamKind, StreamReplaced
 from runicorn.host import PluginHost, Selection
 from runicorn.projection.base import Batch, Preparation, PreparesStreams, Projection
@@ -194,9 +193,11 @@ def _prepare(log: FileLog, preparing: Preparing, stream: Stream) -> Iterator[Mes
         head = lines.head if after == 0 else head
         bad += len(lines.bad)
         values: dict[str, list[object]] = {}
+        # One for all projections: what they decode of a batch together, they find by its identity.
+        batch = Batch(stream, 0, lines) if lines.end > lines.start else None
         for plugin, found in preparations.items():
             try:
-                values[plugin] = [_take(one, stream, lines, is_end=level is not None) for one in found]
+                values[plugin] = [_take(one, batch, is_end=level is not None) for one in found]
             except Exception as error:  # a stranger's projection may raise anything
                 yield PreparationFailed(plugin, f"{type(error).__name__}: {error}")
                 return
@@ -207,11 +208,11 @@ def _prepare(log: FileLog, preparing: Preparing, stream: Stream) -> Iterator[Mes
         after = lines.end
 
 
-def _take(preparation: Preparation | None, stream: Stream, lines: Lines, *, is_end: bool) -> object:
+def _take(preparation: Preparation | None, batch: Batch | None, *, is_end: bool) -> object:
     if preparation is None:
         return None
-    if lines.end > lines.start:
-        preparation.add(Batch(stream, 0, lines))
+    if batch is not None:
+        preparation.add(batch)
     return preparation.take(is_end=is_end)
 
 

@@ -156,6 +156,7 @@ class RunValues:
     def forget(self, stream_id: int, tables: Tables) -> None:
         """A run that is still there has no metrics any more."""
         memory = _memory(tables)
+        _put_part(stream_id, None, tables)
         for (name,) in tables.execute("SELECT name FROM stream WHERE id = ?", (stream_id,)).fetchall():
             key = str(name)
             memory.streams[key] = _Followed(stream_id, -1, MetricStatistics(), is_new=False)
@@ -167,8 +168,9 @@ class RunValues:
         memory = _memory(tables)
         if tables.postpones_merges:
             found = [memory.streams[key] for key, has_metrics in memory.pending.items() if has_metrics]
-            parts = [(stream.stream_id, _encoded(stream.state.totals())) for stream in found if stream.end >= 0]
-            tables.executemany(_PUT_PART, [part for part in parts if part[1] is not None])
+            for stream in found:
+                if stream.end >= 0:
+                    _put_part(stream.stream_id, _encoded(stream.state.totals()), tables)
         else:
             self._write(memory, tables)
         memory.pending.clear()
@@ -183,7 +185,7 @@ class RunValues:
 
     def apply_prepared(self, stream: Stream, stream_id: int, prepared: object, tables: Tables) -> None:
         """Keep the totals of a stream until its run has a row. Without them they are read off the points."""
-        tables.execute(_PUT_PART, (stream_id, cast(bytes, prepared)))
+        _put_part(stream_id, cast(bytes, prepared), tables)
 
     def merge_all(self, tables: Tables) -> None:
         """Write the rows of all runs of a file that was built; `run_list`, which comes first, has touched them."""
@@ -355,6 +357,14 @@ class _Changes:
             rows = self._tables.execute("SELECT id FROM run_value_key WHERE source = ? AND name = ?", name).fetchall()
             key = self._memory.keys[name] = cast(int, rows[0][0])
         return key
+
+
+def _put_part(stream_id: int, totals: bytes | None, tables: Tables) -> None:
+    """Keep the totals of a stream; None: they are to be read off its points."""
+    if totals is None:
+        tables.execute("DELETE FROM run_values_part WHERE stream_id = ?", (stream_id,))
+    else:
+        tables.execute(_PUT_PART, (stream_id, totals))
 
 
 def _encoded(totals: RunTotals) -> bytes | None:
