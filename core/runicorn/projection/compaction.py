@@ -29,6 +29,8 @@ def compact(state_dir: Path) -> Compacted:
     Needs as much free disk as the files take. Unavailable while read models are built, StorageUnavailable if the disk does
     not do; then the files that serve are as they were.
     """
+    if not state_dir.is_dir():
+        return Compacted(0, 0, [])
     try:
         with alone(state_dir):
             before = sum(model.bytes for model in describe_state(state_dir).models)
