@@ -12,9 +12,12 @@ import pytest
 
 from runicorn.errors import Unavailable
 from runicorn.events.append import StreamWriter
+from runicorn.events.envelope import encode_event
 from runicorn.events.log import FileLog
 from runicorn.files import file_lock
+from runicorn.host import BUILT_IN, PluginHost, Selection
 from runicorn.projection import preparing
+from runicorn.projection.base import PreparesStreams
 from runicorn.projection.generations import is_ready, model_files
 from runicorn.projection.reading import ModelReader
 from runicorn.projection.rebuild import ReplayFailed, rebuild
@@ -160,6 +163,9 @@ def test_the_leftover_of_a_killed_rebuild_is_removed_by_the_next(store, state):
 
 @pytest.mark.parametrize("processes", [1, 2])
 def test_what_other_processes_prepare_are_the_rows_of_one(store, tmp_path, processes):
+    image = {"key": "k", "path": "media/k.png", "step": 3, "caption": "é"}
+    image_line = encode_event(5.0, "image", image)
+    make_run(store, "p/n/runs/images", events=created("images") + image_line + lines(9000) + image_line)
     tables = {}
     for count in (0, processes):
         state = tmp_path / f"state-{count}"
@@ -177,10 +183,12 @@ def test_what_other_processes_prepare_are_the_rows_of_one(store, tmp_path, proce
             "parts": {(e, names[i]): b for e, i, b in model.execute("SELECT * FROM run_list_part")},
             "checkpoints": set(model.execute("SELECT name, offset, size, inode, modified, head, bad FROM stream")),
             "rows": actual_rows(model),
+            "images": {(names[i], *r) for i, *r in model.execute("SELECT * FROM run_image")},
             "counts": sorted(model.execute("SELECT * FROM run_count")),
         }
         model.close()
-    assert len(tables[0]["levels"]) == 3 * 7
+    assert len(tables[0]["levels"]) == 3 * (7 + 2)
+    assert len(tables[0]["images"]) == 2
     assert tables[0] == tables[processes]
 
 
@@ -189,3 +197,14 @@ def test_another_version_of_a_plugin_prepares_nothing(store, state, monkeypatch)
     with pytest.raises(ReplayFailed, match="ended unexpectedly"):
         rebuild(store, state, runs_host(), processes=1)
     assert not list(state.glob("*.building*"))
+
+
+def test_no_built_in_projection_keeps_a_replay_to_one_processor():
+    host = PluginHost.load(Selection(BUILT_IN))
+    lacking = [
+        projection.name
+        for _, projections in host.collect("projections")
+        for projection in projections
+        if "run" in projection.streams and not isinstance(projection, PreparesStreams)
+    ]
+    assert lacking == []
