@@ -31,7 +31,8 @@ from runicorn.plugin import (
     file_lock,
     open_store,
 )
-from runicorn_query.search.index_file import index_path, remove
+from runicorn_query.index_database import remove
+from runicorn_query.search.index_file import index_path
 from runicorn_query.search.indexer import Indexer
 from runicorn_query.search.settings import Settings
 from runicorn_query.similar.writer import VectorWriter

@@ -12,19 +12,15 @@ of the file's name; the file may be deleted at any time.
 
 from __future__ import annotations
 
-import contextlib
-import os
-from collections.abc import Generator
 from pathlib import Path
 
 import apsw
 import msgspec
 
+from runicorn_query.index_database import IndexDatabase
+
 BLOCK_BITS = 24
 MAX_BLOCKS = 1 << BLOCK_BITS
-
-_PREFIX = "query-logs-"
-_NAME = f"{_PREFIX}1.db"
 
 _SCHEMA = """
 CREATE TABLE file(
@@ -44,7 +40,7 @@ CREATE VIRTUAL TABLE grams USING fts5(
 CREATE TABLE meta(key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 """
 
-DAMAGE = (apsw.CorruptError, apsw.NotADBError)
+_DATABASE = IndexDatabase("query-logs-", 1, _SCHEMA, table="meta", cache_kib=16000)
 
 
 class IndexState(msgspec.Struct, frozen=True):
@@ -64,36 +60,20 @@ class IndexState(msgspec.Struct, frozen=True):
 
 def index_path(state_dir: Path) -> Path:
     """Where the index of a state directory is."""
-    return state_dir / _NAME
+    return _DATABASE.path(state_dir)
 
 
 def open_to_write(state_dir: Path) -> apsw.Connection:
-    """The index, made if there is none; a damaged one is made anew. For its only writer."""
-    path = index_path(state_dir)
-    for other in state_dir.glob(f"{_PREFIX}*.db"):
-        if other != path:
-            remove(other)
-    try:
-        return _open_or_create(path)
-    except DAMAGE:
-        remove(path)
-        return _open_or_create(path)
+    """The index, for its only writer."""
+    return _DATABASE.open_to_write(state_dir)
 
 
 def open_to_read(state_dir: Path) -> apsw.Connection | None:
     """The index for queries; None if there is none."""
-    try:
-        connection = apsw.Connection(os.fspath(index_path(state_dir)), flags=apsw.SQLITE_OPEN_READONLY)
-    except apsw.CantOpenError:
-        return None
-    connection.set_busy_timeout(1000)
-    for pragma in ("cache_size=-4000", "mmap_size=0", "temp_store=memory"):
-        connection.execute(f"PRAGMA {pragma}").fetchall()
-    if not connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'meta'").fetchall():
-        connection.close()
-        return None
-    # In memory, for this connection alone: FTS5's list of the trigrams that there are.
-    connection.execute("CREATE VIRTUAL TABLE temp.gram USING fts5vocab('main', 'grams', 'row')")
+    connection = _DATABASE.open_to_read(state_dir)
+    if connection is not None:
+        # In memory, for this connection alone: FTS5's list of the trigrams that there are.
+        connection.execute("CREATE VIRTUAL TABLE temp.gram USING fts5vocab('main', 'grams', 'row')")
     return connection
 
 
@@ -114,38 +94,3 @@ def size_of(db: apsw.Connection) -> int:
         for name in ("page_count", "freelist_count", "page_size")
     )
     return (pages - free) * size
-
-
-def remove(path: Path) -> None:
-    """Remove the file of an index with its WAL."""
-    for suffix in ("", "-wal", "-shm"):
-        path.with_name(path.name + suffix).unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def transaction(db: apsw.Connection) -> Generator[None]:
-    """All or nothing."""
-    db.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-    except BaseException:
-        if db.in_transaction:
-            db.execute("ROLLBACK")
-        raise
-    db.execute("COMMIT")
-
-
-def _open_or_create(path: Path) -> apsw.Connection:
-    connection = apsw.Connection(os.fspath(path))
-    try:
-        connection.set_busy_timeout(5000)
-        # WAL with `normal`: a crash of the machine loses the last transactions, and never the consistency.
-        for pragma in ("journal_mode=wal", "synchronous=normal", "cache_size=-16000"):
-            connection.execute(f"PRAGMA {pragma}").fetchall()
-        if not connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchall():
-            with transaction(connection):
-                connection.execute(_SCHEMA).fetchall()
-    except BaseException:
-        connection.close()
-        raise
-    return connection

@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 
 from runicorn.plugin import LOGS_FILE, find_runs, open_to_read
+from runicorn_query.index_database import transaction
 from runicorn_query.search.blocks import cut
 from runicorn_query.search.clock import Clock, times_in
 from runicorn_query.search.index_file import (
@@ -22,7 +23,6 @@ from runicorn_query.search.index_file import (
     IndexState,
     open_to_write,
     state_of,
-    transaction,
 )
 from runicorn_query.search.needle import indexed_text
 from runicorn_query.search.settings import Settings

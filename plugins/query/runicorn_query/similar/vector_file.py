@@ -10,7 +10,6 @@ The schema's version is part of the file's name; the file may be deleted at any 
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import apsw
@@ -18,14 +17,12 @@ import msgspec
 import numpy as np
 import sqlite_vec
 
-from runicorn_query.search.index_file import DAMAGE, remove, transaction
+from runicorn_query.index_database import IndexDatabase
 from runicorn_query.similar.features import DIMENSIONS, Vector
 
 MOST = 4096
 """Neighbours that sqlite-vec gives at most."""
 
-_PREFIX = "query-similar-"
-_NAME = f"{_PREFIX}1.db"
 _MOST_CURVES = 64  # kept for saying which are alike; the vector is made of all
 
 _SCHEMA = f"""
@@ -36,36 +33,28 @@ CREATE VIRTUAL TABLE vectors USING vec0(vector float[{2 * DIMENSIONS}], listed i
 """
 
 
+def _load_vec(connection: apsw.Connection) -> None:
+    connection.enable_load_extension(True)
+    connection.load_extension(sqlite_vec.loadable_path())
+    connection.enable_load_extension(False)
+
+
+_DATABASE = IndexDatabase("query-similar-", 1, _SCHEMA, table="vectors", cache_kib=4000, prepare=_load_vec)
+
+
 def vectors_path(state_dir: Path) -> Path:
     """Where the vectors of a state directory are."""
-    return state_dir / _NAME
+    return _DATABASE.path(state_dir)
 
 
 def open_to_write(state_dir: Path) -> apsw.Connection:
-    """The vectors, made if there are none; a damaged file is made anew. For their only writer."""
-    path = vectors_path(state_dir)
-    for other in state_dir.glob(f"{_PREFIX}*.db"):
-        if other != path:
-            remove(other)
-    try:
-        return _open_or_create(path)
-    except DAMAGE:
-        remove(path)
-        return _open_or_create(path)
+    """The vectors, for their only writer."""
+    return _DATABASE.open_to_write(state_dir)
 
 
 def open_to_read(state_dir: Path) -> apsw.Connection | None:
     """The vectors for queries; None if there are none."""
-    try:
-        connection = apsw.Connection(os.fspath(vectors_path(state_dir)), flags=apsw.SQLITE_OPEN_READONLY)
-    except apsw.CantOpenError:
-        return None
-    connection.set_busy_timeout(1000)
-    _load_vec(connection)
-    if not connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'vectors'").fetchall():
-        connection.close()
-        return None
-    return connection
+    return _DATABASE.open_to_read(state_dir)
 
 
 def encode_curves(features: dict[str, Vector]) -> bytes:
@@ -78,25 +67,3 @@ def decode_curves(data: bytes) -> dict[str, Vector]:
     """What `encode_curves` has kept."""
     kept = msgspec.msgpack.decode(data, type=dict[str, bytes])
     return {name: np.frombuffer(numbers, np.float16).astype(np.float64) for name, numbers in kept.items()}
-
-
-def _open_or_create(path: Path) -> apsw.Connection:
-    connection = apsw.Connection(os.fspath(path))
-    try:
-        connection.set_busy_timeout(5000)
-        for pragma in ("journal_mode=wal", "synchronous=normal", "cache_size=-4000"):
-            connection.execute(f"PRAGMA {pragma}").fetchall()
-        _load_vec(connection)
-        if not connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchall():
-            with transaction(connection):
-                connection.execute(_SCHEMA).fetchall()
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _load_vec(connection: apsw.Connection) -> None:
-    connection.enable_load_extension(True)
-    connection.load_extension(sqlite_vec.loadable_path())
-    connection.enable_load_extension(False)

@@ -9,7 +9,7 @@ from typing import cast
 import apsw
 
 from runicorn.plugin import RUNNING, FileLog, ModelReader, dump_json
-from runicorn_query.search.index_file import transaction
+from runicorn_query.index_database import transaction
 from runicorn_query.similar.run_vector import FACTS, RunFacts, run_vector
 from runicorn_query.similar.vector_file import encode_curves, open_to_write
 
