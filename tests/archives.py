@@ -48,9 +48,13 @@ Packer = Callable[[Mapping[str, Entry]], bytes]
 
 
 def tree(directory: Path) -> dict[str, bytes | None]:
-    """Everything below a directory, but our own files: the content of files, None for directories."""
+    """Everything below a directory, but our own files: the content of files, None for directories.
+
+    The directory is a storage root, or has one that is called `root`.
+    """
+    own = {directory / ".runicorn", directory / "root" / ".runicorn"}
     return {
         str(path.relative_to(directory)): path.read_bytes() if path.is_file() else None
         for path in sorted(directory.rglob("*"))
-        if ".runicorn" not in path.relative_to(directory).parts and not path.name.endswith(".lock")
+        if not own.intersection([path, *path.parents]) and not path.name.endswith(".lock")
     }

@@ -17,7 +17,7 @@ from urllib.parse import unquote
 import pytest
 
 from tests.recorded import wait_until_live
-from tests.serving import Server
+from tests.serving import Server, wait_until
 from tests.stores import make_run, metrics_event
 
 RUN = "20250114_153045_a1b2c3"
@@ -80,7 +80,8 @@ def test_odd_lines_do_not_lose_rows_and_formulas_are_neutralised(server: Server,
 def test_without_a_usable_event_there_is_nothing_to_export(server: Server, root: Path) -> None:
     make_run(root, "p/n/runs/silent")
     make_run(root, "p/n/runs/empty", events=b'{"ts": 1, "type": "metrics", "data": null}\n')
-    for run_id in ("silent", "empty"):
+    for run_id in ("silent", "empty"):  # an empty directory is a run once nobody has filled it
+        wait_until(lambda run_id=run_id: server.http.get(f"/api/runs/{run_id}").status_code == 200)
         answer = server.http.get(f"/api/export/{run_id}/csv")
         assert (answer.status_code, answer.json()) == (404, {"detail": "No metrics to export"})
 

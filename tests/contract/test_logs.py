@@ -172,7 +172,7 @@ class TestMustHold:
             assert client.frame() == "one"
         for client in clients:
             client.connection.socket.shutdown(socket.SHUT_RDWR)
-        wait_until(lambda: len(list(descriptors.iterdir())) <= before, "the descriptors", timeout_s=5)
+        wait_until(lambda: len(list(descriptors.iterdir())) <= before, "the descriptors")
 
     def test_sigterm_closes_quiet_streams_with_1001(self, serve: Serve, tmp_path: Path, open_log: Open) -> None:
         server = serve(tmp_path / "root", "--rate-limit", "off")

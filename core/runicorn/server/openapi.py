@@ -86,7 +86,8 @@ def _allow_several(schema: object) -> None:
 def _add_errors(path: str, method: str, operation: dict[str, Any]) -> None:
     responses = operation.setdefault("responses", {})
     for status in _ERRORS:
-        if (status == "413" and method == "get") or (status == "404" and "{" not in path and method == "get"):
+        finds_something = "{" in path or "404" in responses
+        if (status == "413" and method == "get") or (status == "404" and not finds_something and method == "get"):
             continue
         # The framework documents its own body for 400, which is never sent.
         responses[status] = {"$ref": f"#/components/responses/{status}"}

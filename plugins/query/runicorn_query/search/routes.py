@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, cast
 
 from litestar import get
+from litestar.exceptions import NotFoundException
 from litestar.params import FromQuery, QueryParameter
 
 from runicorn.plugin import BadInput, Store, find_run
@@ -16,7 +17,7 @@ from runicorn_query.search.searching import Request
 _LONGEST = 500
 
 
-@get("/api/v2/search", operation_id="search")
+@get("/api/v2/search", operation_id="search", raises=[NotFoundException])
 async def search(
     store: Store,
     q: FromQuery[str | None] = None,
