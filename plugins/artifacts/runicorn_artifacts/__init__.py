@@ -37,7 +37,7 @@ def runicorn_sources(root: Path) -> Sequence[ArtifactSource]:
 
 @hookimpl
 def runicorn_routes() -> Sequence[ControllerRouterHandler]:
-    from runicorn_artifacts.routes import artifacts, changes, content, lifecycle, lineage, runs, training
+    from runicorn_artifacts.routes import artifacts, changes, comparing, content, lifecycle, lineage, runs, training
 
     return [
         artifacts.list_artifacts,
@@ -45,6 +45,7 @@ def runicorn_routes() -> Sequence[ControllerRouterHandler]:
         artifacts.list_artifact_versions,
         artifacts.get_artifact_version,
         artifacts.list_artifact_files,
+        comparing.artifact_diff,
         content.artifact_file,
         content.artifact_zip,
         lineage.artifact_lineage,

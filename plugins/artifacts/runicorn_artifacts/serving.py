@@ -15,7 +15,7 @@ from typing import BinaryIO, cast
 
 from runicorn.plugin import Conflict, NotFound, Store, open_below, shown, without_surrogates
 from runicorn_artifacts.folder import FILES, ArtifactFolder, file_of
-from runicorn_artifacts.manifest import FileEntry
+from runicorn_artifacts.manifest import ArtifactManifest, FileEntry
 
 _CHECKED_FIRST_BYTES = 4 << 20
 _REMEMBERED = 10_000
@@ -107,12 +107,17 @@ def find_entry(folder: ArtifactFolder, version: int, path: str) -> FileEntry:
 
 
 def entries_of(folder: ArtifactFolder, version: int) -> list[FileEntry]:
-    """What the manifest of a version lists. UnreadableManifest, also if it is not the one that was saved."""
+    """The files that the manifest of a version lists. UnreadableManifest, also if it is not the one that was saved."""
+    return manifest_of(folder, version).files
+
+
+def manifest_of(folder: ArtifactFolder, version: int) -> ArtifactManifest:
+    """The manifest that was saved. UnreadableManifest, if there is none, or another one."""
     manifest = folder.manifest(version)
     record = folder.record(version)
     if manifest is None or record is None or record.manifest_digest not in (None, manifest.digest):
         raise UnreadableManifest(f"{folder.name}:v{version}")
-    return manifest.content.files
+    return manifest.content
 
 
 def open_entry(folder: ArtifactFolder, version: int, entry: FileEntry, known: KnownFiles) -> BinaryIO:
