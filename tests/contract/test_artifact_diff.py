@@ -75,7 +75,8 @@ def test_by_default_the_latest_is_compared_with_the_one_before(world: World, nam
 
 
 def test_refused(world: World, name: str) -> None:
-    world.save(name), world.save(name, type="dataset")
+    world.save(name)
+    world.save(name, type="dataset")
     path = f"/{name}/diff"
     assert world.refused("GET", path)[0] == 400
     assert world.refused("GET", f"{path}?from=v7") == (404, f"Version not found: {name}:v7")
