@@ -108,11 +108,13 @@ from runicorn.run_files import (
 from runicorn.run_lookup import LIST_ORDER, find_run
 from runicorn.sdk.environment.remotes import without_credentials
 from runicorn.sdk.experiments import ExperimentManager
+from runicorn.server.attachment import attachment
 from runicorn.server.child_process import EXIT_LOCKED, ChildProcess
 from runicorn.server.clients import limited_client
 from runicorn.server.etag import conditional, strong_etag, weak_etag
 from runicorn.server.file_response import file_response
 from runicorn.server.health import Health
+from runicorn.server.inert import inert_headers, inert_media_type
 from runicorn.server.serving import Serving
 from runicorn.server.streaming import Pieces
 from runicorn.store import Store
@@ -219,6 +221,7 @@ __all__ = [
     "annotate_run",
     "append_artifact_events",
     "appended_tags",
+    "attachment",
     "build_report",
     "change_json",
     "check_run_ids",
@@ -242,6 +245,8 @@ __all__ = [
     "hookimpl",
     "html_pieces",
     "import_archive",
+    "inert_headers",
+    "inert_media_type",
     "integer",
     "is_artifact_key",
     "is_inside",

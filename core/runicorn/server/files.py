@@ -55,14 +55,14 @@ async def send_file(scope: Any, send: Send, path: Path, headers: Headers) -> Non
         await send_open_file(scope, send, file, [*headers, (b"content-type", content_type(path).encode())])
 
 
-async def send_open_file(scope: Any, send: Send, file: BinaryIO, headers: Headers) -> None:
+async def send_open_file(scope: Any, send: Send, file: BinaryIO, headers: Headers, etag: str | None = None) -> None:
     """Answer a GET or HEAD with a file, or the part of it that the client wants (206), or 304 if the client has it.
 
-    416 if it wants a part that the file does not have.
+    416 if it wants a part that the file does not have. Without an `etag`, it follows from the state of the file.
     """
     info = os.fstat(file.fileno())
     request: dict[bytes, bytes] = dict(scope["headers"])
-    etag = f'"{info.st_mtime_ns:x}-{info.st_size:x}-{info.st_ino:x}"'
+    etag = etag or f'"{info.st_mtime_ns:x}-{info.st_size:x}-{info.st_ino:x}"'
     modified = formatdate(info.st_mtime, usegmt=True)
     headers = [
         *headers,

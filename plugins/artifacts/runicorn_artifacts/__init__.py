@@ -37,7 +37,17 @@ def runicorn_sources(root: Path) -> Sequence[ArtifactSource]:
 
 @hookimpl
 def runicorn_routes() -> Sequence[ControllerRouterHandler]:
-    from runicorn_artifacts.routes import artifacts, changes, lifecycle, lineage, runs, training
+    from runicorn_artifacts.routes import (
+        artifacts,
+        changes,
+        comparing,
+        content,
+        lifecycle,
+        lineage,
+        reach,
+        runs,
+        training,
+    )
 
     return [
         artifacts.list_artifacts,
@@ -45,7 +55,12 @@ def runicorn_routes() -> Sequence[ControllerRouterHandler]:
         artifacts.list_artifact_versions,
         artifacts.get_artifact_version,
         artifacts.list_artifact_files,
+        comparing.artifact_diff,
+        content.artifact_file,
+        content.artifact_zip,
         lineage.artifact_lineage,
+        reach.artifact_impact,
+        reach.artifact_provenance,
         changes.delete_artifact_version,
         changes.restore_artifact_version,
         changes.set_artifact_alias,

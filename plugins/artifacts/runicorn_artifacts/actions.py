@@ -53,7 +53,7 @@ class Actions:
         """All artifacts."""
         items = artifact_list(self._lookup, type or None, include_deleted)
         if self._as_json:
-            _print_json(items)
+            print_json(items)
         elif not items:
             click.echo("No artifacts found.")
         else:
@@ -69,7 +69,7 @@ class Actions:
         """The versions of an artifact."""
         items = version_list(self._lookup.find(name, type or None), include_deleted)
         if self._as_json:
-            _print_json([item.to_dict() for item in items])
+            print_json([item.to_dict() for item in items])
         elif not items:
             click.echo(f"No versions found for artifact: {name}")
         else:
@@ -95,7 +95,7 @@ class Actions:
         if self._as_json:
             shown = {**metadata.to_dict(), "name": folder.name, "type": folder.type, "version": version}
             shown |= {"status": status, "aliases": aliases, "lifecycle_stage": stage, "manifest": manifest.to_dict()}
-            _print_json(shown)
+            print_json(shown)
             return
         created_at = metadata.created_at if record is None else record.created_at
         size = metadata.size_bytes if record is None else record.size_bytes
@@ -146,7 +146,7 @@ class Actions:
         pool_bytes = sum(size for _, size in self._pool.contents())
         stats = storage_statistics(self._lookup.artifacts(), pool_bytes, True, include_deleted)
         if self._as_json:
-            _print_json(stats)
+            print_json(stats)
             return
         click.echo("Artifact Storage Statistics")
         click.echo("=" * 60)
@@ -171,10 +171,10 @@ class Actions:
             folders = [self._lookup.find(name, type or None)]
         else:
             folders = list(self._lookup.artifacts(type or None))
-        with _progress(content_bytes(folders, version)) as progress:
+        with progress_bar("Verifying", content_bytes(folders, version)) as progress:
             problems = list(verify(folders, version, progress))
         if self._as_json:
-            _print_json([msgspec.to_builtins(problem) for problem in problems])
+            print_json([msgspec.to_builtins(problem) for problem in problems])
             return len(problems)
         for problem in problems:
             click.echo(f"{problem.artifact}: {problem.path}: {problem.reason}")
@@ -193,7 +193,7 @@ class Actions:
             freed = deleting.remove_orphans(self._base, self._pool)
             left = remove_old(self._base / STAGING)
         if self._as_json:
-            _print_json({"contents": freed.contents, "bytes": freed.size_bytes, "left": left, "dry_run": dry_run})
+            print_json({"contents": freed.contents, "bytes": freed.size_bytes, "left": left, "dry_run": dry_run})
             return
         what = "Would remove" if dry_run else "Removed"
         click.echo(f"{what} {freed.contents} unused contents ({freed.size_bytes / _MB:.2f} MB).")
@@ -202,12 +202,13 @@ class Actions:
 
     def _done(self, text: str, **details: Any) -> None:
         if self._as_json:
-            _print_json({"success": True, "message": text, **details})
+            print_json({"success": True, "message": text, **details})
         else:
             click.echo(f"✅ {text}")
 
 
-def _print_json(value: object) -> None:
+def print_json(value: object) -> None:
+    """Print a value on standard output."""
     click.echo(json.dumps(finite(value), ensure_ascii=False, indent=2))
 
 
@@ -216,13 +217,13 @@ def _local(ts: float) -> str:
 
 
 @contextmanager
-def _progress(total: int) -> Generator[Progress]:
+def progress_bar(text: str, total: int) -> Generator[Progress]:
     """A progress bar in bytes on standard error; nothing when that is not a terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
     console = Console(stderr=True)
-    columns = (TextColumn("Verifying"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    columns = (TextColumn(text), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
         task = bar.add_task("", total=max(total, 1))
         yield lambda count: bar.advance(task, count)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,8 +12,34 @@ if TYPE_CHECKING:
 _ACTIONS = ("list", "versions", "info", "delete", "stats", "restore", "verify", "gc")
 
 
-@click.command()
-@click.option("--action", type=click.Choice(_ACTIONS), required=True, help="What to do.")
+class ArtifactCommands(click.Group):
+    """The commands of `runicorn artifacts`, imported only when they are needed; their errors are one line."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Their names."""
+        from runicorn_artifacts.commands import COMMANDS
+
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """One of them."""
+        from runicorn_artifacts.commands import COMMANDS
+
+        return COMMANDS.get(cmd_name)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run an action or a command."""
+        from runicorn.plugin import RunicornError
+
+        try:
+            return super().invoke(ctx)
+        except (RunicornError, OSError, ValueError, TypeError) as error:
+            click.echo(f"Error: {error}", err=True)
+            ctx.exit(1)
+
+
+@click.group(cls=ArtifactCommands, invoke_without_command=True)
+@click.option("--action", type=click.Choice(_ACTIONS), help="What to do; or give a command.")
 @click.option("--storage", metavar="PATH", help="Storage root (default: as configured).")
 @click.option("--name", help="Name of the artifact.")
 @click.option("--type", "type", help="Its type, where several have the name.")
@@ -26,7 +52,7 @@ _ACTIONS = ("list", "versions", "info", "delete", "stats", "restore", "verify", 
 @click.pass_context
 def artifacts(
     context: click.Context,
-    action: str,
+    action: str | None,
     storage: str | None,
     name: str | None,
     type: str | None,
@@ -37,7 +63,7 @@ def artifacts(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Versioned models, datasets and files.
+    """Versioned models, datasets and files: an action with --action, or one of the commands below.
 
     \b
     list, versions, info, stats   show what there is
@@ -50,33 +76,37 @@ def artifacts(
       runicorn artifacts --action list
       runicorn artifacts --action versions --name net
       runicorn artifacts --action gc --dry-run
+      runicorn artifacts diff net:v1 net:v2
     """
-    from runicorn.plugin import RunicornError, storage_root
+    if context.invoked_subcommand is not None:
+        if action is not None:
+            raise click.UsageError(f"Give either --action or the command '{context.invoked_subcommand}'.")
+        context.obj = storage
+        return
+    if action is None:
+        raise click.UsageError("Missing option '--action', or a command.")
+    from runicorn.plugin import storage_root
     from runicorn_artifacts.actions import Actions
 
     actions = Actions(storage_root(storage), as_json=as_json)
-    try:
-        match action:
-            case "list":
-                actions.list_artifacts(type, include_deleted)
-            case "stats":
-                actions.stats(include_deleted)
-            case "verify":
-                if actions.verify(name, type, version):
-                    context.exit(1)
-            case "gc":
-                actions.gc(dry_run=dry_run)
-            case "versions":
-                if name is None:
-                    raise ValueError("--name is required for 'versions' action")
-                actions.list_versions(name, type, include_deleted)
-            case _:
-                if name is None or version is None:
-                    raise ValueError(f"--name and --version are required for '{action}' action")
-                _of_version(actions, action, name, type, version, permanent=permanent, yes=yes)
-    except (RunicornError, OSError, ValueError) as error:
-        click.echo(f"Error: {error}", err=True)
-        context.exit(1)
+    match action:
+        case "list":
+            actions.list_artifacts(type, include_deleted)
+        case "stats":
+            actions.stats(include_deleted)
+        case "verify":
+            if actions.verify(name, type, version):
+                context.exit(1)
+        case "gc":
+            actions.gc(dry_run=dry_run)
+        case "versions":
+            if name is None:
+                raise ValueError("--name is required for 'versions' action")
+            actions.list_versions(name, type, include_deleted)
+        case _:
+            if name is None or version is None:
+                raise ValueError(f"--name and --version are required for '{action}' action")
+            _of_version(actions, action, name, type, version, permanent=permanent, yes=yes)
 
 
 def _of_version(

@@ -29,10 +29,10 @@ class LineageTracker:
 
     def build_lineage_graph(self, name: str, type: str, version: int, max_depth: int = 3) -> LineageGraph:
         """The graph around a version. It has no nodes if there is no such version."""
-        return trace(_Folders(self._root), VersionKey(str(type), name, version), max_depth)
+        return trace(FolderFacts(self._root), VersionKey(str(type), name, version), max_depth)
 
 
-class _Folders:
+class FolderFacts:
     """The facts of one moment, as files tell them."""
 
     def __init__(self, root: Path) -> None:

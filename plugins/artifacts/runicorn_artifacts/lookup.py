@@ -10,9 +10,18 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from runicorn_artifacts.errors import ArtifactNotFound
+from runicorn.plugin import shown
+from runicorn_artifacts.errors import AliasNotFound, ArtifactNotFound, NoVersions, VersionNotFound
 from runicorn_artifacts.folder import ArtifactFolder
-from runicorn_artifacts.naming import STANDARD_TYPES, folders_of_type, type_of_folder, type_order
+from runicorn_artifacts.naming import (
+    LATEST,
+    STANDARD_TYPES,
+    Reference,
+    folders_of_type,
+    type_of_folder,
+    type_order,
+    version_spec,
+)
 
 ARTIFACTS = "artifacts"
 
@@ -63,6 +72,26 @@ class Lookup:
         if not found:
             raise ArtifactNotFound(name, type)
         return found[0]
+
+    def resolve(self, reference: str, type: str | None = None) -> tuple[ArtifactFolder, int]:
+        """The artifact and the version that `[type/]name:v3` or `[type/]name:alias` means; a bare name means the latest.
+
+        ArtifactNotFound, VersionNotFound, AliasNotFound or NoVersions; ValueError for what cannot be meant.
+        """
+        found = Reference.read(reference if ":" in reference else f"{reference}:{LATEST}")
+        folder = self.find(found.name, found.type or type)
+        number = version_spec(found.spec)
+        if number is not None:
+            if number < 1 or not folder.has(number):
+                raise VersionNotFound(folder.name, number)
+            return folder, number
+        version = folder.aliases.get(found.spec)
+        if version is None and found.spec == LATEST:
+            raise NoVersions(folder.name)
+        if version is None:
+            known = f"Available aliases: {list(folder.aliases)}"
+            raise AliasNotFound(f"Alias not found: {shown(found.spec)} for artifact {folder.name}. {known}")
+        return folder, version
 
     def _existing(self, type: str, name: str) -> ArtifactFolder | None:
         if not (_is_one_segment(type) and _is_one_segment(name)):

@@ -19,7 +19,7 @@ from runicorn.plugin import parse_json, replace_file, without_surrogates
 from runicorn_artifacts import deleting
 from runicorn_artifacts.artifact import temporary_folder
 from runicorn_artifacts.changing import changing
-from runicorn_artifacts.copying import copy_content, digest_of
+from runicorn_artifacts.copying import Progress, copy_content, digest_of, no_progress
 from runicorn_artifacts.errors import (
     AliasNotFound,
     ArtifactNotFound,
@@ -231,14 +231,8 @@ class ArtifactStorage:
     ) -> Path:
         """Copy a version's files; the directory that holds them. See `Artifact.download`."""
         folder = self._version_folder(name, type, version)
-        manifest = folder.manifest(version)
         target = temporary_folder(name, version) if target_dir is None else Path(target_dir)
-        target.mkdir(parents=True, exist_ok=True)
-        for entry in [] if manifest is None else manifest.content.files:
-            source = file_of(folder.version_path(version), entry)
-            if source is None:
-                raise FileNotFoundError(f"File of {name}:v{version} is missing or damaged: {entry.path}")
-            _copy_out(source, target.joinpath(*entry.path.split("/")), entry.modified_at)
+        copy_version(folder, version, target)
         return target
 
     def get_artifact_file_path(self, name: str, type: str | None, version: int, path: str) -> Path | None:
@@ -325,6 +319,18 @@ class ArtifactStorage:
         except ArtifactNotFound:
             return None
         return folder if folder.has(version) else None
+
+
+def copy_version(folder: ArtifactFolder, version: int, target: Path, progress: Progress = no_progress) -> None:
+    """Copy a version's files into a directory, which is created. FileNotFoundError if one is missing or damaged."""
+    manifest = folder.manifest(version)
+    target.mkdir(parents=True, exist_ok=True)
+    for entry in [] if manifest is None else manifest.content.files:
+        source = file_of(folder.version_path(version), entry)
+        if source is None:
+            raise FileNotFoundError(f"File of {folder.name}:v{version} is missing or damaged: {entry.path}")
+        _copy_out(source, target.joinpath(*entry.path.split("/")), entry.modified_at)
+        progress(entry.size)
 
 
 def _plain(type: str | None) -> str | None:

@@ -55,7 +55,7 @@ async def artifact_lineage(
     artifact, row = await find_version(store, name, version, type)
     root = VersionKey(artifact.type, artifact.name, row.version)
     graph, keys = await store.model(PLUGIN).run(_trace, root, max_depth)
-    names = await _names(store, keys)
+    names = await run_names(store, keys)
     return Lineage(
         graph.root_artifact,
         [Node(node.node_type, node.node_id, node.label, _named(node, names)) for node in graph.nodes],
@@ -64,11 +64,11 @@ async def artifact_lineage(
 
 
 def _trace(db: apsw.Connection, root: VersionKey, max_depth: int) -> tuple[LineageGraph, dict[str, str]]:
-    facts = _Tables(db)
+    facts = TableFacts(db)
     return trace(facts, root, max_depth), facts.keys
 
 
-class _Tables:
+class TableFacts:
     """The facts of one moment, as the read model tells them. Names of runs are another plugin's, and are put in later."""
 
     def __init__(self, db: apsw.Connection) -> None:
@@ -113,7 +113,7 @@ class _Tables:
         return [Link(VersionKey(entry.type, entry.name, entry.version), entry.at) for entry in entries]
 
 
-async def _names(store: Store, keys: dict[str, str]) -> dict[str, tuple[str | None, str | None]]:
+async def run_names(store: Store, keys: dict[str, str]) -> dict[str, tuple[str | None, str | None]]:
     """Project and name of runs, by id; those without a row are gone."""
     try:
         return await store.model("runs").run(_run_names, keys)

@@ -16,6 +16,7 @@ from runicorn.plugin import (
     NotFound,
     Pieces,
     Store,
+    attachment,
     build_report,
     csv_pieces,
     find_run,
@@ -23,7 +24,6 @@ from runicorn.plugin import (
     markdown_pieces,
     open_run,
 )
-from runicorn_runs.attachment import attachment
 
 _MEDIA_TYPES = {"markdown": "text/markdown", "html": "text/html"}
 _CSV = "text/csv"

@@ -13,8 +13,19 @@ from litestar import Request, Response, get
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, FromQuery, QueryParameter
 
-from runicorn.plugin import MEDIA_DIRECTORY, Store, Stream, conditional, file_response, find_run, number, strong_etag
-from runicorn_runs.media_files import media_headers, media_names, media_type, open_media
+from runicorn.plugin import (
+    MEDIA_DIRECTORY,
+    Store,
+    Stream,
+    conditional,
+    file_response,
+    find_run,
+    inert_headers,
+    inert_media_type,
+    number,
+    strong_etag,
+)
+from runicorn_runs.media_files import media_names, open_media
 
 _MAX_IMAGES = 10_000
 _PREFIX = f"{MEDIA_DIRECTORY}/"
@@ -79,7 +90,7 @@ async def media_file(run_id: FromPath[str], path: FromPath[str], store: Store) -
     directory = store.root / await find_run(store, run_id)
     path = path.lstrip("/")
     file = await asyncio.to_thread(open_media, directory, path)
-    return file_response(file, media_type(path), media_headers(path))
+    return file_response(file, inert_media_type(path), inert_headers(path))
 
 
 def _images(db: apsw.Connection, stream: str, run_id: str, key: str | None, limit: int, offset: int) -> LoggedImages:
@@ -97,7 +108,7 @@ def _images(db: apsw.Connection, stream: str, run_id: str, key: str | None, limi
             ts=number(ts),
             path=str(path),
             url=_url(run_id, str(path)),
-            media_type=media_type(str(path)),
+            media_type=inert_media_type(str(path)),
         )
         for name, path, step, caption, ts in rows
     ]

@@ -1,0 +1,82 @@
+"""`GET /api/artifacts/{name}/v{version}/impact` and `/provenance`: whole histories, from read models."""
+
+from __future__ import annotations
+
+import asyncio
+
+import apsw
+import msgspec
+from litestar import get
+from litestar.params import FromPath, FromQuery
+
+from runicorn.plugin import Store
+from runicorn_artifacts import reach
+from runicorn_artifacts.errors import MetadataNotFound
+from runicorn_artifacts.lineage import VersionKey
+from runicorn_artifacts.reach import Reach, ReachedVersion
+from runicorn_artifacts.recipes import Provenance, provenance
+from runicorn_artifacts.routes.lineage import TableFacts, run_names
+from runicorn_artifacts.routes.resolving import PLUGIN, find_version
+
+
+class ImpactRun(msgspec.Struct, frozen=True):
+    """A run that depends on the version. Project and name are null if it is gone."""
+
+    run_id: str
+    project: str | None
+    name: str | None
+    distance: int
+    used: list[str]
+    made: list[str]
+
+
+class Impact(msgspec.Struct, frozen=True):
+    """The answer of `GET /api/artifacts/{name}/v{version}/impact`. `is_all` is false if there was too much to follow."""
+
+    artifact: ReachedVersion
+    counts: dict[str, int]
+    versions: list[ReachedVersion]
+    runs: list[ImpactRun]
+    is_all: bool
+
+
+@get("/api/artifacts/{name:str}/{version:str}/impact", operation_id="artifact_impact")
+async def artifact_impact(
+    name: FromPath[str], version: FromPath[str], store: Store, type: FromQuery[str | None] = None
+) -> Impact:
+    """Everything that was made of a version, directly or not: models first, then by distance; and the runs that did."""
+    key = await _key(store, name, version, type)
+    found = await store.model(PLUGIN).run(_impact, key)
+    if found is None:
+        raise MetadataNotFound(key.name, key.version)
+    names = await run_names(store, {run.run_id: run.key for run in found.runs})
+    runs = [
+        ImpactRun(run.run_id, *names.get(run.run_id, (None, None)), run.distance, run.used, run.made)
+        for run in found.runs
+    ]
+    return Impact(found.root, found.counts(), found.versions, runs, found.is_all)
+
+
+@get("/api/artifacts/{name:str}/{version:str}/provenance", operation_id="artifact_provenance")
+async def artifact_provenance(
+    name: FromPath[str], version: FromPath[str], store: Store, type: FromQuery[str | None] = None
+) -> Provenance:
+    """The whole recipe of a version: the runs that led to it, with code, environment and inputs, the first one first."""
+    key = await _key(store, name, version, type)
+    found = await store.model(PLUGIN).run(_ancestry, key)
+    if found is None:
+        raise MetadataNotFound(key.name, key.version)
+    return await asyncio.to_thread(provenance, store.root, found)
+
+
+async def _key(store: Store, name: str, version: str, type: str | None) -> VersionKey:
+    artifact, row = await find_version(store, name, version, type)
+    return VersionKey(artifact.type, artifact.name, row.version)
+
+
+def _impact(db: apsw.Connection, root: VersionKey) -> Reach | None:
+    return reach.impact(TableFacts(db), root)
+
+
+def _ancestry(db: apsw.Connection, root: VersionKey) -> Reach | None:
+    return reach.ancestry(TableFacts(db), root)
