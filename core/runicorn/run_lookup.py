@@ -10,7 +10,7 @@ import apsw
 from runicorn.errors import RunNotFound
 from runicorn.store import Store
 
-LIST_ORDER = "is_legacy, project_fold, name_fold, created DESC, run_id DESC, key"
+LIST_ORDER = "is_foreign, is_legacy, project_fold, name_fold, created DESC, run_id DESC, key"
 """List order of rows of the table `run` in the read model `runs`, for `ORDER BY`."""
 
 

@@ -214,9 +214,7 @@ async def configure_mode(data: JSONBody[ModeRequest], serving: Serving, store: S
     task = None
     if data.remote_root:
         root = data.remote_root
-        task = await remote.run(
-            remote.mirrors.start, connection, connection.connection_id, root, store.root, interval_s
-        )
+        task = await remote.run(remote.mirrors.start, connection, connection.connection_id, root, store, interval_s)
     else:
         remote.mirrors.interval_s = interval_s
     report = None if task is None else task.report()
