@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -156,7 +157,9 @@ def test_remote_connect_says_what_it_found_and_disconnect_leaves_only_the_cache(
 ) -> None:
     answer = connected(http, sshd, remote, auto_sync=False)
     assert answer["structure_verified"] == {
-        "artifacts_exists": True, "has_model": True, "has_experiments": True,
+        "artifacts_exists": True,
+        "has_model": True,
+        "has_experiments": True,
         **dict.fromkeys(("has_dataset", "has_config", "has_code", "has_custom"), False),
     }
     assert answer["cache_dir"] == str(cache_of(home))
@@ -316,3 +319,150 @@ def test_other_roots_have_other_caches_and_clearing_one_leaves_it_usable(
     assert not any(connected(http, sshd, tmp_path / "empty")["structure_verified"].values())
     assert len(list((home / ".runicorn_remote_cache").iterdir())) == 2
     wait_until(lambda: listed(http) == {}, "the runs of the new root")
+
+
+# ── downloads ───────────────────────────────────────────────────────────────
+
+
+def write_files(root: Path, version: int, files: dict[str, bytes], **changes: object) -> Path:
+    """A version with files; `changes` replace fields of the first entry of its manifest."""
+    directory = write_version(root, version)
+    entries: list[dict[str, object]] = []
+    for path, data in files.items():
+        (directory / "files" / path).parent.mkdir(parents=True, exist_ok=True)
+        (directory / "files" / path).write_bytes(data)
+        entries.append({"path": path, "size": len(data), "digest": f"sha256:{hashlib.sha256(data).hexdigest()}"})
+    entries[0] |= changes
+    (directory / "manifest.json").write_text(json.dumps({"files": entries}))
+    return directory / "files"
+
+
+def downloaded(http: httpx.Client, version: int, **body: object) -> Any:
+    """A download that has ended."""
+    task = ok(http.post(f"/api/remote/download/net/v{version}", json=body))["task_id"]
+
+    def status() -> Any:
+        return ok(http.get(f"/api/remote/download/{task}/status"))
+
+    wait_until(lambda: status()["status"] != "running", "the end of the download")
+    return status()
+
+
+def test_a_version_is_downloaded_verified_and_continued(
+    server: Server, home: Path, http: httpx.Client, sshd: Sshd, remote: Path
+) -> None:
+    files = {"w.bin": os.urandom(3_000_000), "conf/a b.json": b"{}", "empty": b""}
+    there = write_files(remote, 2, files)
+    connected(http, sshd, remote, auto_sync=False)
+    synced(http)
+    status = downloaded(http, 2)
+    target = cache_of(home) / "downloads/net/v2"
+    assert (status["status"], status["error"], status["progress_percent"]) == ("completed", None, 100.0)
+    assert (status["downloaded_files"], status["downloaded_bytes"]) == (3, sum(map(len, files.values())))
+    assert status["target_dir"] == str(target)
+    assert {path: (target / path).read_bytes() for path in files} == files
+
+    (there / "w.bin").unlink()  # what is here is not asked for again
+    (target / "conf/a b.json").unlink()
+    assert downloaded(http, 2)["status"] == "completed"
+    (target / "w.bin").write_bytes(b"?" * len(files["w.bin"]))
+    assert downloaded(http, 2)["error"] == "Failed to download w.bin: No such file"
+    assert not list(target.rglob("*.part"))
+
+    (there / "w.bin").write_bytes(files["w.bin"])
+    status = downloaded(http, 2, target_dir="models/net")
+    assert status["target_dir"] == str(server.root / "models/net")
+    assert (server.root / "models/net/w.bin").read_bytes() == files["w.bin"]
+    shutil.rmtree(server.root / "models")
+    listed = ok(http.get("/api/remote/downloads"))
+    assert (listed["active_count"], listed["total_count"]) == (0, len(listed["downloads"]))
+    assert listed["downloads"][-1]["completed_at"] >= listed["downloads"][-1]["started_at"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "error"),
+    [
+        ({"digest": "sha256:" + "0" * 64}, "Checksum mismatch: expected sha256:000000"),
+        ({"size": 3}, "Size mismatch: expected 3, got 4"),
+        ({"digest": "crc32:00"}, "Unsupported checksum algorithm: crc32"),
+    ],
+)
+def test_what_is_not_as_the_manifest_says_is_not_installed(
+    home: Path, http: httpx.Client, sshd: Sshd, remote: Path, changes: dict[str, object], error: str
+) -> None:
+    write_files(remote, 2, {"w.bin": b"abcd"}, **changes)
+    connected(http, sshd, remote, auto_sync=False)
+    synced(http)
+    status = downloaded(http, 2)
+    assert status["status"] == "failed"
+    assert status["error"].startswith(f"Failed to download w.bin: {error}")
+    assert not list((cache_of(home) / "downloads").rglob("*w.bin*"))
+
+
+@pytest.mark.parametrize("path", ["../x", "/x", "a\\..\\b", "a/../../b", "C:x", "", "a\x00b", "./x"])
+def test_a_manifest_that_leads_elsewhere_is_refused_before_anything_is_written(
+    home: Path, http: httpx.Client, sshd: Sshd, remote: Path, path: str
+) -> None:
+    write_files(remote, 2, {"w.bin": b"abcd", "other": b"x"}, path=path)
+    connected(http, sshd, remote, auto_sync=False)
+    synced(http)
+    status, detail, code = failure(http.post("/api/remote/download/net/v2"))
+    assert (status, code) == (400, "unsafe_path")
+    assert detail.startswith("Invalid path in manifest: ")
+    assert not (cache_of(home) / "downloads").exists()
+
+
+def test_a_download_that_cannot_begin_says_why(
+    server: Server, http: httpx.Client, sshd: Sshd, remote: Path, tmp_path: Path
+) -> None:
+    connected(http, sshd, remote, auto_sync=False)
+    synced(http)
+
+    def refused(name: str, version: str, **body: object) -> tuple[int, str]:
+        return failure(http.post(f"/api/remote/download/{name}/{version}", json=body))[:2]
+
+    unsynced = "Please sync metadata first."
+    assert refused("other", "v1") == (404, f"Artifact not found in cache: other. {unsynced}")
+    assert refused("net", "v9") == (404, f"Artifact metadata not found in cache: net:v9. {unsynced}")
+    assert refused("net", "v0") == (400, "Invalid value for version: must be a positive integer")
+    assert refused("net", "v1?type=toy") == (400, "Invalid artifact type: toy")
+    (server.root / "link").symlink_to(tmp_path)
+    prefix = "Invalid target directory: Path "
+    for target, reason in {
+        "/x": "contains invalid characters or patterns",
+        "a/../../b": "contains invalid characters or patterns",
+        "a?": "contains forbidden characters",
+        "a" * 241: "too long: 241 characters",
+        "link/x": "contains symbolic link: link",
+    }.items():
+        assert refused("net", "v1", target_dir=target) == (400, prefix + reason)
+    (server.root / "link").unlink()
+    assert failure(http.get("/api/remote/download/nothing/status"))[:2] == (404, "Download task not found: nothing")
+    gone = failure(http.delete("/api/remote/download/nothing"))
+    assert gone[:2] == (404, "Task not found or already completed")
+
+
+def test_a_download_is_cancelled_at_once_and_for_good(home: Path, http: httpx.Client, sshd: Sshd, remote: Path) -> None:
+    there = write_files(remote, 2, {"w.bin": b"abcd"})
+    with (there / "w.bin").open("wb") as file:
+        file.truncate(8 << 30)
+    manifest = {"files": [{"path": "w.bin", "size": 8 << 30, "digest": "sha256:" + "0" * 64}]}
+    (there.parent / "manifest.json").write_text(json.dumps(manifest))
+    connected(http, sshd, remote, auto_sync=False)
+    synced(http)
+    task = ok(http.post("/api/remote/download/net/v2"))["task_id"]
+
+    def status() -> Any:
+        return ok(http.get(f"/api/remote/download/{task}/status"))
+
+    wait_until(lambda: status()["downloaded_bytes"] > 0)
+    busy = failure(http.post("/api/remote/download/net/v2"))
+    assert busy[:2] == (409, "A download of net:v2 to this directory is already running")
+    assert failure(http.post("/api/remote/cache/clear"))[:2] == (409, "A download is running")
+    cancelled = ok(http.delete(f"/api/remote/download/{task}"))
+    assert cancelled == {"ok": True, "message": f"Download task {task} cancelled"}
+    assert (status()["status"], status()["error"]) == ("failed", "Cancelled by user")
+    wait_until(lambda: not list(cache_of(home).rglob("*.part")))
+    assert not (cache_of(home) / "downloads/net/v2/w.bin").exists()
+    ok(http.post("/api/remote/disconnect"))
+    assert status()["status"] == "failed"

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @hookimpl
 def runicorn_routes() -> Sequence[ControllerRouterHandler]:
-    from runicorn_remote.routes import remote, ssh, unified
+    from runicorn_remote.routes import downloads, remote, ssh, unified
 
     return [
         unified.unified_connect,
@@ -39,6 +39,10 @@ def runicorn_routes() -> Sequence[ControllerRouterHandler]:
         remote.switch_mode,
         remote.verify_remote,
         remote.clear_cache,
+        downloads.start_download,
+        downloads.download_status,
+        downloads.list_downloads,
+        downloads.cancel_download,
     ]
 
 
@@ -56,6 +60,9 @@ def runicorn_rate_limits() -> Mapping[str, int]:
         "GET /api/remote/status": 240,
         "POST /api/remote/sync": 20,
         "GET /api/remote/mode": 240,
+        "POST /api/remote/download/{artifact_name}/{version}": 30,
+        "GET /api/remote/download/{task_id}/status": 240,
+        "GET /api/remote/downloads": 240,
     }
 
 

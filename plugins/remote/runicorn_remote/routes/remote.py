@@ -171,7 +171,7 @@ async def remote_connect(data: JSONBody[RemoteRequest], serving: Serving, store:
         )
     finally:
         await remote.run(remote.registry.release, connection, token)
-    adapter = _adapter(remote)
+    adapter = adapter_of(remote)
     return RemoteConnected(
         ok=True,
         status="connected",
@@ -192,7 +192,7 @@ async def remote_connect(data: JSONBody[RemoteRequest], serving: Serving, store:
 async def remote_disconnect(serving: Serving, store: Store) -> RemoteDisconnected:
     """End smart mode. The cache stays."""
     remote = serving.own(Remote)
-    _adapter(remote)
+    adapter_of(remote)
     remote.smart.bind(store)
     await remote.run(remote.smart.end)
     return RemoteDisconnected(True, "disconnected", "Disconnected from remote server")
@@ -212,7 +212,7 @@ def remote_status(serving: Serving) -> RemoteStatus:
 @post("/api/remote/sync", status_code=200, operation_id="remote_sync")
 async def remote_sync(serving: Serving) -> SyncStarted:
     """Have the metadata brought up to date now."""
-    adapter = _connected(serving.own(Remote))
+    adapter = connected_adapter(serving.own(Remote))
     started = adapter.request_sync()
     message = "Metadata sync started" if started else "Metadata sync already running"
     return SyncStarted(True, message, "Poll /api/remote/status to track progress", started)
@@ -257,7 +257,7 @@ async def verify_remote(serving: Serving) -> Verified:
 async def clear_cache(serving: Serving) -> CacheCleared:
     """Forget what is cached of the connected root; a running sync is stopped first."""
     remote = serving.own(Remote)
-    await remote.run(_adapter(remote).clear_cache)
+    await remote.run(remote.smart.clear_cache, adapter_of(remote))
     return CacheCleared(True, "Cache cleared successfully")
 
 
@@ -271,14 +271,16 @@ def has_offline_cache() -> bool:
     return cache is not None
 
 
-def _adapter(remote: Remote) -> Adapter:
+def adapter_of(remote: Remote) -> Adapter:
+    """The active smart mode. NotConnected if there is none."""
     if remote.smart.adapter is None:
         raise NotConnected(_NOT_CONNECTED)
     return remote.smart.adapter
 
 
-def _connected(remote: Remote) -> Adapter:
-    adapter = _adapter(remote)
+def connected_adapter(remote: Remote) -> Adapter:
+    """The active smart mode, with a connection. NotConnected if there is none, or the connection is lost."""
+    adapter = adapter_of(remote)
     if not adapter.connection.is_alive:
         raise NotConnected("Remote connection is not active")
     return adapter

@@ -17,6 +17,7 @@ from runicorn_remote.registry import Registry
 from runicorn_remote.smart.adapter import Adapter
 from runicorn_remote.smart.attaching import attach, detach_all, run_in, tell_origins
 from runicorn_remote.smart.cache import Cache, newest_cache
+from runicorn_remote.smart.downloads import DownloadRunning, Downloads
 
 logger = logging.getLogger("runicorn.remote")
 
@@ -44,6 +45,7 @@ class Smart:
         self._mutex = threading.RLock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._followed: Store | None = None
+        self.downloads = Downloads()
         self.adapter: Adapter | None = None
         self.offline: Cache | None = None
         self.mode: Mode = "local"
@@ -115,6 +117,12 @@ class Smart:
                 raise NothingCached
             self._show(cache)
 
+    def clear_cache(self, adapter: Adapter) -> None:
+        """Forget what is cached. DownloadRunning."""
+        if self.downloads.active:
+            raise DownloadRunning
+        adapter.clear_cache()
+
     def show_again(self) -> None:
         """After a switch of the storage root: show there what was shown before."""
         with self._mutex:
@@ -141,6 +149,7 @@ class Smart:
         self._discover()
 
     def _end(self, adapter: Adapter) -> None:
+        self.downloads.cancel_all()
         adapter.stop()
         self._registry.release(adapter.connection, adapter)
 
