@@ -18,10 +18,20 @@ import msgspec
 Row = dict[str, Any]
 
 _COLUMNS = (
-    *("key", "run_id", "project", "name", "project_fold", "name_fold", "is_legacy", "created", "status", "started"),
-    *("ended", "exit_reason", "pid", "best_value", "best_name", "best_step", "best_mode", "artifacts_created"),
+    *("key", "run_id", "project", "name", "project_fold", "name_fold", "is_foreign", "is_legacy", "created", "status"),
+    *(
+        "started",
+        "ended",
+        "exit_reason",
+        "pid",
+        "best_value",
+        "best_name",
+        "best_step",
+        "best_mode",
+        "artifacts_created",
+    ),
     *("artifacts_used", "hostname", "meta", "summary", "deleted_at", "delete_reason", "original_status", "listed"),
-    *("config", "tags", "description", "archived", "pinned", "annotated", "label"),
+    *("config", "tags", "description", "archived", "pinned", "annotated", "label", "source"),
 )
 
 
@@ -218,7 +228,9 @@ def _row(key: str, winner: Any) -> Row:
         "name": name,
         "project_fold": (project or "").casefold(),
         "name_fold": (name or "").casefold(),
+        "is_foreign": 0,
         "is_legacy": int(legacy),
+        "source": None,
         "created": winner("directory") if created is None else created,
         "status": status,
         "started": started,

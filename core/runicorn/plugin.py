@@ -46,10 +46,18 @@ from runicorn.events.decided import (
     RunRestored,
     RunTagged,
 )
-from runicorn.events.discovery import EVENTS_FILE, RunDirectory, find_runs, is_artifact_key, is_run_key, run_at
+from runicorn.events.discovery import (
+    EVENTS_FILE,
+    MIRRORS,
+    RunDirectory,
+    find_runs,
+    is_artifact_key,
+    is_run_key,
+    run_at,
+)
 from runicorn.events.envelope import Event, InvalidPayload, Payload, decode_data, decode_payload
 from runicorn.events.log import FileLog, LocatedEvent, Stream, StreamKind
-from runicorn.events.observed import RunObserved
+from runicorn.events.observed import RunMirrored, RunObserved
 from runicorn.events.run import (
     METRICS,
     RUN_EVENTS,
@@ -61,6 +69,7 @@ from runicorn.events.run import (
     RunFinished,
     RunSummarized,
 )
+from runicorn.events.store import recorder_of
 from runicorn.experiment_file import METADATA_FILE, ExperimentMetadata, appended_tags, checked_tags
 from runicorn.export import build_report, csv_pieces, html_pieces, markdown_pieces, open_run
 from runicorn.export.text import formula_safe
@@ -141,6 +150,7 @@ __all__ = [
     "METADATA_FILE",
     "META_FILE",
     "METRICS",
+    "MIRRORS",
     "RUNNING",
     "RUN_EVENTS",
     "SECRET_FIELDS",
@@ -197,6 +207,7 @@ __all__ = [
     "RunDirectory",
     "RunFinished",
     "RunImported",
+    "RunMirrored",
     "RunNotFound",
     "RunObserved",
     "RunPinned",
@@ -265,6 +276,7 @@ __all__ = [
     "read_artifact_events",
     "read_config",
     "read_json_object",
+    "recorder_of",
     "remove_leftovers",
     "remove_stale_staging",
     "replace_file",

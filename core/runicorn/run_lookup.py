@@ -8,9 +8,10 @@ from __future__ import annotations
 import apsw
 
 from runicorn.errors import RunNotFound
+from runicorn.events.discovery import is_attached
 from runicorn.store import Store
 
-LIST_ORDER = "is_legacy, project_fold, name_fold, created DESC, run_id DESC, key"
+LIST_ORDER = "is_foreign, is_legacy, project_fold, name_fold, created DESC, run_id DESC, key"
 """List order of rows of the table `run` in the read model `runs`, for `ORDER BY`."""
 
 
@@ -21,10 +22,14 @@ async def find_run(store: Store, run_id: str, *, include_deleted: bool = False) 
     """
     model = store.model("runs")
     try:
-        return model.query(_run_key, run_id, include_deleted)
+        key = model.query(_run_key, run_id, include_deleted)
     except RunNotFound:
         await store.discover()
-        return model.query(_run_key, run_id, include_deleted)
+        key = model.query(_run_key, run_id, include_deleted)
+    if is_attached(key):
+        for bring in store.before_reading:
+            await bring(key)
+    return key
 
 
 def _run_key(db: apsw.Connection, run_id: str, include_deleted: bool) -> str:

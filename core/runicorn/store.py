@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
 
@@ -41,6 +41,9 @@ class Store:
         """Set when the server stops or turns to another root: answers that would not end by themselves end now."""
         self.is_leader = is_leader
         """True in exactly one API worker: the one that does periodic work."""
+        self.before_reading: list[Callable[[str], Awaitable[None]]] = []
+        """Called with the key of a run in an attached cache before it is read: whoever attached it brings it up to date.
+        A call that fails or takes long holds up every read of that run."""
         self.log = FileLog(root, state_dir)
         self.client = ProjectorClient(state_dir)
         self._commands = StoreStream(self.log)

@@ -396,6 +396,38 @@ def test_the_flow_of_the_web_page_mirrors_runs_that_lists_then_show(
     assert sshd.wait_idle()
 
 
+def test_mirrored_runs_say_where_they_come_from_and_a_run_of_the_same_id_here_is_the_one_that_is_meant(
+    server: Server, http: httpx.Client, sshd: Sshd, tmp_path: Path
+) -> None:
+    remote = tmp_path / "remote"
+    taken, free = "apart/net/runs/20250301_101010_cccccc", "apart/net/runs/20250301_101011_dddddd"
+    write_run(server.root, taken, events=1)
+    write_run(remote, taken, status="running", events=7, hostname=socket.gethostname(), pid=2**22 - 1)
+    write_run(remote, free, status="running", hostname=socket.gethostname(), pid=2**22 - 1)
+    source = ok(http.post("/api/unified/connect", json=login(sshd)))["connection_id"]
+    ok(http.post("/api/unified/configure_mode", json={"mode": "mirror", "remote_root": str(remote)}))
+
+    def listed() -> dict[str, str | None]:
+        return {run["run_dir"]: run.get("source") for run in ok(http.get("/api/runs")) if run["project"] == "apart"}
+
+    def aside() -> Path:
+        return next((server.root / ".mirrors").glob(f"*/tree/{taken}"))
+
+    wait_until(lambda: len([at for at in listed().values() if at == source]) == 2, f"origins: {listed()}")
+    assert listed() == {f"{server.root}/{taken}": None, f"{server.root}/{free}": source, str(aside()): source}
+    assert list(listed())[-1] == str(aside())
+
+    here = ok(http.get(f"/api/runs/{taken.rpartition('/')[2]}"))
+    assert (here["run_dir"], here["status"], "source" in here) == (f"{server.root}/{taken}", "finished", False)
+    assert len(ok(http.get(f"/api/runs/{taken.rpartition('/')[2]}/metrics_step"))["rows"]) == 1
+    wait_until(lambda: ok(http.get(f"/api/runs/{free.rpartition('/')[2]}"))["status"] == "running")
+    ok(http.post("/api/status/check"))  # the process ids there name no process here
+    there = ok(http.get(f"/api/runs/{free.rpartition('/')[2]}"))
+    assert (there["source"], there["status"]) == (source, "running")
+    found = ok(http.get("/api/v2/experiments", params={"project": "apart"}))["experiments"]
+    assert sorted(str(run.get("source")) for run in found) == sorted(["None", source, source])
+
+
 def test_a_mirror_survives_another_connection_and_ends_with_force(
     http: httpx.Client, sshd: Sshd, other: ParamikoServer, tmp_path: Path
 ) -> None:

@@ -3,6 +3,10 @@
 Runs are `<root>/<project>/<name>/runs/<id>` and, in the legacy layout, `<root>/runs/<id>`: every directory there is a run,
 even an empty one. The identity of a run is its *key*, the path below the root with `/`; the id is an attribute.
 One odd or unreadable entry is skipped and reported; the scan goes on.
+
+*Foreign trees* hold runs of other machines that are not in their place here, laid out like a root of their own:
+`.mirrors/<source>/tree` what a mirror found taken, `.mirrors/<source>/attached` the cache of a server as long as it is
+looked at. Runs in them have keys with that prefix. Of the same id, a run in its place is meant.
 """
 
 from __future__ import annotations
@@ -22,7 +26,14 @@ logger = logging.getLogger("runicorn.events")
 
 EVENTS_FILE = "events.jsonl"
 
-_NEVER_PROJECTS = frozenset({"runs", "webui"})
+MIRRORS = ".mirrors"
+"""Below the root: what mirrors keep; never a project."""
+
+TREE = "tree"
+ATTACHED = "attached"
+
+_NEVER_PROJECTS = frozenset({"runs", "webui", MIRRORS})
+_FOREIGN_SEGMENTS = 3
 _ARTIFACTS = "artifacts"
 
 
@@ -33,6 +44,16 @@ class RunDirectory(msgspec.Struct, frozen=True):
     project: str | None
     name: str | None
     run_id: str
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether it is in a foreign tree: of the same id, a run in its place is meant."""
+        return self.key.startswith(f"{MIRRORS}/")
+
+    @property
+    def is_read_only(self) -> bool:
+        """Whether it belongs to a server, and what is here is its cache."""
+        return is_attached(self.key)
 
     def names(self, project: object, name: object) -> tuple[str | None, str | None]:
         """Project and name that lists show: those given by `meta.json` if they are texts, else those of the directories."""
@@ -49,10 +70,11 @@ class RunParent(msgspec.Struct, frozen=True):
     """True below `artifacts` and dot-directories, where a directory is a run only if it holds `meta.json`."""
 
 
-def find_runs(root: Path) -> Iterator[RunDirectory]:
-    """Every run directory below `root`, in no particular order."""
+def find_runs(root: Path, *, foreign: bool = False) -> Iterator[RunDirectory]:
+    """Every run directory below `root`, in no particular order; `foreign`: those of foreign trees, too."""
     for parent in find_run_parents(root):
-        yield from runs_in(root, parent)
+        if foreign or not parent.key.startswith(f"{MIRRORS}/"):
+            yield from runs_in(root, parent)
 
 
 def find_run_parents(root: Path, list_names: Callable[[str], list[str]] | None = None) -> Iterator[RunParent]:
@@ -61,13 +83,21 @@ def find_run_parents(root: Path, list_names: Callable[[str], list[str]] | None =
     `list_names` gives the sub-directories of a path below the root, for callers that remember them.
     """
     list_names = list_names or (lambda path: subdirectories(root / path))
-    yield RunParent("runs", None, None, needs_meta=False)
-    for project in list_names(""):
+    yield from _parents_in("", list_names)
+    for source in list_names(MIRRORS):
+        for tree in list_names(f"{MIRRORS}/{source}"):
+            if tree in (TREE, ATTACHED):
+                yield from _parents_in(f"{MIRRORS}/{source}/{tree}/", list_names)
+
+
+def _parents_in(tree: str, list_names: Callable[[str], list[str]]) -> Iterator[RunParent]:
+    yield RunParent(f"{tree}runs", None, None, needs_meta=False)
+    for project in list_names(tree.removesuffix("/")):
         if project in _NEVER_PROJECTS or project.startswith(INTERNAL):
             continue
         needs_meta = project == _ARTIFACTS or project.startswith(".")
-        for name in list_names(project):
-            yield RunParent(f"{project}/{name}/runs", project, name, needs_meta)
+        for name in list_names(f"{tree}{project}"):
+            yield RunParent(f"{tree}{project}/{name}/runs", project, name, needs_meta)
 
 
 def runs_in(root: Path, parent: RunParent) -> Iterator[RunDirectory]:
@@ -80,7 +110,7 @@ def runs_in(root: Path, parent: RunParent) -> Iterator[RunDirectory]:
 
 def run_at(key: str) -> RunDirectory:
     """The run directory that a key names."""
-    parts = key.split("/")
+    parts = _local_parts(key)
     if len(parts) == 2:
         return RunDirectory(key, None, None, parts[1])
     project, name, _, run_id = parts
@@ -89,7 +119,7 @@ def run_at(key: str) -> RunDirectory:
 
 def is_run_key(key: str) -> bool:
     """Whether a path below the root has the form of a run's key."""
-    parts = key.split("/")
+    parts = _local_parts(key)
     if any(part in ("", ".", "..") for part in parts):
         return False
     if len(parts) == 2:
@@ -97,6 +127,21 @@ def is_run_key(key: str) -> bool:
     return (
         len(parts) == 4 and parts[2] == "runs" and parts[0] not in _NEVER_PROJECTS and not parts[0].startswith(INTERNAL)
     )
+
+
+def is_attached(key: str) -> bool:
+    """Whether a run's key leads into the cache of a server."""
+    parts = key.split("/", _FOREIGN_SEGMENTS)
+    return len(parts) > _FOREIGN_SEGMENTS and parts[0] == MIRRORS and parts[2] == ATTACHED
+
+
+def _local_parts(key: str) -> list[str]:
+    """The segments of a key below the root, or below its foreign tree."""
+    parts = key.split("/")
+    if parts[0] != MIRRORS:
+        return parts
+    is_tree = len(parts) > _FOREIGN_SEGMENTS and parts[1] not in ("", ".", "..") and parts[2] in (TREE, ATTACHED)
+    return parts[_FOREIGN_SEGMENTS:] if is_tree else parts
 
 
 def find_artifacts(root: Path) -> Iterator[str]:

@@ -89,7 +89,7 @@ class FileLog:
         """Every stream that exists now; the store stream first, so that deletions are known before runs."""
         yield from self.store_streams()
         yield from self.artifact_streams()
-        for run in find_runs(self.root):
+        for run in find_runs(self.root, foreign=True):
             stream = Stream("run", run.key)
             if os.path.exists(self.path(stream)):
                 yield stream

@@ -1,4 +1,4 @@
-"""Events of the store stream about files of a run that are no event stream: what they were seen to say."""
+"""Events of the store stream about what was seen of a run: what its files say, and where it comes from."""
 
 from __future__ import annotations
 
@@ -20,3 +20,12 @@ class RunObserved(Payload, frozen=True, kw_only=True):
     file: str
     content: dict[str, Any] | None
     observed_at: float
+
+
+class RunMirrored(Payload, frozen=True, kw_only=True):
+    """The run belongs to another machine, `source` (`user@host:port`); what is here is brought from there."""
+
+    event_type: ClassVar[str] = "run.mirrored"
+    run: str
+    run_id: str
+    source: str

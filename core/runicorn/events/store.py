@@ -10,11 +10,11 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 
-from runicorn.config import INTERNAL
+from runicorn.config import INTERNAL, state_directory
 from runicorn.errors import StorageUnavailable
 from runicorn.events.append import StreamRemoved, StreamWriter
 from runicorn.events.envelope import Payload, decode_event, encode_event
@@ -163,3 +163,8 @@ def _can_be_written(root: Path) -> bool:
     except OSError:
         return False
     return os.access(root / INTERNAL / "log", os.W_OK)
+
+
+def recorder_of(root: Path) -> Callable[..., object]:
+    """Appends events to the store stream of a root, without a server: `Store.record` for the command line."""
+    return StoreStream(FileLog(root, state_directory(root))).append

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 
 from runicorn.config import INTERNAL
-from runicorn.events.discovery import EVENTS_FILE, is_artifact_key, is_run_key, run_at
+from runicorn.events.discovery import EVENTS_FILE, MIRRORS, is_artifact_key, is_run_key, run_at
 from runicorn.events.log import FileLog, Stream
 from runicorn.projection.backlog import Backlog
 from runicorn.projection.directories import RootPresence, RunDirectories
@@ -142,7 +142,7 @@ class Projector:
                 self.models.mark(Stream.named(f"{key}/{name.removesuffix('.jsonl')}"))
             elif not key and name in self.observer.root_files:
                 self._root_may_have_changed = True
-            elif artifact in (None, f"{key}/{name}") and not key.startswith(INTERNAL):
+            elif artifact in (None, f"{key}/{name}") and not key.startswith(INTERNAL) and not _is_of_mirror(key, name):
                 look_for_runs = True
         if look_for_runs:
             self.discover()
@@ -391,6 +391,11 @@ class Projector:
                 self.models.mark(Stream("run", key))
                 self._to_observe.add(key)
             yield
+
+
+def _is_of_mirror(directory: str, name: str) -> bool:
+    """Whether a file is what a mirror notes for itself, once a second."""
+    return directory.startswith(f"{MIRRORS}/") and name.startswith("state.db")
 
 
 def _names(model: ReadModel) -> Iterator[str]:

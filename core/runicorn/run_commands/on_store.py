@@ -7,12 +7,13 @@ not in the recycle bin; to restore, the first that is.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
 import apsw
 
-from runicorn.errors import RunNotFound
+from runicorn.errors import Conflict, RunNotFound, shown
+from runicorn.events.discovery import is_attached
 from runicorn.events.envelope import Payload
 from runicorn.events.log import Stream
 from runicorn.experiment_file import ExperimentMetadata
@@ -30,6 +31,14 @@ _ENTRIES_LOCK_S = 5.0
 
 IS_PINNED = "run is pinned"
 
+
+class RunIsReadOnly(Conflict):
+    """The run belongs to a server, and what is here is its cache."""
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__(f"Run belongs to a remote server and is read-only: {shown(run_id)}")
+
+
 Outcomes = dict[str, str | None]
 """By run id, in the order of the request, each once: why the command failed for it; None where it did not."""
 
@@ -43,10 +52,14 @@ async def soft_delete(store: Store, run_ids: Sequence[str], *, reason: str = USE
     named = await runs_named(store, run_ids)
     chosen = {run_id: _first(runs, is_listed=True) for run_id, runs in named.items()}
     recorder = _Recorder(store)
-    places = [run.place for run in chosen.values() if run is not None]
+    read_only = _read_only(chosen)
+    places = [run.place for run_id, run in chosen.items() if run is not None and run_id not in read_only]
     failures = await asyncio.to_thread(put_into_bin, store.root, places, recorder, reason=reason)
     await recorder.until_visible()
-    return {run_id: NOT_FOUND if run is None else failures[run.place.key] for run_id, run in chosen.items()}
+    return {
+        run_id: NOT_FOUND if run is None else read_only.get(run_id) or failures[run.place.key]
+        for run_id, run in chosen.items()
+    }
 
 
 async def restore(store: Store, run_ids: Sequence[str]) -> Outcomes:
@@ -57,11 +70,16 @@ async def restore(store: Store, run_ids: Sequence[str]) -> Outcomes:
     named = await runs_named(store, run_ids)
     chosen = {run_id: _first(runs, is_listed=False) for run_id, runs in named.items()}
     recorder = _Recorder(store)
-    places = [run.place for run in chosen.values() if run is not None]
+    read_only = _read_only(chosen)
+    places = [run.place for run_id, run in chosen.items() if run is not None and run_id not in read_only]
     failures = await asyncio.to_thread(take_out, store.root, places, recorder)
     await recorder.until_visible()
     return {
-        run_id: failures[run.place.key] if run is not None else NOT_DELETED if named[run_id] else NOT_FOUND
+        run_id: read_only.get(run_id) or failures[run.place.key]
+        if run is not None
+        else NOT_DELETED
+        if named[run_id]
+        else NOT_FOUND
         for run_id, run in chosen.items()
     }
 
@@ -77,8 +95,11 @@ async def purge(store: Store, run_ids: Sequence[str], *, force: bool = True) -> 
     chosen = {run_id: _first(runs, is_listed=True) or _first(runs, is_listed=False) for run_id, runs in named.items()}
     outcomes: Outcomes = dict.fromkeys(named, NOT_FOUND)
     places: dict[str, RunPlace] = {}
+    read_only = _read_only(chosen)
     for run_id, run in chosen.items():
-        if run is not None and run.is_pinned and not force:
+        if run_id in read_only:
+            outcomes[run_id] = read_only[run_id]
+        elif run is not None and run.is_pinned and not force:
             outcomes[run_id] = IS_PINNED
         elif run is not None:
             places[run_id] = run.place
@@ -105,6 +126,8 @@ async def annotate_run(store: Store, run_id: str, change: Change) -> ExperimentM
     `change` is called in a thread. RunNotFound, StorageUnavailable, or whatever it raises: then nothing has changed.
     """
     key = await find_run(store, run_id)
+    if is_attached(key):
+        raise RunIsReadOnly(run_id)
     known = store.model("runs").query(_known, key)
     recorder = _Recorder(store)
     changed = await asyncio.to_thread(
@@ -135,6 +158,15 @@ class _Recorder:
         await self._store.until_visible(*self._streams)
 
 
+def _read_only(chosen: Mapping[str, KnownRun | None]) -> dict[str, str]:
+    """Why nothing can be done with those of the runs that are in the cache of a server."""
+    return {
+        run_id: str(RunIsReadOnly(run_id))
+        for run_id, run in chosen.items()
+        if run is not None and is_attached(run.place.key)
+    }
+
+
 def _first(runs: Iterable[KnownRun], *, is_listed: bool) -> KnownRun | None:
     return next((run for run in runs if run.is_listed == is_listed), None)
 
@@ -145,7 +177,8 @@ def _in_bin(db: apsw.Connection) -> tuple[list[RunPlace], list[str]]:
     elsewhere = db.execute(
         "SELECT DISTINCT run_id FROM run WHERE listed AND run_id IN (SELECT run_id FROM run WHERE NOT listed)"
     )
-    return [RunPlace(str(key), str(run_id)) for key, run_id in rows], [str(run_id) for (run_id,) in elsewhere]
+    places = [RunPlace(str(key), str(run_id)) for key, run_id in rows if not is_attached(str(key))]
+    return places, [str(run_id) for (run_id,) in elsewhere]
 
 
 def _known(db: apsw.Connection, key: str) -> ExperimentMetadata:

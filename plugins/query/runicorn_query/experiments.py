@@ -15,7 +15,7 @@ COLUMNS = (
     f"r.run_id, {_RUN_DIR}, r.created, r.status, r.pid, r.best_value, r.best_name, r.project, r.name,"
     f" {_RUN_DIR} || '/{LOGS_FILE}', {_RUN_DIR} || '/{EVENTS_FILE}', {_RUN_DIR} || '/{EVENTS_FILE}', r.created,"
     f" b.updated, r.started, r.ended, {DURATION}, r.best_step, r.best_mode, b.metric_count, r.description,"
-    " r.deleted_at, r.delete_reason, r.tags"
+    " r.deleted_at, r.delete_reason, r.source, r.tags"
 )
 """What `read_experiment` takes of `run r` and `run_brief b`; `:root` is the storage root."""
 
@@ -23,7 +23,7 @@ _NO_TAGS = "[]"
 _decode_tags = msgspec.json.Decoder(list[str]).decode
 
 
-class Experiment(msgspec.Struct, frozen=True, gc=False):
+class Experiment(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """An item of `GET /api/v2/experiments`. Times are Unix seconds."""
 
     run_id: str = msgspec.field(name="id")
@@ -55,6 +55,8 @@ class Experiment(msgspec.Struct, frozen=True, gc=False):
     deleted_at: float | None
     """Since when it is in the recycle bin; null if it is not."""
     delete_reason: str | None
+    source: str | None = None
+    """Of a run of another machine: `user@host:port`. Left out otherwise."""
 
 
 class Facets(msgspec.Struct, frozen=True):
@@ -111,6 +113,6 @@ class ExperimentDetail(msgspec.Struct, frozen=True):
 
 def read_experiment(row: Sequence[apsw.SQLiteValue]) -> Experiment:
     """A row that begins with `COLUMNS` as a struct."""
-    tags = row[23]
+    tags = row[24]
     labels = [] if tags == _NO_TAGS else _decode_tags(tags)  # type: ignore[arg-type]  # JSON text
-    return Experiment(*row[:20], labels, *row[20:23])  # type: ignore[arg-type]  # the types of the columns
+    return Experiment(*row[:20], labels, *row[20:24])  # type: ignore[arg-type]  # the types of the columns

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING
 
-from runicorn.plugin import hookimpl
+from runicorn.plugin import Store, hookimpl
 
 if TYPE_CHECKING:
     import click
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 @hookimpl
 def runicorn_routes() -> Sequence[ControllerRouterHandler]:
-    from runicorn_remote.routes import ssh, unified
+    from runicorn_remote.routes import downloads, remote, ssh, unified
 
     return [
         unified.unified_connect,
@@ -30,6 +31,18 @@ def runicorn_routes() -> Sequence[ControllerRouterHandler]:
         ssh.mirror_start,
         ssh.mirror_stop,
         ssh.mirror_list,
+        remote.remote_connect,
+        remote.remote_disconnect,
+        remote.remote_status,
+        remote.remote_sync,
+        remote.remote_mode,
+        remote.switch_mode,
+        remote.verify_remote,
+        remote.clear_cache,
+        downloads.start_download,
+        downloads.download_status,
+        downloads.list_downloads,
+        downloads.cancel_download,
     ]
 
 
@@ -43,7 +56,21 @@ def runicorn_rate_limits() -> Mapping[str, int]:
         "POST /api/ssh/connect": 5,
         "GET /api/ssh/sessions": 240,
         "GET /api/ssh/mirror/list": 240,
+        "POST /api/remote/connect": 5,
+        "GET /api/remote/status": 240,
+        "POST /api/remote/sync": 20,
+        "GET /api/remote/mode": 240,
+        "POST /api/remote/download/{artifact_name}/{version}": 30,
+        "GET /api/remote/download/{task_id}/status": 240,
+        "GET /api/remote/downloads": 240,
     }
+
+
+@hookimpl
+def runicorn_lifespan(store: Store) -> AbstractAsyncContextManager[None]:
+    from runicorn_remote.lifespan import nothing_attached
+
+    return nothing_attached(store)
 
 
 @hookimpl

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import threading
-from pathlib import Path
 
-from runicorn.plugin import Conflict
+from runicorn.plugin import Conflict, Store
 from runicorn_remote.connection import Connection
 from runicorn_remote.listing import resolve_directory
 from runicorn_remote.mirror.progress import MirrorReport
@@ -36,9 +35,9 @@ class Mirrors:
         """For tasks that are started without one."""
 
     def start(
-        self, connection: Connection, session_id: str, path: str, local_root: Path, interval_s: float | None = None
+        self, connection: Connection, session_id: str, path: str, store: Store, interval_s: float | None = None
     ) -> MirrorTask:
-        """Follow the remote directory `path`; a task that does so already is returned, with the new interval.
+        """Follow the remote directory `path` into a store; a task that does so already is returned, with the new interval.
 
         An OperationFailed if the directory is not one, TooManyMirrors, MirrorBusy.
         """
@@ -48,13 +47,13 @@ class Mirrors:
         source = RemoteSource(connection.target, root)
         with self._mutex:
             for task in self._tasks.values():
-                is_same = (task.connection, task.source, task.local_root) == (connection, source, local_root)
+                is_same = (task.connection, task.source, task.local_root) == (connection, source, store.root)
                 if is_same and not task.has_ended:
                     task.set_interval(interval_s)
                     return task
             if sum(not task.has_ended for task in self._tasks.values()) >= MAX_TASKS:
                 raise TooManyMirrors
-            task = MirrorTask(connection, session_id, source, local_root, interval_s)
+            task = MirrorTask(connection, session_id, source, store.root, interval_s, store.record)
             while task.task_id in self._tasks:
                 task.task_id += "0"
             self._tasks[task.task_id] = task

@@ -6,11 +6,13 @@ import asyncio
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from runicorn.plugin import Serving
 from runicorn_remote.mirrors import Mirrors
 from runicorn_remote.registry import Registry
+from runicorn_remote.smart.mode import Smart
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -26,14 +28,20 @@ class Remote:
         logging.getLogger("paramiko").setLevel(logging.WARNING)
         self.registry = Registry()
         self.mirrors = Mirrors(self.registry)
-        self._serving = serving
         # Not the pool of everybody: a machine that does not answer holds a thread for a quarter of a minute.
         self._threads = ThreadPoolExecutor(_THREADS, "ssh")
+        self.smart = Smart(self.registry, lambda: serving.store, self._threads)
+        serving.on_switch.append(self._after_switch)
+        self._serving = serving
 
     async def run(self, function: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
         """Call something that blocks, in a thread for remote work."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, lambda: function(*arguments, **options))
+
+    async def _after_switch(self, root: Path) -> None:
+        self.smart.bind(self._serving.store)
+        await self.run(self.smart.show_again)
 
     async def close(self) -> None:
         """Stop all modes and close all connections."""
@@ -49,5 +57,6 @@ class Remote:
     def _end(self) -> None:
         for task in self.mirrors.tasks():
             task.request_stop()
+        self.smart.end()
         self.mirrors.stop_all()
         self.registry.close()

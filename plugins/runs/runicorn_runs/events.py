@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from runicorn.plugin import DECIDED_EVENTS, FAILED, Payload, RunImported, RunObserved
+from runicorn.plugin import DECIDED_EVENTS, FAILED, Payload, RunImported, RunMirrored, RunObserved
 
 
 class RunVanished(Payload, frozen=True, kw_only=True):
@@ -30,4 +30,4 @@ class RunLost(Payload, frozen=True, kw_only=True):
     exit_reason: str = "process_not_found"
 
 
-STORE_EVENTS: tuple[type[Payload], ...] = (RunObserved, RunVanished, RunLost, RunImported, *DECIDED_EVENTS)
+STORE_EVENTS: tuple[type[Payload], ...] = (RunObserved, RunMirrored, RunVanished, RunLost, RunImported, *DECIDED_EVENTS)

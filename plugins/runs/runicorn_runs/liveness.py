@@ -1,8 +1,8 @@
 """Runs whose process is gone: found, told to the log, and written to `status.json` for 0.4.0 readers.
 
 Only what can be known is judged: a run that was made in this root, on this machine, in this PID namespace, whose process
-is gone or whose process id belongs to a later process. Everything else stays as it is: runs of other machines, and runs
-that were copied or mirrored here, whose `meta.json` names another root.
+is gone or whose process id belongs to a later process. Everything else stays as it is: runs of other machines, mirrored
+ones among them, and runs that were copied here, whose `meta.json` names another root.
 """
 
 from __future__ import annotations
@@ -172,6 +172,8 @@ def _record(store: Store, key: str, run_id: str, path: Path, *, write: bool = Fa
 
 
 def _running(db: apsw.Connection) -> list[tuple[str, str, Meta]]:
-    rows = db.execute("SELECT key, run_id, meta FROM run WHERE listed AND status = 'running'")
+    rows = db.execute(
+        "SELECT key, run_id, meta FROM run WHERE listed AND status = 'running' AND source IS NULL AND NOT is_foreign"
+    )
     decode = msgspec.msgpack.Decoder(Meta).decode
     return [(str(key), str(run_id), decode(cast(bytes, meta))) for key, run_id, meta in rows]

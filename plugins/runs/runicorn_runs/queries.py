@@ -13,7 +13,7 @@ from runicorn.columns import Frame, StoredSeries, stream_id_of
 from runicorn.plugin import EVENTS_FILE, LIST_ORDER, LOGS_FILE, RUNNING, RunNotFound
 
 
-class RunListItem(msgspec.Struct, frozen=True):
+class RunListItem(msgspec.Struct, frozen=True, omit_defaults=True):
     """An item of `GET /api/runs`."""
 
     run_id: str = msgspec.field(name="id")
@@ -27,6 +27,8 @@ class RunListItem(msgspec.Struct, frozen=True):
     name: str | None
     artifacts_created_count: int
     artifacts_used_count: int
+    source: str | None = None
+    """Of a run of another machine: `user@host:port`. Left out otherwise."""
 
 
 class RunDetail(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -47,6 +49,8 @@ class RunDetail(msgspec.Struct, frozen=True, omit_defaults=True):
     """True: it says that it is running, but has been silent for long. Left out otherwise."""
     last_activity: float | None = None
     """Of a stale run: when it was active last."""
+    source: str | None = None
+    """Of a run of another machine: `user@host:port`. Left out otherwise."""
 
 
 class DeletedRun(msgspec.Struct, frozen=True):
@@ -64,7 +68,7 @@ class DeletedRun(msgspec.Struct, frozen=True):
 
 _ITEM = (
     "run_id, ? || '/' || key, created, status, pid, best_value, best_name, project, name,"
-    " artifacts_created, artifacts_used"
+    " artifacts_created, artifacts_used, source"
 )
 
 
@@ -99,6 +103,7 @@ def run_detail(db: apsw.Connection, root: Path, key: str) -> RunDetail:
         metrics_step=events,
         artifacts_created_count=item.artifacts_created_count,
         artifacts_used_count=item.artifacts_used_count,
+        source=item.source,
     )
 
 

@@ -34,6 +34,31 @@ def test_unicode_spaces_and_odd_names_are_runs(tmp_path):
     assert found(tmp_path) == keys
 
 
+def test_foreign_trees_are_laid_out_like_a_root_and_their_runs_are_never_in_place(tmp_path):
+    foreign = {
+        ".mirrors/box_me-0123456789ab/tree/p/n/runs/one",
+        ".mirrors/box_me-0123456789ab/tree/runs/legacy",
+        ".mirrors/box_me-0123456789ab/attached/p/n/runs/two",
+    }
+    make(tmp_path, "p/n/runs/one", *foreign, ".mirrors/x/runs/y", ".mirrors/x/tree/.mirrors/z/tree/runs/deep")
+    assert found(tmp_path) == {"p/n/runs/one"}
+    assert {run.key for run in find_runs(tmp_path, foreign=True)} == {"p/n/runs/one", *foreign}
+    for key in foreign:
+        run = run_at(key)
+        assert is_run_key(key)
+        assert run.is_foreign
+        assert run.is_read_only == ("attached" in key)
+        assert (run.project, run.name) == ((None, None) if "legacy" in key else ("p", "n"))
+
+
+@pytest.mark.parametrize(
+    "key",
+    [".mirrors/x/runs/y", ".mirrors/x/tree/y", ".mirrors/../tree/runs/y", ".mirrors/x/tree/p/n/runs/..", ".mirrors"],
+)
+def test_nothing_else_below_mirrors_is_a_run(key):
+    assert not is_run_key(key)
+
+
 @pytest.mark.parametrize("project", ["runs", "webui", ".runicorn", ".runicorn-staging"])
 def test_reserved_top_level_names_are_never_projects(tmp_path, project):
     make(tmp_path, f"{project}/name/runs/one", "p/n/runs/one")

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from runicorn.plugin import recorder_of
 from runicorn_remote.connection import Connection
 from runicorn_remote.connector import Target
 from runicorn_remote.credentials import Credentials
@@ -34,7 +35,7 @@ def mirroring(sshd: Sshd, remote: Path, local: Path, *, interval_s: float = 0.5)
     local.mkdir(exist_ok=True)
     connection = connect_to(sshd)
     source = RemoteSource(target_of(sshd), str(remote))
-    task = MirrorTask(connection, connection.connection_id, source, local, interval_s)
+    task = MirrorTask(connection, connection.connection_id, source, local, interval_s, recorder_of(local))
     task.start()
     try:
         yield task

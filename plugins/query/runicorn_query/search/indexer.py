@@ -91,7 +91,7 @@ class Indexer:
             if self._settings.excludes(key) or self._stat(key) is None:
                 self._forget(key)
         changed: list[tuple[int, str]] = []
-        for run in find_runs(Path(self._root)):
+        for run in find_runs(Path(self._root), foreign=True):
             if self._settings.excludes(run.key) or (stat := self._stat(run.key)) is None:
                 continue
             log = self._log(run.key)

@@ -68,7 +68,7 @@ def sync(host: str, remote_root: str, storage: str | None, as_json: bool, **opti
 def _following(
     host: str, remote_root: str, storage: str | None, interval_s: float, options: dict[str, object]
 ) -> Generator[MirrorTask]:
-    from runicorn.plugin import storage_root
+    from runicorn.plugin import recorder_of, storage_root
     from runicorn_remote.listing import resolve_directory
     from runicorn_remote.mirror.source import RemoteSource
     from runicorn_remote.mirror.task import MirrorTask
@@ -78,7 +78,7 @@ def _following(
     with connected(host, msgspec.convert(options, LoginOptions)) as connection:
         with connection.shared_sftp() as sftp:
             source = RemoteSource(connection.target, resolve_directory(sftp, remote_root))
-        task = MirrorTask(connection, connection.connection_id, source, root, interval_s)
+        task = MirrorTask(connection, connection.connection_id, source, root, interval_s, recorder_of(root))
         task.start()
         try:
             yield task

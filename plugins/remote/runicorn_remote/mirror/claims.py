@@ -6,6 +6,8 @@ another server) is never touched: its files go to a tree of their own, from whic
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterable
 from pathlib import Path
 
 from runicorn_remote.mirror.local_tree import LocalTree
@@ -32,6 +34,13 @@ class Claims:
         if in_place is None:
             in_place = self._claim(unit)
         return self._in_place if in_place else self._aside
+
+    def claim(self, paths: Iterable[str]) -> None:
+        """Decide for units that were never seen, before their files are brought."""
+        for unit in {unit for path in paths if (unit := unit_of(path)) is not None}:
+            if self._state.unit(unit) is None:
+                with contextlib.suppress(OSError):  # the file says it again, when it is brought
+                    self._claim(unit)
 
     def remove_parts(self) -> None:
         """Remove what a killed process left half-written, in the directories of all units."""

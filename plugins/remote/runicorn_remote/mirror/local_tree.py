@@ -9,7 +9,7 @@ import contextlib
 import os
 import secrets
 import stat
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -50,6 +50,15 @@ class Place:
         descriptor = os.open(self.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._directory)
         try:
             return os.pread(descriptor, length, max(0, end - length))
+        finally:
+            os.close(descriptor)
+
+    def pieces(self, size: int) -> Iterator[bytes]:
+        """The content, up to `size` bytes at a time."""
+        descriptor = os.open(self.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._directory)
+        try:
+            while piece := os.read(descriptor, size):
+                yield piece
         finally:
             os.close(descriptor)
 
@@ -104,6 +113,10 @@ class Replacement:
     def write(self, pieces: Iterable[bytes]) -> int:
         """Write pieces behind each other; how many bytes."""
         return _write(self._descriptor, pieces)
+
+    def sync(self) -> None:
+        """Make what was written survive a machine crash."""
+        os.fsync(self._descriptor)
 
     def install(self) -> None:
         """Put it in place, atomically."""

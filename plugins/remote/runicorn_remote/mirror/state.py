@@ -10,16 +10,15 @@ from __future__ import annotations
 import fcntl
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import cast
 
 import apsw
 import msgspec
 
-from runicorn.plugin import Conflict
+from runicorn.plugin import MIRRORS, Conflict
 
-MIRRORS = ".mirrors"
 _TREE = "tree"
 
 _SCHEMA = """
@@ -27,6 +26,7 @@ _SCHEMA = """
         path TEXT PRIMARY KEY, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
         local_size INTEGER NOT NULL, local_mtime_ns INTEGER NOT NULL) WITHOUT ROWID;
     CREATE TABLE IF NOT EXISTS unit(path TEXT PRIMARY KEY, in_place INTEGER NOT NULL) WITHOUT ROWID;
+    CREATE TABLE IF NOT EXISTS told(path TEXT PRIMARY KEY) WITHOUT ROWID;  -- units whose origin is in the log
 """
 
 
@@ -71,6 +71,7 @@ class MirrorState:
             for path, *values in self._db.execute("SELECT path, size, mtime_ns, local_size, local_mtime_ns FROM file")
         }
         self._units = {str(path): bool(value) for path, value in self._db.execute("SELECT path, in_place FROM unit")}
+        self._told = {str(path) for (path,) in self._db.execute("SELECT path FROM told")}
         self._changed: set[str] = set()
         self._is_closed = False
 
@@ -111,6 +112,18 @@ class MirrorState:
         with self._mutex:
             self._units[path] = in_place
             self._db.execute("INSERT OR REPLACE INTO unit VALUES (?, ?)", (path, int(in_place)))
+
+    def untold(self) -> list[tuple[str, bool]]:
+        """Units whose origin was not told to the log yet, with whether they are in place."""
+        with self._mutex:
+            return [(path, in_place) for path, in_place in self._units.items() if path not in self._told]
+
+    def set_told(self, paths: Iterable[str]) -> None:
+        """Note that their origin is in the log."""
+        with self._mutex, self._db:
+            paths = list(paths)
+            self._told.update(paths)
+            self._db.executemany("INSERT OR IGNORE INTO told VALUES (?)", ((path,) for path in paths))
 
     def conflicts(self) -> int:
         """How many units could not be put in place."""

@@ -22,6 +22,7 @@ from runicorn_remote.enumeration import Enumeration, RemoteFile, enumerate_direc
 from runicorn_remote.errors import ConnectionLost, RemoteError
 from runicorn_remote.mirror.claims import Claims
 from runicorn_remote.mirror.lane import Lane, Stopped, is_small
+from runicorn_remote.mirror.origins import Record, tell_origins
 from runicorn_remote.mirror.progress import MirrorReport, MirrorStats, State, one_line
 from runicorn_remote.mirror.source import RemoteSource
 from runicorn_remote.mirror.state import FileState, MirrorState
@@ -44,9 +45,17 @@ class MirrorTask:
     """One remote root, followed into one storage root here. `start` and `stop` are for any thread; they end soon."""
 
     def __init__(
-        self, connection: Connection, session_id: str, source: RemoteSource, local_root: Path, interval_s: float
+        self,
+        connection: Connection,
+        session_id: str,
+        source: RemoteSource,
+        local_root: Path,
+        interval_s: float,
+        record: Record,
     ) -> None:
-        """MirrorBusy if another process does the same; OSError if the root cannot be written."""
+        """`record` tells the log of `local_root`. MirrorBusy if another process does the same; OSError if the root cannot
+        be written.
+        """
         started = time.time()
         self.task_id = f"mirror:{session_id}:{int(started * 1000)}"
         self.connection = connection
@@ -55,6 +64,7 @@ class MirrorTask:
         self.local_root = local_root
         self.interval_s = max(MIN_INTERVAL_S, interval_s)
         """Seconds between looks at what is running."""
+        self._record = record
         self._stats = MirrorStats(started)
         self._state: State = "starting"
         self._last_scan_at: float | None = None
@@ -270,6 +280,8 @@ class MirrorTask:
             if unit is not None and self._last_scan_at is not None:
                 self._recent[unit] = time.monotonic()
         changed.sort(key=lambda file: (file.path.startswith("artifacts/"), file.size))
+        self._claims.claim(file.path for file in changed)
+        tell_origins(self._known, self.source, self._record)
         small = self._take([file for file in changed if is_small(file, self._known)])
         if small:
             self._quick.put(small)

@@ -185,9 +185,7 @@ async def mirror_start(data: JSONBody[MirrorRequest], serving: Serving, store: S
     if connection is None:
         raise MirrorStartFailed("session not found")
     try:
-        task = await remote.run(
-            remote.mirrors.start, connection, data.session_id, data.remote_root, store.root, interval_s
-        )
+        task = await remote.run(remote.mirrors.start, connection, data.session_id, data.remote_root, store, interval_s)
     except (RemotePathNotFound, NotADirectory, PermissionDenied, BadPath) as error:
         raise MirrorStartFailed(str(error)) from error
     return MirrorStarted(True, task.report())

@@ -12,12 +12,17 @@ from litestar.params import FromQuery, JSONBody
 from runicorn.plugin import BadInput, Serving, Store, parse_json, shown
 from runicorn_remote.connection import Connection
 from runicorn_remote.errors import HostKey, RemoteError
-from runicorn_remote.listing import Directory, list_directory
+from runicorn_remote.listing import Directory, list_directory, resolve_directory
 from runicorn_remote.mirror.progress import MirrorReport
+from runicorn_remote.mirror.source import RemoteSource
 from runicorn_remote.mirrors import DEFAULT_INTERVAL_S, MAX_INTERVAL_S
 from runicorn_remote.remote import Remote
 from runicorn_remote.requests import ConnectRequest
 from runicorn_remote.saved_secrets import with_saved_secrets
+from runicorn_remote.smart.adapter import Adapter
+from runicorn_remote.smart.cache import CacheTotals
+
+MAX_SYNC_MINUTES = 1440
 
 
 class NotConnected(RemoteError):
@@ -90,6 +95,24 @@ class MirrorConfigured(msgspec.Struct, frozen=True):
     task: MirrorReport | None
 
 
+class SmartSettings(msgspec.Struct, frozen=True):
+    """How smart mode is set."""
+
+    remote_root: str
+    auto_sync: bool
+    sync_interval_minutes: int
+
+
+class SmartConfigured(msgspec.Struct, frozen=True):
+    """The answer of `configure_mode` for smart mode."""
+
+    ok: bool
+    mode: str
+    remote_root: str
+    message: str
+    config: SmartSettings
+
+
 class ModeOnly(msgspec.Struct, kw_only=True):
     """What `POST /api/unified/deactivate_mode` takes."""
 
@@ -130,7 +153,7 @@ async def unified_connect(data: JSONBody[ConnectRequest], serving: Serving) -> U
 
 
 @post("/api/unified/disconnect", status_code=200, operation_id="unified_disconnect")
-async def unified_disconnect(serving: Serving, request: Request[Any, Any, Any]) -> Disconnected:
+async def unified_disconnect(serving: Serving, store: Store, request: Request[Any, Any, Any]) -> Disconnected:
     """Leave the current connection. With `{"force": true}`, modes that use it are stopped first; the body is optional."""
     force = _force(await request.body())
     remote = serving.own(Remote)
@@ -140,8 +163,14 @@ async def unified_disconnect(serving: Serving, request: Request[Any, Any, Any]) 
     if connection.holders:
         if not force:
             return Disconnected(
-                False, "Connection is in use by active modes", False, bool(remote.mirrors.tasks(connection))
+                False,
+                "Connection is in use by active modes",
+                _smart_on(remote, connection) is not None,
+                bool(remote.mirrors.tasks(connection)),
             )
+        if _smart_on(remote, connection) is not None:
+            remote.smart.bind(store)
+            await remote.run(remote.smart.end)
         await remote.run(remote.mirrors.stop_all, connection)
     await remote.run(remote.registry.leave_current)
     return Disconnected(True, "Disconnected successfully")
@@ -162,16 +191,29 @@ def unified_status(serving: Serving) -> dict[str, Any]:
             "remote_root": youngest.remote_root,
             "mirror_interval": youngest.interval,
         }
+    smart = None if connection is None else _smart_on(remote, connection)
+    smart_mode: dict[str, Any] = {"active": False}
+    if smart is not None:
+        smart_mode = {
+            "active": True,
+            "remote_root": smart.source.root,
+            "auto_sync": smart.auto_sync,
+            "sync_interval_minutes": smart.interval_minutes,
+            "last_sync_at": smart.cache.last_sync,
+            "next_sync_at": smart.next_sync_at,
+        }
+    brief = {name: value for name, value in smart_mode.items() if name in ("active", "remote_root")}
+    totals = CacheTotals() if smart is None else smart.cache.totals
     modes = {
-        "smart": {"active": False},
+        "smart": brief,
         "mirror": {"active": bool(current), "tasks": remote.mirrors.reports()},
     }
     rest = {
         "modes": modes,
-        "smart_mode": {"active": False},
+        "smart_mode": smart_mode,
         "mirror_mode": mirror_mode,
-        "cached_experiments": 0,
-        "cached_artifacts": 0,
+        "cached_experiments": totals.runs,
+        "cached_artifacts": totals.versions,
     }
     if connection is None:
         return {"connected": False, "connection_id": None, **rest, "connection": {"connected": False}}
@@ -202,21 +244,27 @@ async def unified_listdir(
 
 
 @post("/api/unified/configure_mode", status_code=200, operation_id="unified_configure_mode")
-async def configure_mode(data: JSONBody[ModeRequest], serving: Serving, store: Store) -> MirrorConfigured:
+async def configure_mode(
+    data: JSONBody[ModeRequest], serving: Serving, store: Store
+) -> MirrorConfigured | SmartConfigured:
     """Begin a mode on the current connection, or change its settings."""
+    minutes = 5 if data.sync_interval_minutes is None else data.sync_interval_minutes
+    if data.mode == "smart" and not 1 <= minutes <= MAX_SYNC_MINUTES:
+        raise BadInput(f"Invalid value for sync_interval_minutes: must be between 1 and {MAX_SYNC_MINUTES}")
     remote = serving.own(Remote)
     connection = remote.registry.current
     if connection is None or not connection.is_alive:
         raise NotConnected("No active SSH connection")
+    if data.mode == "smart":
+        remote.smart.bind(store)
+        return await _configure_smart(remote, connection, data, minutes)
     if data.mode != "mirror":
         raise BadInput(f"Unknown mode: {shown(data.mode)}")
     interval_s = interval_of(data.mirror_interval)
     task = None
     if data.remote_root:
         root = data.remote_root
-        task = await remote.run(
-            remote.mirrors.start, connection, connection.connection_id, root, store.root, interval_s
-        )
+        task = await remote.run(remote.mirrors.start, connection, connection.connection_id, root, store, interval_s)
     else:
         remote.mirrors.interval_s = interval_s
     report = None if task is None else task.report()
@@ -233,15 +281,42 @@ async def configure_mode(data: JSONBody[ModeRequest], serving: Serving, store: S
 
 
 @post("/api/unified/deactivate_mode", status_code=200, operation_id="unified_deactivate_mode")
-async def deactivate_mode(data: JSONBody[ModeOnly], serving: Serving) -> Deactivated:
+async def deactivate_mode(data: JSONBody[ModeOnly], serving: Serving, store: Store) -> Deactivated:
     """End a mode; the connection stays."""
     remote = serving.own(Remote)
+    if data.mode == "smart":
+        if remote.smart.adapter is not None:
+            remote.smart.bind(store)
+            await remote.run(remote.smart.end)
+        return Deactivated(True, "smart", "Smart mode deactivated")
     if data.mode != "mirror":
         raise BadInput(f"Unknown mode: {shown(data.mode)}")
     connection = remote.registry.current
     if connection is not None:
         await remote.run(remote.mirrors.stop_all, connection)
     return Deactivated(True, "mirror", "Mirror mode deactivated")
+
+
+async def _configure_smart(remote: Remote, connection: Connection, data: ModeRequest, minutes: int) -> SmartConfigured:
+    if not (data.remote_root or "").strip():
+        raise BadInput("remote_root is required for smart mode")
+    auto_sync = data.auto_sync is not False
+    root = await remote.run(_resolve, connection, data.remote_root or "")
+    source = RemoteSource(connection.target, root)
+    await remote.run(remote.smart.begin, connection, source, auto_sync=auto_sync, minutes=minutes, sync_now=True)
+    settings = SmartSettings(root, auto_sync, minutes)
+    return SmartConfigured(True, "smart", root, "Smart mode configured successfully", settings)
+
+
+def _smart_on(remote: Remote, connection: Connection) -> Adapter | None:
+    """The smart mode on a connection."""
+    adapter = remote.smart.adapter
+    return adapter if adapter is not None and adapter.connection is connection else None
+
+
+def _resolve(connection: Connection, path: str) -> str:
+    with connection.shared_sftp() as sftp:
+        return resolve_directory(sftp, path)
 
 
 def _force(body: bytes) -> bool:

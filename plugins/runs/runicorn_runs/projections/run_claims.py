@@ -30,6 +30,7 @@ from runicorn.plugin import (
     RunDeleted,
     RunDescribed,
     RunFinished,
+    RunMirrored,
     RunObserved,
     RunPinned,
     RunPurged,
@@ -79,6 +80,7 @@ class RunPart(Part, omit_defaults=True):
     pinned: Claim[bool] | None = None
     annotated: Claim[float | None] | None = None
     label: Claim[Label | None] | None = None
+    source: Claim[str] | None = None
 
 
 class RunFacts(msgspec.Struct, frozen=True):
@@ -100,6 +102,7 @@ class RunFacts(msgspec.Struct, frozen=True):
     pinned: Claim[bool] | None
     annotated: Claim[float | None] | None
     label: Claim[Label | None] | None
+    source: Claim[str] | None
 
 
 def merged(parts: Sequence[tuple[str, RunPart]]) -> RunFacts:
@@ -122,6 +125,7 @@ def merged(parts: Sequence[tuple[str, RunPart]]) -> RunFacts:
         pinned=latest((stream, part.pinned) for stream, part in parts),
         annotated=latest((stream, part.annotated) for stream, part in parts),
         label=latest((stream, part.label) for stream, part in parts),
+        source=latest((stream, part.source) for stream, part in parts),
     )
 
 
@@ -164,13 +168,15 @@ def _updated(before: Claim[bytes] | None, update: dict[str, Any]) -> bytes:
 
 def fold_store(parts: Parts[RunPart], batch: Batch) -> None:
     """Claims of the store stream about any run."""
-    for event, payload in batch.payloads(RunObserved, RunVanished, RunLost, *DECIDED_EVENTS):
+    for event, payload in batch.payloads(RunObserved, RunMirrored, RunVanished, RunLost, *DECIDED_EVENTS):
         if not is_run_key(payload.run):
             continue
         part = parts[payload.run]
         match payload:
             case RunObserved():
                 _fold_observed(part, event.ts, payload)
+            case RunMirrored():
+                part.source = claim(event.ts, payload.source, part.source)
             case RunVanished():
                 part.present = claim(event.ts, False, part.present)
             case RunLost():

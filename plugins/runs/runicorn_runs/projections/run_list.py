@@ -9,14 +9,15 @@
 | `activity`  | owned  | per run stream: time of the last event, number of events                      |
 
 Other plugins query these tables. *List order* (`LIST_ORDER`) is by project and name (case-folded), newest first, legacy
-runs last. Of several runs with one id, the id means the first in list order that is not in the recycle bin, else the
-first.
+runs last; behind all of them come runs of other machines that are not in their place (`is_foreign`). Of several runs with
+one id, the id means the first in list order that is not in the recycle bin, else the first.
 
 Columns of `run` that do not say it themselves:
 
 | column                                | content                                                                      |
 |---------------------------------------|------------------------------------------------------------------------------|
 | `*_fold`                              | the case-folded text that orders and searches use                            |
+| `source`                              | of a run of another machine: `user@host:port`; else null                     |
 | `created`, `started`, `ended`         | Unix seconds, null where unknown                                             |
 | `deleted_at`, `delete_reason`, `original_status` | of the recycle bin; null unless the run is in it (`listed` = 0)   |
 | `tags`                                | JSON array of texts, in the order in which they were added; `[]`             |
@@ -66,7 +67,7 @@ class RunList(FoldedProjection[RunPart]):
     """See the module's docstring."""
 
     name = "run_list"
-    version = 5
+    version = 6
     streams = frozenset[StreamKind]({"run", "store"})
     part_type = RunPart
     reading_indexes = frozenset(
@@ -87,13 +88,14 @@ class RunList(FoldedProjection[RunPart]):
         CREATE TABLE run(
             id INTEGER PRIMARY KEY,  -- the narrow name of a run in other tables of this file
             key TEXT NOT NULL UNIQUE, run_id TEXT NOT NULL, project TEXT, name TEXT,
-            project_fold TEXT, name_fold TEXT, run_id_fold TEXT NOT NULL, is_legacy INTEGER NOT NULL,
+            project_fold TEXT, name_fold TEXT, run_id_fold TEXT NOT NULL,
+            is_foreign INTEGER NOT NULL, is_legacy INTEGER NOT NULL,
             created REAL, status TEXT NOT NULL, started REAL, ended REAL, exit_reason TEXT, pid INTEGER,
             best_value REAL, best_name TEXT, best_step INTEGER, best_mode TEXT,
             artifacts_created INTEGER NOT NULL, artifacts_used INTEGER NOT NULL,
             deleted_at REAL, delete_reason TEXT, original_status TEXT,
             listed INTEGER NOT NULL, changed INTEGER NOT NULL, archived INTEGER NOT NULL, pinned INTEGER NOT NULL,
-            annotated REAL, tags TEXT NOT NULL, hostname TEXT, label TEXT, description TEXT,
+            annotated REAL, tags TEXT NOT NULL, hostname TEXT, source TEXT, label TEXT, description TEXT,
             meta BLOB NOT NULL, config TEXT NOT NULL, summary BLOB NOT NULL);  -- the wide ones last: they may overflow the page
         CREATE INDEX run_order ON run(  -- holds all that searches look at
             {LIST_ORDER}, run_id_fold, listed) WHERE listed;
@@ -214,9 +216,10 @@ def _add_activity(stream: Stream, stream_id: int, activity: Activity, tables: Ta
 
 
 _COLUMNS = (
-    "key, run_id, project, name, project_fold, name_fold, run_id_fold, is_legacy, created, status, started, ended, exit_reason,"
-    " pid, best_value, best_name, best_step, best_mode, artifacts_created, artifacts_used, hostname, meta, summary,"
-    " deleted_at, delete_reason, original_status, listed, config, tags, description, archived, pinned, annotated, label"
+    "key, run_id, project, name, project_fold, name_fold, run_id_fold, is_foreign, is_legacy, created, status, started, ended,"
+    " exit_reason, pid, best_value, best_name, best_step, best_mode, artifacts_created, artifacts_used, hostname, meta,"
+    " summary, deleted_at, delete_reason, original_status, listed, config, tags, description, archived, pinned, annotated,"
+    " label, source"
 )
 _NAMES = _COLUMNS.replace(" ", "").split(",")
 _LISTED, _PROJECT, _STATUS, _TAGS = (_NAMES.index(name) for name in ("listed", "project", "status", "tags"))
@@ -263,6 +266,7 @@ def _row(key: str, facts: RunFacts) -> tuple[Any, ...]:
         (project or "").casefold(),
         (name or "").casefold(),
         run.run_id.casefold(),
+        int(run.is_foreign),
         int(run.project is None),
         meta.created_at if meta.created_at is not None else directory,
         status.status,
@@ -290,4 +294,5 @@ def _row(key: str, facts: RunFacts) -> tuple[Any, ...]:
         int(facts.pinned is not None and facts.pinned.value),
         None if facts.annotated is None else facts.annotated.value,
         None if facts.label is None or facts.label.value is None else msgspec.json.encode(facts.label.value).decode(),
+        None if facts.source is None else facts.source.value,
     )
