@@ -28,6 +28,7 @@ class Batch:
         self.end = lines.end
         self.events: Sequence[Event] = lines.events
         self._lines = lines
+        self._types: frozenset[str] | None = None
 
     @property
     def offsets(self) -> Sequence[int]:
@@ -37,6 +38,10 @@ class Batch:
     def payloads(self, *types: type[P]) -> Iterator[tuple[Event, P]]:
         """The events of the given types with their decoded payloads; an invalid payload is passed over."""
         by_name = {payload.event_type: payload for payload in types}
+        if self._types is None:
+            self._types = frozenset([event.type for event in self.events])
+        if self._types.isdisjoint(by_name):  # most batches hold metrics alone
+            return
         for event in self.events:
             payload = by_name.get(event.type)
             if payload is not None:

@@ -38,8 +38,12 @@ def claim(ts: float, value: V, earlier: Claim[V] | None) -> Claim[V]:
 
 def latest(claims: Iterable[tuple[str, Claim[V] | None]]) -> Claim[V] | None:
     """The claim with the greatest (time, stream name); None if nobody claims anything."""
-    best = max(((c.ts, stream, c) for stream, c in claims if c is not None), key=lambda item: item[:2], default=None)
-    return None if best is None else best[2]
+    best: Claim[V] | None = None
+    best_stream = ""
+    for stream, found in claims:
+        if found is not None and (best is None or (found.ts, stream) > (best.ts, best_stream)):
+            best, best_stream = found, stream
+    return best
 
 
 class Part(msgspec.Struct):

@@ -31,11 +31,12 @@ def attributes(content: bytes | str) -> dict[str, Attribute]:
     if content in _EMPTY:
         return {}
     found: dict[str, Attribute] = {}
-    _collect(_parsed(content), "", 0, found)
+    _collect(parsed(content), "", 0, found)
     return found
 
 
-def _parsed(content: bytes | str) -> dict[str, Any]:
+def parsed(content: bytes | str) -> dict[str, Any]:
+    """A JSON object as it is stored, which may hold what strict decoders refuse."""
     try:
         return _decode(content)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):  # NaN, lone surrogates
@@ -48,6 +49,8 @@ def _collect(content: Mapping[str, Any], prefix: str, depth: int, found: dict[st
         kind = type(value)
         if kind is float and value - value == 0.0:
             attribute: Attribute | None = (value, None)
+        elif kind is str:
+            attribute = None, cast(str, text(value))[:MAX_TEXT]
         elif kind is dict:
             if depth < _MAX_DEPTH:
                 _collect(cast("dict[str, Any]", value), f"{name}.", depth + 1, found)
@@ -61,8 +64,6 @@ def _collect(content: Mapping[str, Any], prefix: str, depth: int, found: dict[st
 def _attribute(value: object) -> Attribute | None:
     if isinstance(value, bool):
         return float(value), None
-    if isinstance(value, str):
-        return None, cast(str, text(value))[:MAX_TEXT]
     amount = number(value)
     return None if amount is None else (amount, None)
 

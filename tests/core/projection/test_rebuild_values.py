@@ -28,7 +28,7 @@ def test_values_are_written_at_the_end_of_a_rebuild(tmp_path: Path, processes: i
     root, state = tmp_path / "root", tmp_path / "state"
     for number, steps in enumerate([[1, 2, 3], [1, 2, 1, 5], [10**30, 2], []]):
         created = {"run_id": f"r{number}", "project": "p", "name": "n", "created_at": 5.0}
-        lines = [{"ts": 5.0, "type": "run.created", "data": created}]
+        lines: list[dict[str, Any]] = [{"ts": 5.0, "type": "run.created", "data": created}]
         lines.append({"ts": 6.0, "type": "run.summarized", "data": {"update": {"acc": number, "a": {"b": "x"}}}})
         events = "".join(json.dumps(line) + "\n" for line in lines)
         events += "".join(metrics_event(7.0, loss=step / 7, global_step=step) for step in steps)

@@ -107,6 +107,8 @@ class RunFacts(msgspec.Struct, frozen=True):
 
 def merged(parts: Sequence[tuple[str, RunPart]]) -> RunFacts:
     """The facts of a run: for every field the claim with the greatest (time, stream name)."""
+    if len(parts) == 1:  # as for most runs
+        return _facts_of_one(parts[0][1])
     present = latest((stream, part.present) for stream, part in parts)
     return RunFacts(
         exists=any(part.is_own_stream for _, part in parts) if present is None else present.value,
@@ -126,6 +128,27 @@ def merged(parts: Sequence[tuple[str, RunPart]]) -> RunFacts:
         annotated=latest((stream, part.annotated) for stream, part in parts),
         label=latest((stream, part.label) for stream, part in parts),
         source=latest((stream, part.source) for stream, part in parts),
+    )
+
+
+def _facts_of_one(part: RunPart) -> RunFacts:
+    return RunFacts(
+        exists=part.is_own_stream if part.present is None else part.present.value,
+        present=part.present,
+        directory=part.directory,
+        meta=part.meta,
+        status=part.status,
+        summary=part.summary,
+        deleted=part.deleted,
+        created=part.created,
+        used=part.used,
+        config=part.config,
+        tags=part.tags,
+        description=part.description,
+        archived=part.archived,
+        pinned=part.pinned,
+        annotated=part.annotated,
+        label=part.label,
     )
 
 

@@ -56,6 +56,7 @@ from runicorn.plugin import (
     parse_json,
     run_at,
 )
+from runicorn_runs.attributes import parsed
 from runicorn_runs.facts import Best, Meta, RunStatus
 from runicorn_runs.projections.run_claims import RunFacts, RunPart, fold_own, fold_store, merged
 
@@ -161,12 +162,11 @@ class RunList(FoldedProjection[RunPart]):
                 tables.touch("runs_removed")
             return
         row = _row(entity, facts)
-        before = tables.execute(f"SELECT {_COLUMNS} FROM run WHERE key = ?", (entity,)).fetchall()
+        before = tables.execute(_SELECT, (entity,)).fetchall()
         if not before:
             _count(tables, None, row)
             _store_tags(tables, entity, None, row)
-            marks = ", ".join("?" * (len(row) + 1))
-            tables.execute(f"INSERT INTO run({_COLUMNS}, changed) VALUES ({marks})", (*row, tables.touch("runs")))
+            tables.execute(_INSERT, (*row, tables.touch("runs")))
         elif before[0] != row:
             _count(tables, before[0], row)
             _store_tags(tables, entity, before[0], row)
@@ -203,7 +203,7 @@ class RunPreparation(FoldedPreparation[RunPart]):
 
 
 def _activity(events: Sequence[Event]) -> Activity:
-    return max((event.ts for event in events if event.ts == event.ts), default=None), len(events)
+    return max([ts for event in events if (ts := event.ts) == ts], default=None), len(events)
 
 
 def _add_activity(stream: Stream, stream_id: int, activity: Activity, tables: Tables) -> None:
@@ -222,6 +222,8 @@ _COLUMNS = (
     " label, source"
 )
 _NAMES = _COLUMNS.replace(" ", "").split(",")
+_SELECT = f"SELECT {_COLUMNS} FROM run WHERE key = ?"
+_INSERT = f"INSERT INTO run({_COLUMNS}, changed) VALUES ({', '.join('?' * (len(_NAMES) + 1))})"
 _LISTED, _PROJECT, _STATUS, _TAGS = (_NAMES.index(name) for name in ("listed", "project", "status", "tags"))
 _NO_TAGS = "[]"
 
@@ -254,7 +256,7 @@ def _row(key: str, facts: RunFacts) -> tuple[Any, ...]:
     meta = Meta() if facts.meta is None else facts.meta.value
     status = RunStatus() if facts.status is None else facts.status.value
     summary = b"{}" if facts.summary is None else facts.summary.value
-    best = Best.read(parse_json(summary))
+    best = Best.read(parsed(summary))
     deletion = None if facts.deleted is None else facts.deleted.value
     project, name = run.names(meta.project, meta.name)
     directory = None if facts.directory is None else facts.directory.value
