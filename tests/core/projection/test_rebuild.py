@@ -17,6 +17,7 @@ from runicorn.events.log import FileLog
 from runicorn.files import file_lock
 from runicorn.host import BUILT_IN, PluginHost, Selection
 from runicorn.projection import preparing
+from runicorn.projection import rebuild as rebuild_module
 from runicorn.projection.base import PreparesStreams
 from runicorn.projection.generations import is_ready, model_files
 from runicorn.projection.reading import ModelReader
@@ -136,7 +137,6 @@ def test_only_one_rebuild_at_a_time(store, state):
 
 
 def test_a_rebuild_that_fails_leaves_everything_as_it_was(store, state, plugins, monkeypatch):
-    from runicorn.host import PluginHost, Selection
     from tests.core.projection.test_projector_process import COUNTING
 
     monkeypatch.syspath_prepend(str(plugins.directory))
@@ -208,3 +208,57 @@ def test_no_built_in_projection_keeps_a_replay_to_one_processor():
         if "run" in projection.streams and not isinstance(projection, PreparesStreams)
     ]
     assert lacking == []
+
+
+HALF_PREPARED = """
+    from runicorn.plugin import FoldedProjection, Part, hookimpl
+    from half_counting import Counting
+
+    class LastPart(Part):
+        ts: float = 0.0
+
+    class Last(FoldedProjection):
+        name = "last"
+        version = 1
+        streams = frozenset({"run"})
+        part_type = LastPart
+        tables_schema = "CREATE TABLE last(key TEXT PRIMARY KEY, ts REAL)"
+
+        def fold(self, parts, batch):
+            parts[batch.stream.name].ts = batch.events[-1].ts
+
+        def merge(self, entity, parts, tables):
+            tables.execute("INSERT OR REPLACE INTO last VALUES (?, ?)", (entity, max(part.ts for _, part in parts)))
+
+    @hookimpl
+    def runicorn_projections():
+        return [Counting(), Last()]
+"""
+
+
+@pytest.mark.parametrize("processes", [0, 1])
+def test_a_projection_that_prepares_nothing_is_given_every_event_and_others_are_prepared_nevertheless(
+    store, state, plugins, monkeypatch, processes
+):
+    from tests.core.projection.test_projector_process import COUNTING
+
+    monkeypatch.syspath_prepend(str(plugins.directory))
+    plugins.add("half_counting", COUNTING.format(version=1, column="x", apply="pass"))
+    plugins.add("half", HALF_PREPARED)
+    host = PluginHost.load(Selection(frozenset({"runs", "half"})))
+    prepared: list[str] = []
+    start = rebuild_module.Preparers
+
+    def started(log, projections, count, *, is_idle):
+        prepared.extend(projections)
+        return start(log, projections, count, is_idle=is_idle)
+
+    monkeypatch.setattr(rebuild_module, "Preparers", started)
+    rebuild(store, state, host, processes=processes)
+    assert prepared == (["runs"] if processes else [])
+    assert rows(state)[0].keys() == expected_rows(store)[0].keys() - {"runs/old"}
+    [file] = model_files(state, "half")
+    model = apsw.Connection(os.fspath(file.path))
+    assert model.execute("SELECT count(*), count(DISTINCT stream_id) FROM seen").fetchall() == [(40 * 22 + 30_002, 41)]
+    assert model.execute("SELECT count(*) FROM last").fetchall() == [(41,)]
+    model.close()

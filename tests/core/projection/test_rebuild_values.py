@@ -60,7 +60,7 @@ def _random_events(random: Random, number: int) -> str:
         moves = [1, 1, 1, 1, 0, 2] if number % 3 else [1, 1, 0, -2, -20]
         step += random.choice(moves)
         names = random.sample(["a", "b", "c/d", "time", "stage"], random.randint(0, 3))
-        data = {name: _value(random) for name in names}
+        data: dict[str, Any] = {name: _value(random) for name in names}
         if random.random() < 0.9:
             data["global_step"] = step if random.random() < 0.99 else 10**30 * random.choice([-1, 1])
         lines.append(_event(6.0 + at, "metrics", **data))
@@ -69,7 +69,8 @@ def _random_events(random: Random, number: int) -> str:
         if random.random() < 0.05:
             lines.append(_event(6.5, "run.summarized", update={f"s{random.randint(0, 3)}": _value(random)}))
         if random.random() < 0.05:
-            lines.append(_event(6.5, "run.configured", config={"lr": {"x": _value(random)}}))
+            config: Any = {"lr": {"x": _value(random)}}
+            lines.append(_event(6.5, "run.configured", config=config))
         if random.random() < 0.02:
             lines.append("broken\n")
     if random.random() < 0.5:
@@ -92,7 +93,9 @@ def _all_rows(model: apsw.Connection) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_every_rebuild_ends_in_the_rows_of_a_projector_that_followed(tmp_path: Path, monkeypatch, seed: int) -> None:
+def test_every_rebuild_ends_in_the_rows_of_a_projector_that_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
     random = Random(seed)
     monkeypatch.setattr(run_values, "_AT_ONCE", 7)
     root = tmp_path / "root"
