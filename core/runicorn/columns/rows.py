@@ -50,6 +50,9 @@ def merge_steps(frame: Frame) -> Frame:
     if not len(frame.step):
         return NO_ROWS
     groups = _Groups(frame.rows, frame.step)
+    if groups.are_rows:
+        columns = {key: column for key, column in frame.columns.items() if len(column)}
+        return Frame(groups.rows, frame.time or EMPTY, groups.key, columns)
     merged = ((key, groups.merge(column)) for key, column in frame.columns.items())
     columns = {key: column for key, column in merged if column is not None}
     return Frame(groups.rows, groups.merge(frame.time) or EMPTY, groups.key, columns)
@@ -118,6 +121,11 @@ class _Groups:
         self.key = Column(None, self.key.kind, self.key.kinds, self.key.bits, self.key.objects)
         self._group_of_row = np.full(rows, -1)
         self._group_of_row[key.rows] = np.arange(self.rows) if group_of_value is None else group_of_value
+
+    @property
+    def are_rows(self) -> bool:
+        """Whether every row of the frame makes a row of its own: a column is what it was then."""
+        return self._group_of_row is None
 
     def merge(self, column: Column) -> Column | None:
         """The last value of `column` in each group; None if there is none."""
