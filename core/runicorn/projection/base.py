@@ -123,6 +123,11 @@ class Projection(Protocol):
         ...
 
 
+def kinds_of(projections: Iterable[Projection]) -> frozenset[StreamKind]:
+    """The kinds of streams that at least one of these projections is given."""
+    return frozenset(kind for projection in projections for kind in projection.streams)
+
+
 @runtime_checkable
 class KnowsActiveStreams(Protocol):
     """A projection that can tell which streams are expected to grow: those are watched instead of swept."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator, Sequence
 import msgspec
 
 from runicorn.events.log import READ_BYTES, FileLog, Position, Stream, StreamReplaced
-from runicorn.projection.model import DAMAGE, STORAGE_ERRORS, ModelDamaged, ReadModel
+from runicorn.projection.model import DAMAGE, STORAGE_ERRORS, ModelDamaged, ReadModel, readers
 
 logger = logging.getLogger("runicorn.projection")
 
@@ -44,13 +44,14 @@ def catch_up(
     limit: int = READ_BYTES,
     may_be_gone: Callable[[], bool] = lambda: True,
 ) -> Applied:
-    """Apply one read of about `limit` bytes of `stream` to the models that lack it.
+    """Apply one read of about `limit` bytes of `stream` to the models that read it, and lack it.
 
     A stream that is truncated, replaced or gone (if `may_be_gone()`: the root may be unmounted) is forgotten, and what is
     there now is applied from 0. Committed when this returns, unless the caller holds transactions of the models open.
     ModelFailed if a projection raises: then nothing was changed. ModelDamaged if a file is; an `apsw.Error` where storage
     does not work.
     """
+    models = readers(models, stream)
     position = log.position(stream)
     if position is None:
         if not log.is_gone(stream) or not may_be_gone():

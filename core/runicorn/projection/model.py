@@ -25,6 +25,7 @@ from runicorn.projection.base import (
     Projection,
     Tables,
     WritesAtCommit,
+    kinds_of,
 )
 from runicorn.projection.checkpoints import Checkpoint, Checkpoints, Reached
 from runicorn.projection.generations import FRAMEWORK_SCHEMA, fingerprint, newest, next_path, set_aside
@@ -67,6 +68,7 @@ class ReadModel:
         self.path = path
         self.plugin = plugin
         self.projections = projections
+        self._kinds = kinds_of(projections)
         self._preparing = [one if isinstance(one, PreparesStreams) else None for one in projections]
         self._connection = apsw.Connection(os.fspath(path))
         self._tables = Tables(self._connection)
@@ -161,6 +163,10 @@ class ReadModel:
                 for projection in self.projections:
                     if stream.kind in projection.streams:
                         projection.apply(batch, self._tables)
+
+    def reads(self, kind: StreamKind) -> bool:
+        """Whether any of its projections is given streams of this kind: of others there is no checkpoint."""
+        return kind in self._kinds
 
     def prepares(self, kind: StreamKind) -> bool:
         """Whether streams of this kind can be prepared in another process, for all projections."""
@@ -291,3 +297,8 @@ class ReadModel:
         if not rows:
             raise ModelDamaged(self.path)
         return bool(rows[0][0])
+
+
+def readers(models: Sequence[ReadModel], stream: Stream) -> Sequence[ReadModel]:
+    """Those that read a stream. All where none does: how far it was seen is known in any case."""
+    return [model for model in models if model.reads(stream.kind)] or models

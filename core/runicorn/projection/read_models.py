@@ -13,7 +13,7 @@ from runicorn.events.log import FileLog, Stream
 from runicorn.projection.backlog import Backlog
 from runicorn.projection.catch_up import ModelFailed, catch_up
 from runicorn.projection.generations import remove_superseded
-from runicorn.projection.model import ReadModel
+from runicorn.projection.model import ReadModel, readers
 from runicorn.projection.wire import Committed, News, Range
 
 logger = logging.getLogger("runicorn.projection")
@@ -97,7 +97,7 @@ class ReadModels:
     def mark(self, stream: Stream) -> None:
         """Queue the stream if some model is not level with it; costs one `stat`."""
         position = self.log.position(stream)
-        for model in self._all():
+        for model in readers(self._all(), stream):
             known = model.checkpoint(stream)
             if (known is not None) if position is None else (known is None or not known.is_at(position)):
                 self.dirty.add(stream)
@@ -241,8 +241,8 @@ class ReadModels:
         return {model.plugin: model.path for model in self._models}
 
     def committed_end(self, stream: Stream) -> int:
-        """Up to which offset all models have applied a stream."""
-        checkpoints = [model.checkpoint(stream) for model in self._models]
+        """Up to which offset all models that read a stream have applied it."""
+        checkpoints = [model.checkpoint(stream) for model in readers(self._models, stream)]
         return min((0 if known is None else known.offset for known in checkpoints), default=0)
 
     def remove_superseded(self) -> None:

@@ -15,7 +15,7 @@ import apsw
 
 from runicorn.errors import StorageUnavailable
 from runicorn.events.log import Position, Stream
-from runicorn.projection.base import Projection
+from runicorn.projection.base import Projection, kinds_of
 from runicorn.projection.checkpoints import Checkpoint
 from runicorn.projection.generations import fingerprint, newest
 from runicorn.projection.model import DAMAGE, STORAGE_ERRORS
@@ -53,6 +53,7 @@ class ModelReader:
         self._state_dir = state_dir
         self._plugin = plugin
         self._fingerprint = fingerprint(projections)
+        self._kinds = kinds_of(projections)
         self._connection: apsw.Connection | None = None
         self._build = ""
         self._epoch = 0
@@ -107,6 +108,8 @@ class ModelReader:
 
     def is_level(self, stream: Stream, position: Position | None) -> bool:
         """Whether the read model has all that the stream held at `position` (None: no such stream)."""
+        if stream.kind not in self._kinds:
+            return True
         known = self.checkpoint(stream)
         return (known is None) if position is None else (known is not None and known.is_at(position))
 

@@ -112,7 +112,7 @@ def _build(
         groups = _groups(log, log.streams())
         deadline = time.monotonic() + (_ALONE_S if processes is None else 0.0)
         count = min(os.cpu_count() or 1, _MOST_PROCESSES) if processes is None else processes
-        prepared = [model for model in models if model.prepares("run")]
+        prepared = [model for model in models if model.reads("run") and model.prepares("run")]
         for group in groups:
             if count and prepared and group[0].kind == "run" and time.monotonic() >= deadline:
                 is_idle = _is_served(log.state_dir)
@@ -167,11 +167,13 @@ class _Build:
                     match message:
                         case Prepared():
                             for model in prepared:
-                                model.apply_prepared(message.stream, message.values[model.plugin], message.end)
+                                if model.reads(message.stream.kind):
+                                    model.apply_prepared(message.stream, message.values[model.plugin], message.end)
                             self._progress(message.bytes)
                             self.events += message.events
-                            if others and message.end is not None:
-                                self.apply([message.stream], others, is_told=False)
+                            reading = [model for model in others if model.reads(message.stream.kind)]
+                            if reading and message.end is not None:
+                                self.apply([message.stream], reading, is_told=False)
                         case NotPrepared(stream):
                             for model in prepared:
                                 model.forget(stream)
