@@ -16,6 +16,7 @@ from runicorn_artifacts.artifact import Artifact
 from runicorn_artifacts.comparing import VersionDiff, compare
 from runicorn_artifacts.drawing import as_dot, as_mermaid, as_tree
 from runicorn_artifacts.errors import MetadataNotFound
+from runicorn_artifacts.lifecycle import STAGES
 from runicorn_artifacts.lineage import VersionKey, trace
 from runicorn_artifacts.lineage_tracker import FolderFacts
 from runicorn_artifacts.lookup import Lookup
@@ -228,6 +229,22 @@ def set_alias(
     _done(text, as_json)
 
 
+@click.command()
+@click.argument("version", metavar=_VERSION)
+@click.argument("stage", type=click.Choice(STAGES))
+@click.option("--notes", help="Why.")
+@storage_option
+@_json_option
+@click.pass_context
+def promote(
+    context: click.Context, version: str, stage: str, notes: str | None, storage: str | None, as_json: bool
+) -> None:
+    """Move a version to another stage of its life. The way to production leads through staging."""
+    folder, number = Lookup(_root(context, storage)).resolve(version)
+    before = promoting.promote(folder, number, stage, notes=notes)
+    _done(f"{folder.name}:v{number} is in {stage} now", as_json, from_stage=before, to_stage=stage)
+
+
 def _facts(context: click.Context, version: str, storage: str | None) -> tuple[FolderFacts, VersionKey]:
     root = _root(context, storage)
     folder, number = Lookup(root).resolve(version)
@@ -271,6 +288,6 @@ def _size(count: int) -> str:
     return f"{size:.1f} GiB"
 
 
-COMMANDS: dict[str, click.Command] = {
-    str(command.name): command for command in (diff, lineage, impact, show_provenance, log_version, download, set_alias)
-}
+_ALL = (diff, lineage, impact, show_provenance, log_version, download, set_alias, promote)
+
+COMMANDS: dict[str, click.Command] = {str(command.name): command for command in _ALL}

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runicorn.plugin import parse_json, replace_file, without_surrogates
-from runicorn_artifacts import deleting
+from runicorn_artifacts import deleting, promoting
 from runicorn_artifacts.artifact import temporary_folder
 from runicorn_artifacts.changing import changing
 from runicorn_artifacts.copying import Progress, copy_content, digest_of, no_progress
@@ -298,6 +298,23 @@ class ArtifactStorage:
         except VersionNotFound:
             return False
         return True
+
+    def promote_artifact_version(
+        self,
+        name: str,
+        type: str | None,
+        version: int,
+        to_stage: str,
+        *,
+        notes: str | None = None,
+        evaluator_run_id: str | None = None,
+    ) -> str:
+        """Move a version to `staging`, `production`, `archived` or back; the stage that it had.
+
+        FileNotFoundError if there is no such version; BadInput or Conflict if it cannot go there.
+        """
+        folder = self._version_folder(name, type, version)
+        return promoting.promote(folder, version, to_stage, notes=notes, evaluator_run_id=evaluator_run_id)
 
     def cleanup_orphaned_dedup(self) -> int:
         """Remove all contents that no version refers to, deleted versions included; how many."""
