@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @hookimpl
 def runicorn_routes() -> Sequence[ControllerRouterHandler]:
-    from runicorn_remote.routes import downloads, remote, ssh, unified
+    from runicorn_remote.routes import downloads, labels, remote, ssh, unified
 
     return [
         unified.unified_connect,
@@ -43,6 +43,8 @@ def runicorn_routes() -> Sequence[ControllerRouterHandler]:
         downloads.download_status,
         downloads.list_downloads,
         downloads.cancel_download,
+        labels.set_remote_alias,
+        labels.add_remote_tags,
     ]
 
 
