@@ -220,7 +220,7 @@ def test_a_root_that_is_missing_changes_nothing(http: httpx.Client, home: Path, 
     )
 
 
-@pytest.mark.parametrize("call", ["sync", "disconnect", "cache/clear"])
+@pytest.mark.parametrize("call", ["sync", "disconnect", "cache/clear", "cache/cleanup"])
 def test_without_an_adapter_calls_say_so(http: httpx.Client, call: str) -> None:
     assert failure(http.post(f"/api/remote/{call}")) == (400, "Not connected to remote server", "not_connected")
     assert ok(http.get("/api/remote/verify")) == {"connected": False, "error": "Not connected to remote server"}
@@ -313,6 +313,8 @@ def test_other_roots_have_other_caches_and_clearing_one_leaves_it_usable(
 ) -> None:
     connected(http, sshd, remote, auto_sync=False)
     synced(http)
+    cleaned = {"ok": True, "files_removed": 0, "bytes_freed": 0, "message": "Cleaned up 0 old files"}
+    assert ok(http.post("/api/remote/cache/cleanup")) == cleaned
     ok(http.post("/api/remote/cache/clear"))
     assert ok(http.get("/api/remote/status"))["stats"]["cached_experiments"] == 0
     assert synced(http)["total_files"] == 4

@@ -39,6 +39,7 @@ def runicorn_routes() -> Sequence[ControllerRouterHandler]:
         remote.switch_mode,
         remote.verify_remote,
         remote.clear_cache,
+        remote.clean_up_cache,
         downloads.start_download,
         downloads.download_status,
         downloads.list_downloads,
