@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -219,7 +220,7 @@ def test_a_root_that_is_missing_changes_nothing(http: httpx.Client, home: Path, 
     )
 
 
-@pytest.mark.parametrize("call", ["sync", "disconnect", "cache/clear"])
+@pytest.mark.parametrize("call", ["sync", "disconnect", "cache/clear", "cache/cleanup"])
 def test_without_an_adapter_calls_say_so(http: httpx.Client, call: str) -> None:
     assert failure(http.post(f"/api/remote/{call}")) == (400, "Not connected to remote server", "not_connected")
     assert ok(http.get("/api/remote/verify")) == {"connected": False, "error": "Not connected to remote server"}
@@ -312,6 +313,8 @@ def test_other_roots_have_other_caches_and_clearing_one_leaves_it_usable(
 ) -> None:
     connected(http, sshd, remote, auto_sync=False)
     synced(http)
+    cleaned = {"ok": True, "files_removed": 0, "bytes_freed": 0, "message": "Cleaned up 0 old files"}
+    assert ok(http.post("/api/remote/cache/cleanup")) == cleaned
     ok(http.post("/api/remote/cache/clear"))
     assert ok(http.get("/api/remote/status"))["stats"]["cached_experiments"] == 0
     assert synced(http)["total_files"] == 4
@@ -466,3 +469,93 @@ def test_a_download_is_cancelled_at_once_and_for_good(home: Path, http: httpx.Cl
     assert not (cache_of(home) / "downloads/net/v2/w.bin").exists()
     ok(http.post("/api/remote/disconnect"))
     assert status()["status"] == "failed"
+
+
+# ── aliases and tags on the server ──────────────────────────────────────────
+
+
+def write_index(root: Path, *versions: int) -> Path:
+    path = root / "artifacts/model/net/versions.json"
+    items = [{"version": version, "status": "ready", "aliases": []} for version in versions]
+    path.write_text(json.dumps({"artifact_name": "net", "versions": items, "aliases": {"latest": versions[-1]}}))
+    return path
+
+
+def test_aliases_and_tags_are_written_on_the_server_and_keep_the_modes(
+    home: Path, http: httpx.Client, sshd: Sshd, remote: Path
+) -> None:
+    index = write_index(remote, 1)
+    metadata = remote / "artifacts/model/net/v1/metadata.json"
+    metadata.chmod(0o640)
+    index.chmod(0o664)
+    connected(http, sshd, remote, auto_sync=False)
+    synced(http)
+    url = "/api/remote/artifacts/net/v1"
+    answer = ok(http.post(f"{url}/alias", json={"alias": "it's;$(best)"}))
+    assert answer == {"ok": True, "message": "Set alias 'it's;$(best)' → net:v1"}
+    assert json.loads(index.read_text())["aliases"] == {"latest": 1, "it's;$(best)": 1}
+    assert json.loads(index.read_text())["versions"][0]["aliases"] == ["latest", "it's;$(best)"]
+    answer = ok(http.post(f"{url}/tags", json={"tags": ["t1", "t 2", "t1"]}))
+    assert answer["message"] == "Added tags ['t1', 't 2'] to net:v1"
+    ok(http.post(f"{url}/tags?type=model", json={"tags": ["t3", "t1"]}))
+    written = json.loads(metadata.read_text())
+    assert (written["tags"], written["size_bytes"]) == (["t1", "t 2", "t3"], 10)
+    assert (metadata.stat().st_mode & 0o777, index.stat().st_mode & 0o777) == (0o640, 0o664)
+    copies = cache_of(home) / "metadata/artifacts/model/net"
+    assert (copies / "v1/metadata.json").read_bytes() == metadata.read_bytes()
+    assert (copies / "versions.json").read_bytes() == index.read_bytes()
+    assert sorted(path.name for path in index.parent.iterdir()) == ["v1", "versions.json"]
+
+
+def test_parallel_aliases_lose_none(http: httpx.Client, sshd: Sshd, remote: Path) -> None:
+    index = write_index(remote, 1)
+    connected(http, sshd, remote, auto_sync=False)
+    synced(http)
+    names = [f"a{number}" for number in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        for answer in pool.map(
+            lambda name: http.post("/api/remote/artifacts/net/v1/alias", json={"alias": name}), names
+        ):
+            ok(answer)
+    assert set(json.loads(index.read_text())["aliases"]) == {"latest", *names}
+
+
+@pytest.mark.parametrize(
+    ("place", "body", "status", "detail"),
+    [
+        ("other/v1/alias", {"alias": "a"}, 400, "Artifact type not found for: other"),
+        ("net/v1/alias?type=toy", {"alias": "a"}, 400, "Invalid artifact type: toy"),
+        ("net/v0/alias", {"alias": "a"}, 400, "Version must be a positive integer, got: 0"),
+        ("net/v1/alias", {"alias": " "}, 400, "Alias must be a non-empty string"),
+        ("net/v1/alias", {}, 400, "Alias must be a non-empty string"),
+        ("net/v1/alias", {"alias": "../x"}, 400, "Alias contains invalid characters: ../x"),
+        ("net/v1/tags", {"tags": []}, 400, "Tags must be a non-empty list"),
+        ("net/v1/tags", {"tags": [" "]}, 400, "Invalid tag:  "),
+        ("net/v9/alias", {"alias": "a"}, 404, "Artifact version not found: net:v9"),
+        ("net/v2/tags", {"tags": ["a"]}, 404, "Artifact version not found: net:v2"),
+        ("net/v1/alias", {"alias": "a"}, 503, "Failed to set alias on remote server"),  # there is no index
+    ],
+)
+def test_a_label_that_cannot_be_set_says_why_and_changes_nothing(
+    http: httpx.Client, sshd: Sshd, remote: Path, place: str, body: dict[str, object], status: int, detail: str
+) -> None:
+    (write_version(remote, 2) / ".deleted").write_text("{}")
+    before = {path: path.read_bytes() for path in (remote / "artifacts").rglob("*") if path.is_file()}
+    connected(http, sshd, remote, auto_sync=False)
+    synced(http)
+    assert failure(http.post(f"/api/remote/artifacts/{place}", json=body))[:2] == (status, detail)
+    assert {path: path.read_bytes() for path in (remote / "artifacts").rglob("*") if path.is_file()} == before
+
+
+def test_a_lock_on_the_server_is_respected_unless_it_is_stale(http: httpx.Client, sshd: Sshd, remote: Path) -> None:
+    index = write_index(remote, 1)
+    lock = Path(f"{index}.lock")
+    connected(http, sshd, remote, auto_sync=False)
+    synced(http)
+    lock.touch()
+    answer = http.post("/api/remote/artifacts/net/v1/alias", json={"alias": "a"}, timeout=30)
+    assert failure(answer)[:2] == (409, "Artifact is locked on the remote server")
+    long_ago = lock.stat().st_mtime - 120
+    os.utime(lock, (long_ago, long_ago))
+    ok(http.post("/api/remote/artifacts/net/v1/alias", json={"alias": "a"}))
+    assert not lock.exists()

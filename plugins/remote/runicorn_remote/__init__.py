@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @hookimpl
 def runicorn_routes() -> Sequence[ControllerRouterHandler]:
-    from runicorn_remote.routes import downloads, remote, ssh, unified
+    from runicorn_remote.routes import downloads, labels, remote, ssh, unified
 
     return [
         unified.unified_connect,
@@ -39,10 +39,13 @@ def runicorn_routes() -> Sequence[ControllerRouterHandler]:
         remote.switch_mode,
         remote.verify_remote,
         remote.clear_cache,
+        remote.clean_up_cache,
         downloads.start_download,
         downloads.download_status,
         downloads.list_downloads,
         downloads.cancel_download,
+        labels.set_remote_alias,
+        labels.add_remote_tags,
     ]
 
 

@@ -74,7 +74,8 @@ async def start_download(
     cache = adapter_of(remote).cache
     adapter = connected_adapter(remote)
     found, files, target = await remote.run(_prepare, cache, store.root, artifact_name, version, type, wanted)
-    task = remote.smart.downloads.start(adapter.connection, adapter.source.root, found, files, target)
+    smart = remote.smart
+    task = smart.downloads.start(adapter.connection, adapter.source.root, found, files, target, smart.clean_up_quietly)
     message = "Download started. Use /api/remote/download/{task_id}/status to track progress."
     return DownloadStarted(True, task.task_id, str(found), message)
 

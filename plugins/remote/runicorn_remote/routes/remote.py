@@ -151,6 +151,15 @@ class CacheCleared(msgspec.Struct, frozen=True):
     message: str
 
 
+class CacheCleaned(msgspec.Struct, frozen=True):
+    """The answer of `POST /api/remote/cache/cleanup`."""
+
+    ok: bool
+    files_removed: int
+    bytes_freed: int
+    message: str
+
+
 @post("/api/remote/connect", status_code=200, operation_id="remote_connect")
 async def remote_connect(data: JSONBody[RemoteRequest], serving: Serving, store: Store) -> RemoteConnected:
     """Connect, and show the runs of a remote root among those that are here. The unified connection stays what it is."""
@@ -259,6 +268,17 @@ async def clear_cache(serving: Serving) -> CacheCleared:
     remote = serving.own(Remote)
     await remote.run(remote.smart.clear_cache, adapter_of(remote))
     return CacheCleared(True, "Cache cleared successfully")
+
+
+@post("/api/remote/cache/cleanup", status_code=200, operation_id="clean_up_remote_cache")
+async def clean_up_cache(serving: Serving) -> CacheCleaned:
+    """Remove downloads, events and logs, least recently used first, until the cache has at most 10 GiB."""
+    remote = serving.own(Remote)
+    if remote.smart.cache is None:
+        raise NotConnected(_NOT_CONNECTED)
+    cleaned = await remote.run(remote.smart.clean_up)
+    message = f"Cleaned up {cleaned.files_removed} old files"
+    return CacheCleaned(True, cleaned.files_removed, cleaned.bytes_freed, message)
 
 
 def has_offline_cache() -> bool:

@@ -4,6 +4,7 @@
 |-------------------------|--------------------------------------------------------------------------------|
 | `source.json`           | host, port, username, remote_root, created_at, last_sync                       |
 | `index.db`              | what was seen of each file on the server                                       |
+| `downloads/`            | files of artifact versions                                                     |
 | `metadata/artifacts/`   | copies, byte for byte                                                          |
 | `metadata/experiments/` | copies, and the events and logs that were asked for; laid out like a root      |
 | `lock`                  | held by the process that writes here                                           |

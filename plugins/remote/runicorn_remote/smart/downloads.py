@@ -13,7 +13,7 @@ import os
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -96,7 +96,7 @@ class Download:
 
     def __init__(
         self, connection: Connection, root: str, version: Version, files: list[VersionFile], target: Path,
-        turns: threading.Semaphore,
+        turns: threading.Semaphore, after: Callable[[], object],
     ) -> None:  # fmt: skip
         self.task_id = str(uuid.uuid4())
         self.version = version
@@ -105,6 +105,7 @@ class Download:
         self._remote = f"{root.rstrip('/')}/{version.directory}/files"
         self._files = files
         self._turns = turns
+        self._after = after
         self._started_at = time.time()
         self._completed_at: float | None = None
         self._done_files = self._done_bytes = 0
@@ -175,6 +176,8 @@ class Download:
             self._end("failed", _why(error))
         finally:
             self._turns.release()
+        if not self._cancelled.is_set():
+            self._after()
 
     def _bring(self) -> None:
         self.target.mkdir(parents=True, exist_ok=True)
@@ -243,13 +246,19 @@ class Downloads:
         self._turns = threading.Semaphore(MAX_RUNNING)
 
     def start(
-        self, connection: Connection, root: str, version: Version, files: list[VersionFile], target: Path
+        self,
+        connection: Connection,
+        root: str,
+        version: Version,
+        files: list[VersionFile],
+        target: Path,
+        after: Callable[[], object],
     ) -> Download:
-        """Begin a download. AlreadyRunning."""
+        """Begin a download; `after` is called in its thread when it has ended by itself. AlreadyRunning."""
         with self._mutex:
             if any(task.is_running and task.target == target for task in self._tasks.values()):
                 raise AlreadyRunning(version)
-            task = Download(connection, root, version, files, target, self._turns)
+            task = Download(connection, root, version, files, target, self._turns, after)
             self._tasks[task.task_id] = task
             ended = [task_id for task_id, known in self._tasks.items() if not known.is_running]
             for task_id in ended[:-_KEPT]:

@@ -17,6 +17,7 @@ from runicorn_remote.registry import Registry
 from runicorn_remote.smart.adapter import Adapter
 from runicorn_remote.smart.attaching import attach, detach_all, run_in, tell_origins
 from runicorn_remote.smart.cache import Cache, newest_cache
+from runicorn_remote.smart.cleanup import Cleaned, clean_up
 from runicorn_remote.smart.downloads import DownloadRunning, Downloads
 
 logger = logging.getLogger("runicorn.remote")
@@ -122,6 +123,20 @@ class Smart:
         if self.downloads.active:
             raise DownloadRunning
         adapter.clear_cache()
+
+    def clean_up(self) -> Cleaned:
+        """Make the open cache small enough, without what is being downloaded. Nothing happens if none is open."""
+        cache = self.cache
+        if cache is None:
+            return Cleaned()
+        return clean_up(cache, {task.target for task in self.downloads.tasks() if task.is_running})
+
+    def clean_up_quietly(self) -> None:
+        """After a download, whose end it must not spoil."""
+        try:
+            self.clean_up()
+        except (RunicornError, OSError) as error:
+            logger.info("the cache could not be cleaned up: %s", error)
 
     def show_again(self) -> None:
         """After a switch of the storage root: show there what was shown before."""

@@ -1,0 +1,120 @@
+"""Changing a JSON file on a server, by SFTP alone: one writer at a time, and readers see the old or the new content.
+
+The lock is a file beside it, created exclusively: `<file>.lock`. One that is older than a minute, by the server's clock, was
+left by somebody who was killed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import secrets
+import stat
+import time
+from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING, Any, cast
+
+from runicorn.plugin import Conflict, parse_json
+from runicorn_remote.channels import translated
+from runicorn_remote.errors import OperationFailed, RemotePathNotFound
+
+if TYPE_CHECKING:
+    from paramiko.sftp_client import SFTPClient
+
+LOCK_WAIT_S = 10.0
+
+_STALE_S = 60
+_PAUSE_S = 0.1
+_MAX_BYTES = 16 << 20
+
+
+class RemoteLocked(Conflict):
+    """Somebody else is changing it."""
+
+    def __init__(self) -> None:
+        super().__init__("Artifact is locked on the remote server")
+
+
+class NotAnObject(OperationFailed):
+    """The file holds something else than a JSON object."""
+
+    status, code = 503, "unusable"
+
+
+def change_json(sftp: SFTPClient, path: str, change: Callable[[dict[str, Any]], None]) -> bytes:
+    """Apply `change` to the object in a file; the new content. RemoteLocked, an OperationFailed, or what `change` raises:
+    then the file is as it was.
+    """
+    temporary = f"{path}.tmp-{secrets.token_hex(6)}"
+    try:
+        with _locked(sftp, path, temporary), translated(path):
+            mode = stat.S_IMODE(sftp.stat(path).st_mode or 0o644)
+            with sftp.open(path, "rb") as file:
+                content = _object(file.read(_MAX_BYTES))
+            change(content)
+            data = json.dumps(content, ensure_ascii=False, indent=2).encode("utf-8", "replace")
+            with sftp.open(temporary, "wb") as file:
+                file.write(data)
+            sftp.chmod(temporary, mode)
+            sftp.posix_rename(temporary, path)
+            return data
+    finally:
+        with contextlib.suppress(Exception):  # it is in place, or the connection is lost
+            sftp.remove(temporary)
+
+
+@contextlib.contextmanager
+def _locked(sftp: SFTPClient, path: str, temporary: str) -> Generator[None]:
+    lock = f"{path}.lock"
+    deadline = time.monotonic() + LOCK_WAIT_S
+    while not _create(sftp, lock):
+        since = _mtime(sftp, lock)
+        if since is not None and _now(sftp, temporary) - since > _STALE_S:
+            with translated(lock), contextlib.suppress(FileNotFoundError):
+                sftp.remove(lock)
+            continue
+        if time.monotonic() >= deadline:
+            raise RemoteLocked
+        time.sleep(_PAUSE_S)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(Exception):  # with a lost connection it stays, and is stale in a minute
+            sftp.remove(lock)
+
+
+def _create(sftp: SFTPClient, path: str) -> bool:
+    """Whether the file was made; False if it is there already. An OperationFailed if it cannot be made."""
+    with translated(path):
+        try:
+            sftp.open(path, "wx").close()
+        except OSError as error:
+            if isinstance(error, TimeoutError | EOFError) or _mtime(sftp, path) is None:
+                raise
+            return False
+    return True
+
+
+def _mtime(sftp: SFTPClient, path: str) -> int | None:
+    try:
+        with translated(path):
+            return int(sftp.stat(path).st_mtime or 0)
+    except RemotePathNotFound:
+        return None
+
+
+def _now(sftp: SFTPClient, temporary: str) -> int:
+    """The server's clock, as the time of a file that is made now."""
+    with translated(temporary):
+        sftp.open(temporary, "wb").close()
+    return _mtime(sftp, temporary) or 0
+
+
+def _object(data: bytes) -> dict[str, Any]:
+    try:
+        content = parse_json(data)
+    except ValueError:
+        content = None
+    if not isinstance(content, dict):
+        raise NotAnObject("The file on the server is not a JSON object")
+    return cast(dict[str, Any], content)
