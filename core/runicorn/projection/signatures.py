@@ -73,7 +73,7 @@ class Signatures:
                 f"CREATE TABLE IF NOT EXISTS {self._table}(key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID"
             ).fetchall()
             # All of it is read once: damage shows now, when the file can be made again.
-            connection.execute(f"SELECT sum(value) FROM {self._table}").fetchall()
+            connection.execute(f"SELECT max(value) FROM {self._table}").fetchall()
         except apsw.Error:
             connection.close()
             raise

@@ -149,6 +149,7 @@ def _facts_of_one(part: RunPart) -> RunFacts:
         pinned=part.pinned,
         annotated=part.annotated,
         label=part.label,
+        source=part.source,
     )
 
 
