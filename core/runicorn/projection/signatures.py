@@ -72,8 +72,8 @@ class Signatures:
             connection.execute(
                 f"CREATE TABLE IF NOT EXISTS {self._table}(key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID"
             ).fetchall()
-            # All of it is read once: damage shows now, when the file can be made again.
-            connection.execute(f"SELECT max(value) FROM {self._table}").fetchall()
+            # All of it is read once: damage shows now, when the file can be made again. (`sum` of whole signatures overflows.)
+            connection.execute(f"SELECT total(value) FROM {self._table}").fetchall()
         except apsw.Error:
             connection.close()
             raise
