@@ -76,8 +76,11 @@ class _LineEncoder:
     def __init__(self, names: tuple[str, ...], writer: Writer) -> None:
         self._names = (*names, "global_step", "time")
         self._writer = writer
-        fields = [*((name, float) for name in names), ("global_step", int), ("time", float)]
-        self._data = msgspec.defstruct("Data", fields, gc=False)
+        wire_names = {
+            f"metric_{number}": name for number, name in enumerate(names)
+        }  # a name may hold what Python's cannot
+        fields = [*((field, float) for field in wire_names), ("global_step", int), ("time", float)]
+        self._data = msgspec.defstruct("Data", fields, rename=wire_names, gc=False)
         self._line = msgspec.defstruct("Line", [("ts", float), ("type", str), ("data", self._data)], gc=False)
 
     def encode(self, columns: list[list[float]], steps: range, times: list[float]) -> bytes:
