@@ -8,7 +8,6 @@ from __future__ import annotations
 import apsw
 
 from runicorn.errors import RunNotFound
-from runicorn.events.discovery import is_attached
 from runicorn.store import Store
 
 LIST_ORDER = "is_foreign, is_legacy, project_fold, name_fold, created DESC, run_id DESC, key"
@@ -26,9 +25,7 @@ async def find_run(store: Store, run_id: str, *, include_deleted: bool = False) 
     except RunNotFound:
         await store.discover()
         key = model.query(_run_key, run_id, include_deleted)
-    if is_attached(key):
-        for bring in store.before_reading:
-            await bring(key)
+    await store.bring(key)
     return key
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from runicorn.errors import ReadModelBehind, StorageUnavailable
+from runicorn.events.discovery import is_attached
 from runicorn.events.envelope import Payload
 from runicorn.events.log import FileLog, Stream
 from runicorn.events.positions import Positions
@@ -31,6 +32,10 @@ _FIRST_START_S = 3.0
 _CLOSE_S = 1.0
 
 
+Bring = Callable[[str, str | None], Awaitable[None]]
+"""Takes the key of a run, and the file of it that is wanted; None: what its process logs."""
+
+
 class Store:
     """One storage root with its state directory. Open it with `async with`."""
 
@@ -41,9 +46,9 @@ class Store:
         """Set when the server stops or turns to another root: answers that would not end by themselves end now."""
         self.is_leader = is_leader
         """True in exactly one API worker: the one that does periodic work."""
-        self.before_reading: list[Callable[[str], Awaitable[None]]] = []
-        """Called with the key of a run in an attached cache before it is read: whoever attached it brings it up to date.
-        A call that fails or takes long holds up every read of that run."""
+        self.before_reading: list[Bring] = []
+        """Called before a run in an attached cache is read, by `bring`: whoever attached it brings it up to date. A call that
+        fails or takes long holds up every read of that run."""
         self.log = FileLog(root, state_dir)
         self.client = ProjectorClient(state_dir)
         self._commands = StoreStream(self.log)
@@ -125,6 +130,15 @@ class Store:
         Costs a round trip to the projector, and a few `stat`s there. After 250 ms the query answers from what is there.
         """
         await self.client.look(key, timeout_s=_READ_TIMEOUT_S)
+
+    async def bring(self, key: str, file: str | None = None) -> None:
+        """Have a run of a server brought up to date before it is read (`find_run` does that), or one file of it.
+
+        Nothing happens for runs whose files are here.
+        """
+        if is_attached(key):
+            for bring in self.before_reading:
+                await bring(key, file)
 
     async def discover(self) -> None:
         """Have new run directories found now, instead of with the next notice or sweep."""

@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx
 import pytest
+from websockets.sync.client import connect
 
 from tests.contract.test_remote import failure, login, ok
 from tests.plugins.remote.mirroring import RUN, write_run
@@ -151,6 +152,31 @@ def test_the_flow_of_the_web_page_shows_remote_runs_whose_metrics_and_logs_grow(
     status = ok(http.get("/api/remote/status"))
     assert (status["mode"], status["connected"], status["stats"]["cached_experiments"]) == ("remote", False, 1)
     assert ok(http.get("/api/remote/mode")) == {"mode": "remote", "remote_available": True, "remote_connected": False}
+
+
+def test_media_and_the_live_log_are_brought_when_they_are_asked_for(
+    home: Path, http: httpx.Client, sshd: Sshd, remote: Path, tmp_path: Path
+) -> None:
+    media = remote / RUN / "media"
+    media.mkdir()
+    (media / "1_a.png").write_bytes(b"a picture")
+    (tmp_path / "secret").write_text("not below the root")
+    (media / "2_b.png").symlink_to(tmp_path / "secret")
+    connected(http, sshd, remote)
+    wait_until(lambda: RUN_ID in listed(http))
+    url = f"/api/runs/{RUN_ID}/media"
+    assert http.get(f"{url}/1_a.png").content == b"a picture"
+    (media / "1_a.png").write_bytes(b"another picture")
+    assert http.get(f"{url}/1_a.png").content == b"another picture"
+    for name in ("2_b.png", "missing.png"):
+        assert http.get(f"{url}/{name}").status_code == 404
+    assert not list(cache_of(home).rglob("2_b.png"))
+    address = str(http.base_url).replace("http", "ws").rstrip("/") + f"/api/runs/{RUN_ID}/logs/ws"
+    with connect(address, open_timeout=20) as socket:
+        assert "hello" in str(socket.recv(timeout=20))
+        with (remote / RUN / "logs.txt").open("a") as log:
+            log.write("15:30:46 | later\n")
+        assert "later" in str(socket.recv(timeout=20))
 
 
 def test_remote_connect_says_what_it_found_and_disconnect_leaves_only_the_cache(

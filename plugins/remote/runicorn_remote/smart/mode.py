@@ -23,6 +23,7 @@ from runicorn_remote.smart.downloads import DownloadRunning, Downloads
 logger = logging.getLogger("runicorn.remote")
 
 _WAIT_S = 3.0
+_FILE_WAIT_S = 10.0
 
 Mode = Literal["local", "remote"]
 
@@ -190,22 +191,27 @@ class Smart:
         if loop is not None and store is not None and not loop.is_closed():
             asyncio.run_coroutine_threadsafe(store.discover(), loop)
 
-    async def _bring(self, key: str) -> None:
-        """Bring a run up to date that is about to be read; after three seconds it is read as it is."""
+    async def _bring(self, key: str, file: str | None) -> None:
+        """Bring a run up to date that is about to be read, or a file of it; after some seconds it is read as it is."""
         adapter = self.adapter
         run = None if adapter is None else run_in(adapter.cache, key)
-        if adapter is None or run is None or adapter.tails.is_fresh(run) or not adapter.connection.is_alive:
+        if adapter is None or run is None or not adapter.connection.is_alive:
+            return
+        if file is None and adapter.tails.is_fresh(run):
             return
         loop = asyncio.get_running_loop()
-        bringing = loop.run_in_executor(self._threads, _bring_quietly, adapter, run)
+        bringing = loop.run_in_executor(self._threads, _bring_quietly, adapter, run, file)
         try:
-            await asyncio.wait_for(asyncio.shield(bringing), _WAIT_S)
+            await asyncio.wait_for(asyncio.shield(bringing), _WAIT_S if file is None else _FILE_WAIT_S)
         except TimeoutError:
             logger.debug("a remote run is read before it was brought up to date")
 
 
-def _bring_quietly(adapter: Adapter, run: str) -> None:
+def _bring_quietly(adapter: Adapter, run: str, file: str | None) -> None:
     try:
-        adapter.tails.bring(run)
+        if file is None:
+            adapter.tails.bring(run)
+        else:
+            adapter.tails.bring_file(run, file)
     except (RunicornError, OSError) as error:
         logger.info("a remote run could not be brought up to date: %s", error)

@@ -1,16 +1,19 @@
-"""Events and logs of a run that somebody reads: brought into its cache, as far as they have grown."""
+"""Events, logs and media of a run that somebody reads: brought into its cache, as far as they have changed."""
 
 from __future__ import annotations
 
 import contextlib
 import threading
 import time
+from stat import S_ISREG
 
 from runicorn.plugin import EVENTS_FILE, LOGS_FILE, RUNNING, STATUS_FILE, SUMMARY_FILE, read_json_object
+from runicorn_remote.channels import translated
 from runicorn_remote.connection import Connection
 from runicorn_remote.enumeration import RemoteFile
 from runicorn_remote.errors import RemoteError, RemotePathNotFound
 from runicorn_remote.mirror.copying import Copier, Moved, plan
+from runicorn_remote.paths import is_safe_path
 from runicorn_remote.pipeline import Fetched, Pipeline
 from runicorn_remote.smart.cache import Cache
 from runicorn_remote.smart.places import EXPERIMENTS
@@ -54,8 +57,26 @@ class Tails:
                 with contextlib.suppress(RemoteError, OSError):
                     pipeline.close()
 
+    def bring_file(self, run: str, name: str) -> None:
+        """Bring a file of a run as a whole, if it is not here as it is on the server. Errors as of `bring`."""
+        path = f"{run}/{name}"
+        if not is_safe_path(path.split("/")) or not (self._cache.experiments / run).is_dir():
+            return
+        with self._mutex:
+            turn = self._turns.setdefault(path, threading.Lock())
+        with turn:
+            pipeline = Pipeline(self._connection.open_sftp())
+            try:
+                with contextlib.suppress(RemotePathNotFound, Moved):
+                    self._bring(pipeline, Copier(pipeline, self._root), path)
+            finally:
+                with contextlib.suppress(RemoteError, OSError):
+                    pipeline.close()
+
     def _bring(self, pipeline: Pipeline, copier: Copier, path: str) -> None:
         stat = pipeline.stat(f"{self._root}/{path}")
+        if not S_ISREG(stat.mode) or not self._is_inside(pipeline, path):
+            return
         file = RemoteFile(path, stat.size, stat.mtime_s * 10**9)
         with self._cache.tree.place(f"{EXPERIMENTS}/{path}") as place:
             known, local = self._cache.tail(path), place.stat()
@@ -67,6 +88,12 @@ class Tails:
                 state = copier.replace(file, place)
             if state is not None:
                 self._cache.set_tail(path, state)
+
+    def _is_inside(self, pipeline: Pipeline, path: str) -> bool:
+        """Whether a file is below the root, links followed."""
+        with translated(path):
+            root = (pipeline.sftp.normalize(self._root or "/") or "").rstrip("/")
+            return (pipeline.sftp.normalize(f"{self._root}/{path}") or "").startswith(f"{root}/")
 
     def _bring_status(self, pipeline: Pipeline, run: str) -> None:
         """Status and summary of a running run, which the next sync would bring late."""

@@ -87,9 +87,10 @@ async def list_media(
 )
 async def media_file(run_id: FromPath[str], path: FromPath[str], store: Store) -> Response[bytes]:
     """A file below `media/` of a run. Parts can be asked for. Only images, audio, video and text open in a browser."""
-    directory = store.root / await find_run(store, run_id)
+    key = await find_run(store, run_id)
     path = path.lstrip("/")
-    file = await asyncio.to_thread(open_media, directory, path)
+    await store.bring(key, f"{_PREFIX}{path}")
+    file = await asyncio.to_thread(open_media, store.root / key, path)
     return file_response(file, inert_media_type(path), inert_headers(path))
 
 
