@@ -527,7 +527,12 @@ class TestRuns:
         run.summary({"final_acc": 0.9, "name": "x", "ok": True, "nan": float("nan"), "huge": 10**30})
         world.save(name, run=run.id)
         run.finish()
-        wait_until(lambda: world.get(f"/{name}/training-metrics")["status"] == "finished", "the end of the run")
+
+        def trained() -> dict[str, Any]:
+            return world.get(f"/{name}/training-metrics") or {}
+
+        wait_until(lambda: trained().get("status") == "finished", "the end of the run")
+        wait_until(lambda: trained().get("duration_seconds") is not None, "its duration")
         found = world.get(f"/{name}/training-metrics", version=1)
         meta = json.loads((run.run_dir / "meta.json").read_text())
         status = json.loads((run.run_dir / "status.json").read_text())

@@ -152,7 +152,9 @@ def test_nothing_in_an_html_report_is_active(server: Server, root: Path) -> None
 @pytest.mark.parametrize("run_id", ["lauf-ü", 'quote"d', "a b;c", "中文", "per%cent"])
 def test_any_id_downloads_under_its_name(server: Server, root: Path, run_id: str) -> None:
     make_run(root, f"p/n/runs/{run_id}", events=metrics_event(a=1))
-    header = server.http.get(f"/api/export/{run_id.replace('%', '%25')}/csv").headers["content-disposition"]
+    path = f"/api/export/{run_id.replace('%', '%25')}/csv"
+    wait_until(lambda: server.http.get(path).status_code == 200)  # made by hand, found soon
+    header = server.http.get(path).headers["content-disposition"]
     found = re.fullmatch(
         r"attachment; filename=\"([A-Za-z0-9._ ;'-]+)\"; filename\*=UTF-8''([A-Za-z0-9._~%-]+)", header
     )

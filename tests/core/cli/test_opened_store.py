@@ -54,7 +54,7 @@ def test_a_damaged_read_model_is_built_again(root: Path) -> None:
     state = root / ".runicorn" / "state"
     for file in state.glob("runs-*.db"):
         file.write_bytes(b"no database at all" * 500)
-    for file in [*state.glob("*-wal"), *state.glob("*-shm")]:
+    for file in [*state.glob("runs-*-wal"), *state.glob("runs-*-shm")]:
         file.unlink()
     with open_store(str(root)) as store:
         assert store.model("runs").query(count) == 3

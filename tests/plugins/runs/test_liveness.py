@@ -198,4 +198,4 @@ def test_a_killed_training_is_found_and_recorded_once(serve: Serve) -> None:
     server.stop()
 
     events = recorded(server.root, server.root / ".runicorn" / "state")
-    assert sorted((event["type"], event["run_id"]) for event in events) == sorted(("run.lost", i) for i in ids[1:])
+    assert sorted(event["run_id"] for event in events if event["type"] == "run.lost") == sorted(ids[1:])
