@@ -141,7 +141,10 @@ class RunValues:
             return StoredSeries(tables, batch.stream_id).frames()
 
         if batch.start == 0:
-            known = memory.streams[key] = _Followed(batch.stream_id, 0, MetricStatistics(), is_new=True)
+            # A stream that was replaced is forgotten in this transaction: what it had said is still to be removed.
+            is_replaced = known is not None and known.end < 0
+            known = _Followed(batch.stream_id, 0, MetricStatistics(), is_new=not is_replaced)
+            memory.streams[key] = known
         elif known is None or (known.stream_id, known.end) != (batch.stream_id, batch.start):
             # The points of this batch are stored already: `metric_points` comes before this projection.
             known = _Followed(batch.stream_id, batch.end, MetricStatistics.of(stored()), is_new=False)
