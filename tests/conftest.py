@@ -39,7 +39,7 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    if report.skipped:
+    if report.skipped and not hasattr(report, "wasxfail"):  # an expected failure has run
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else ""
         _skipped[report.nodeid] = reason
 
