@@ -24,6 +24,23 @@ class Failure(click.ClickException):
         click.echo(self.format_message(), file=file, err=file is None)
 
 
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are called. `where` maps names to `module:attribute`."""
+
+    def __init__(self, name: str, where: Mapping[str, str], **attributes: Any) -> None:
+        super().__init__(name, **attributes)
+        self._where = where
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names of all commands."""
+        return sorted(self._where)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name."""
+        where = self._where.get(cmd_name)
+        return None if where is None else _imported(where)
+
+
 class Commands(click.Group):
     """`runicorn`. `core` maps names to `module:attribute`."""
 
@@ -56,9 +73,7 @@ class Commands(click.Group):
         where = self._core.get(cmd_name)
         if where is None:
             return self.contributed().get(cmd_name)
-        module, _, attribute = where.partition(":")
-        command: click.Command = getattr(importlib.import_module(module), attribute)
-        return command
+        return _imported(where)
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
         """Read the arguments, which may import plugins (`--help` names their commands)."""
@@ -93,6 +108,12 @@ def state_dir_option(command: C) -> C:
     """`--state-dir PATH`, for commands that read or build read models."""
     where = "State directory (default: .runicorn/state in the storage root)."
     return click.option("--state-dir", metavar="PATH", type=click.Path(path_type=Path), help=where)(command)
+
+
+def _imported(where: str) -> click.Command:
+    module, _, attribute = where.partition(":")
+    command: click.Command = getattr(importlib.import_module(module), attribute)
+    return command
 
 
 @contextlib.contextmanager

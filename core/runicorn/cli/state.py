@@ -7,8 +7,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from runicorn.cli.events import state_dir_option
-from runicorn.cli.group import storage_option
+from runicorn.cli.group import state_dir_option, storage_option
 
 
 @click.command()
@@ -24,7 +23,7 @@ def state(storage: str | None, state_dir: Path | None, is_compacting: bool, as_j
       runicorn state
       runicorn state --compact
     """
-    from runicorn.cli.events import open_log
+    from runicorn.cli.events.opening import open_log
     from runicorn.projection.compaction import compact
     from runicorn.projection.state_files import describe_state
 

@@ -1,0 +1,50 @@
+"""How located events are printed: one line each, for people or as JSON."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from runicorn.events.log import LocatedEvent
+
+json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
+
+
+def print_events(located: Iterable[LocatedEvent], as_json: bool) -> None:
+    """Print each as it comes."""
+    for one in located:
+        click.echo(_as_json(one) if as_json else _as_line(one))
+        if as_json or not sys.stdout.isatty():
+            sys.stdout.flush()
+
+
+def _as_json(one: LocatedEvent) -> str:
+    from runicorn.events.envelope import decode_data
+    from runicorn.files import dump_json
+
+    ts = one.event.ts if one.event.ts == one.event.ts else None
+    record: dict[str, Any] = {
+        "stream": one.stream.name,
+        "offset": one.offset,
+        "ts": ts,
+        "type": one.event.type,
+        "data": decode_data(one.event),
+    }
+    return dump_json(record).decode()
+
+
+def _as_line(one: LocatedEvent) -> str:
+    ts = one.event.ts
+    clock = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(ts)) if 0 <= ts < 1 << 35 else "?" * 19
+    data = bytes(one.event.data).decode("utf-8", "replace")
+    line = f"{clock}  {one.event.type:<16} {one.stream.name}@{one.offset}  {data}"
+    if not sys.stdout.isatty():
+        return line
+    width = shutil.get_terminal_size().columns
+    return line if len(line) <= width else line[: width - 1] + "…"
