@@ -11,7 +11,6 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -208,10 +207,6 @@ class Store:
         self.check()
 
 
-@pytest.mark.xfail(
-    reason="run_values may keep the metrics of a stream that was replaced or removed by one without metrics",
-    strict=False,
-)
 @settings(max_examples=120)
 @given(worlds, steps, st.integers(1, 4))
 def test_any_cut_and_any_interleaving_ends_in_the_rows_of_a_simple_model(whole, steps, rounds):

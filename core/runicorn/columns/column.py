@@ -107,6 +107,8 @@ class Column(msgspec.Struct, frozen=True, eq=False):
         """The values of the rows `at` (ascending, each once), as rows 0, 1, …; None if none of them has a value."""
         if self.rows is None:
             return self.take(at, None) if len(at) else None
+        if not len(self.rows):
+            return None
         place = np.searchsorted(self.rows, at)
         place[place == len(self.rows)] = 0
         found = self.rows[place] == at

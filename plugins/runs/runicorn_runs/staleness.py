@@ -34,13 +34,17 @@ class StaleRuns:
         self._store = store
         self._after_s = stale_after_s()
         self._until = 0.0
+        self._build: object = None
         self._stale: dict[int, float] = {}
 
     def last_activity(self) -> dict[int, float]:
         """By row id of each listed run that is stale now: when it was active last."""
         now = time.monotonic()
-        if now >= self._until:
-            self._stale = self._store.model("runs").query(_silent_since, time.time() - self._after_s)
+        model = self._store.model("runs")
+        build, _ = model.counter("runs")
+        if now >= self._until or build != self._build:  # in another build, row ids are those of other runs
+            self._stale = model.query(_silent_since, time.time() - self._after_s)
+            self._build = build
             ended = time.monotonic()
             self._until = ended + max(_KEPT_S, _SHARE * (ended - now))
         return self._stale

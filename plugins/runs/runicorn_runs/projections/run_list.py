@@ -68,7 +68,7 @@ class RunList(FoldedProjection[RunPart]):
     """See the module's docstring."""
 
     name = "run_list"
-    version = 6
+    version = 7
     streams = frozenset[StreamKind]({"run", "store"})
     part_type = RunPart
     reading_indexes = frozenset(
@@ -87,7 +87,7 @@ class RunList(FoldedProjection[RunPart]):
     )
     tables_schema: ClassVar[str] = f"""
         CREATE TABLE run(
-            id INTEGER PRIMARY KEY,  -- the narrow name of a run in other tables of this file
+            id INTEGER PRIMARY KEY AUTOINCREMENT,  -- the narrow name of a run in other tables of this file: never used again
             key TEXT NOT NULL UNIQUE, run_id TEXT NOT NULL, project TEXT, name TEXT,
             project_fold TEXT, name_fold TEXT, run_id_fold TEXT NOT NULL,
             is_foreign INTEGER NOT NULL, is_legacy INTEGER NOT NULL,

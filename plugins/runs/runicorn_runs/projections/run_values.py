@@ -80,12 +80,12 @@ class _Followed:
 
     __slots__ = ("end", "state", "stream_id", "written")
 
-    def __init__(self, stream_id: int, end: int, state: MetricStatistics, *, is_new: bool) -> None:
+    def __init__(self, stream_id: int, end: int, state: MetricStatistics) -> None:
         self.stream_id = stream_id
         self.end = end
         self.state = state
-        self.written: dict[str, MetricTotal] | None = {} if is_new else None
-        """What `run_metric` has of it; None: unknown."""
+        self.written: dict[str, MetricTotal] | None = None
+        """What `run_metric` has of it; None: unknown, `run_brief` names its rows."""
 
 
 class _Memory:
@@ -141,13 +141,11 @@ class RunValues:
             return StoredSeries(tables, batch.stream_id).frames()
 
         if batch.start == 0:
-            # A stream that was replaced is forgotten in this transaction: what it had said is still to be removed.
-            is_replaced = known is not None and known.end < 0
-            known = _Followed(batch.stream_id, 0, MetricStatistics(), is_new=not is_replaced)
+            known = _Followed(batch.stream_id, 0, MetricStatistics())
             memory.streams[key] = known
         elif known is None or (known.stream_id, known.end) != (batch.stream_id, batch.start):
             # The points of this batch are stored already: `metric_points` comes before this projection.
-            known = _Followed(batch.stream_id, batch.end, MetricStatistics.of(stored()), is_new=False)
+            known = _Followed(batch.stream_id, batch.end, MetricStatistics.of(stored()))
             memory.streams[key] = known
             frame = None
         if frame is not None:
@@ -162,7 +160,7 @@ class RunValues:
         _put_part(stream_id, None, tables)
         for (name,) in tables.execute("SELECT name FROM stream WHERE id = ?", (stream_id,)).fetchall():
             key = str(name)
-            memory.streams[key] = _Followed(stream_id, -1, MetricStatistics(), is_new=False)
+            memory.streams[key] = _Followed(stream_id, -1, MetricStatistics())
             memory.pending[key] = True
             tables.execute("INSERT OR IGNORE INTO run_touched SELECT id FROM run WHERE key = ?", (key,))
 
@@ -266,7 +264,9 @@ class _Changes:
         if part is not None:
             *counts, metric_keys = self._write_totals(run, _decode_totals(part), {})
         elif metric_keys is None or key in self._memory.pending:
-            stream = self._stream_of(key, stream_id, is_new=metric_keys is None)
+            stream = self._stream_of(key, stream_id)
+            if metric_keys is None:  # there are no rows, whatever was written for a run that was here before
+                stream.written = {}
             *counts, metric_keys = self._put_totals(run, stream, metric_keys)
         self._briefs.append(
             (
@@ -312,15 +312,13 @@ class _Changes:
         self._values += [(key, run, *value) for key, value in new.items()]
         return _encode_keys(sorted(new)).decode()
 
-    def _stream_of(self, key: str, stream_id: int | None, *, is_new: bool) -> _Followed:
+    def _stream_of(self, key: str, stream_id: int | None) -> _Followed:
         """For the row of a run: what is pending, else what the points say."""
         self._memory.pending.pop(key, None)
         stream = self._memory.streams.get(key)
         if stream is None or stream.stream_id != stream_id:
             frames = () if stream_id is None else StoredSeries(self._tables, stream_id).frames()
-            stream = _Followed(stream_id or 0, -1, MetricStatistics.of(frames), is_new=is_new)
-        elif is_new:
-            stream.written = {}
+            stream = _Followed(stream_id or 0, -1, MetricStatistics.of(frames))
         return stream
 
     def _put_totals(self, run: int, stream: _Followed, stored_keys: str | None) -> tuple[Any, ...]:
