@@ -139,9 +139,8 @@ class LimitedConnection(HttpToolsProtocol):
         self._stop_timer()
         if self.transport.is_closing():
             return
-        cycle: RequestResponseCycle | None = (
-            self.cycle
-        )  # of this request, or of the one before while this one's head comes in
+        # That of this request, or of the one before while this one's head comes in.
+        cycle = cast("RequestResponseCycle | None", self.cycle)
         if cycle is None or (cycle.response_complete if self._is_in_head else not cycle.response_started):
             phrase = http.HTTPStatus(status).phrase
             body = msgspec.json.encode(ErrorBody(detail=detail or phrase))
