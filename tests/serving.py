@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import httpx
@@ -30,11 +30,28 @@ def wait_until(condition: Callable[[], object], what: str = "the condition", tim
 
 
 class Server:
-    """`runicorn serve --port 0` on `root`. `http` is a client for it."""
+    """`runicorn serve --port 0` on `root`. `http` is a client for it. `wrapper` is a command that runs its arguments."""
 
-    def __init__(self, root: Path, *arguments: str, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        root: Path,
+        *arguments: str,
+        environment: Mapping[str, str] | None = None,
+        wrapper: Sequence[str] = (),
+    ) -> None:
         self.root = root
-        command = [sys.executable, "-m", "runicorn", "serve", "--storage", str(root), "--port", "0", *arguments]
+        command = [
+            *wrapper,
+            sys.executable,
+            "-m",
+            "runicorn",
+            "serve",
+            "--storage",
+            str(root),
+            "--port",
+            "0",
+            *arguments,
+        ]
         self.process = subprocess.Popen(
             command,
             env={**os.environ, **(environment or {})},

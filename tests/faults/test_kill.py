@@ -1,142 +1,153 @@
-"""kill -9 of API, projector and trainers while four trainers log: nothing is lost, nothing doubled."""
+"""kill -9 of API, projector, trainers and commands while trainers log: nothing is lost, nothing doubled.
+
+`RUNICORN_FAULT_KILLS=200 RUNICORN_FAULT_RUNS=10000 pytest -m slow tests/faults/test_kill.py` kills more, on a larger store.
+"""
 
 from __future__ import annotations
 
-import json
+import contextlib
 import os
 import random
-import shutil
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.faults.harness import Scene, Trainer, kill_projector
 from tests.recorded import wait_until_live
-from tests.reference_metrics import metrics_step
-from tests.serving import Server, serve, wait_until
+from tests.serving import Server, wait_until
+from tests.stores import make_run, metrics_event
 
-__all__ = ["serve"]
-
-Serve = Callable[..., Server]
-
-KILLS = 20
+KILLS = int(os.environ.get("RUNICORN_FAULT_KILLS", "20"))
+RUNS = int(os.environ.get("RUNICORN_FAULT_RUNS", "50"))
 TRAINERS = 4
-SCRIPT = Path(__file__).with_name("trainer.py")
+BY_HAND = "tagged by hand"
 
 
-class Trainer:
-    """One training process; `acknowledged` are the steps for which `log()` has returned."""
+class Victims:
+    """What is killed, again and again, and comes back."""
 
-    def __init__(self, root: Path, directory: Path, number: int, steps: int | None = None) -> None:
-        self._file = directory / f"acknowledged-{number}"
-        arguments = [str(root), f"trainer-{number}", str(self._file), *([str(steps)] if steps else [])]
-        self.process = subprocess.Popen([sys.executable, str(SCRIPT), *arguments], stdout=subprocess.PIPE, text=True)
-        assert self.process.stdout is not None
-        self.run_id = self.process.stdout.readline().strip()
+    def __init__(self, scene: Scene) -> None:
+        self.scene = scene
+        self.server = scene.serve()
+        self.running = [scene.train() for _ in range(TRAINERS)]
+        self.commands: list[tuple[str, int]] = []
 
-    @property
-    def acknowledged(self) -> list[int]:
-        return [int(line) for line in self._file.read_text().splitlines()]
+    def api(self) -> None:
+        self.server.process.kill()
+        self.server.stop()
+        self.server = self.scene.serve()
 
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.wait()
+    def projector(self) -> None:
+        wait_until_live(self.server)
+        kill_projector(self.server)
 
-    def close(self) -> None:
-        self.kill()
-        assert self.process.stdout is not None
-        self.process.stdout.close()
+    def trainer(self) -> None:
+        self.running.pop(0).kill()
+        self.running.append(self.scene.train())
 
+    def cli(self, moment_s: float) -> None:
+        """A command that may or may not be killed before it has recorded a tag."""
+        tag = f"{BY_HAND} {len(self.commands)}"
+        arguments = ["manage", "--storage", str(self.scene.root), "--action", "tag", "--tags", tag]
+        command = [sys.executable, "-m", "runicorn", *arguments, "--run-id", self.running[0].run_id]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(moment_s)
+        process.kill()
+        self.commands.append((tag, process.wait()))
 
-@pytest.fixture
-def train(tmp_path: Path) -> Iterator[Callable[..., Trainer]]:
-    trainers: list[Trainer] = []
-
-    def start(root: Path, steps: int | None = None) -> Trainer:
-        trainers.append(Trainer(root, tmp_path, len(trainers), steps))
-        return trainers[-1]
-
-    yield start
-    for trainer in trainers:
-        trainer.close()
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(300)
-@pytest.mark.parametrize("victim", ["api", "projector", "trainer"])
-def test_nothing_is_lost_or_doubled_when_killed_at_twenty_moments(
-    serve: Serve, train: Callable[..., Trainer], tmp_path: Path, victim: str
-) -> None:
-    moments = random.Random(victim)
-    root = tmp_path / "root"
-    server = serve(root, "--rate-limit", "off")
-    trainers = [train(root) for _ in range(TRAINERS)]
-    running = list(trainers)
-
-    for _ in range(KILLS):
-        time.sleep(moments.uniform(0.02, 0.3))  # the random moment itself; nothing is waited for
-        if victim == "trainer":
-            running.pop(0).kill()
-            trainers.append(train(root))
-            running.append(trainers[-1])
-        elif victim == "projector":
-            kill_projector(server)
-        else:
-            server.process.kill()
-            server.stop()
-            server = serve(root, "--rate-limit", "off")
-    for trainer in running:
-        trainer.kill()
-    finished = train(root, 50)
-    finished.process.wait()
-    wait_until_live(server)
-
-    # Lists are at most some milliseconds behind; liveness judges the runs that are listed.
-    wait_until(lambda: len(statuses(server)) == len(trainers) + 1, "all runs in the list")
-    server.http.post("/api/status/check")
-    expected = {finished.run_id: "finished", **{trainer.run_id: "failed" for trainer in trainers}}
-    wait_until(lambda: statuses(server) == expected, "the right statuses")
-    for trainer in [*trainers, finished]:
-        check_stream(server, root, trainer)
-    before = answers(server)
-    server.stop()
-    shutil.rmtree(root / ".runicorn" / "state")
-    assert answers(serve(root, "--rate-limit", "off")) == before
+    def end(self) -> None:
+        for trainer in self.running:
+            trainer.kill()
 
 
 def statuses(server: Server) -> dict[str, str]:
     return {run["id"]: run["status"] for run in server.http.get("/api/runs").json()}
 
 
-def check_stream(server: Server, root: Path, trainer: Trainer) -> None:
-    (directory,) = root.glob(f"faults/*/runs/{trainer.run_id}")
-    events = [json.loads(line) for line in (directory / "events.jsonl").read_text().splitlines()]
-    steps = [event["data"]["global_step"] for event in events if event["type"] == "metrics"]
-    assert steps == list(range(len(steps)))  # in order, none twice
-    assert trainer.acknowledged == steps[: len(trainer.acknowledged)]  # none lost
-    for name in ("meta.json", "status.json"):
-        assert isinstance(json.loads((directory / name).read_text()), dict)
-    served = server.http.get(f"/api/runs/{trainer.run_id}/metrics_step").json()
-    assert served == metrics_step(directory / "events.jsonl")
+def finished_one(scene: Scene) -> Trainer:
+    trainer = scene.train(50)
+    trainer.wait()
+    return trainer
 
 
-def answers(server: Server) -> dict[str, bytes]:
+@pytest.mark.slow
+@pytest.mark.timeout(300 + 10 * KILLS)
+@pytest.mark.parametrize("victim", ["api", "projector", "trainer", "cli"])
+def test_nothing_is_lost_or_doubled_when_killed_at_random_moments(scene: Scene, victim: str) -> None:
+    moments = random.Random(victim)
+    victims = Victims(scene)
+    wait_until_live(victims.server)
+
+    for _ in range(KILLS):
+        time.sleep(moments.uniform(0.02, 0.3))  # the random moment itself; nothing is waited for
+        if victim == "cli":
+            victims.cli(moments.uniform(0.1, 0.7))
+        else:
+            getattr(victims, victim)()
+    victims.end()
+    finished = finished_one(scene)
+    server = victims.server
     wait_until_live(server)
-    found = {"/api/runs": server.http.get("/api/runs").content}
-    for run in json.loads(found["/api/runs"]):
-        for path in ("", "/metrics_step", "/metrics"):
-            url = f"/api/runs/{run['id']}{path}"
-            found[url] = server.http.get(url).content
-    return found
+
+    # Lists are at most some milliseconds behind; liveness judges the runs that are listed.
+    wait_until(lambda: len(statuses(server)) == len(scene.trainers), "all runs in the list")
+    server.http.post("/api/status/check")
+    expected = {trainer.run_id: "failed" for trainer in scene.trainers} | {finished.run_id: "finished"}
+    wait_until(lambda: statuses(server) == expected, "the right statuses")
+    scene.check(server)
+    check_tags(scene, victims)
 
 
-def kill_projector(server: Server) -> None:
-    address = server.root / ".runicorn" / "state" / "projector.json"
-    before = json.loads(address.read_text())["pid"]
-    os.kill(before, signal.SIGKILL)
-    assert server.http.get("/api/runs").status_code == 200  # its death takes nothing down
-    wait_until(lambda: json.loads(address.read_text())["pid"] != before, "a new projector")
+def check_tags(scene: Scene, victims: Victims) -> None:
+    """A command that said that it was done is in the log once; one that was killed, once or not at all."""
+    added: list[str] = []
+    known: set[str] = set()
+    for event in scene.store_events():
+        if event["type"] == "run.tagged" and isinstance(event["data"], dict):
+            tags: list[str] = event["data"]["tags"]
+            assert known <= set(tags), "a tag is gone"
+            added += [tag for tag in tags if tag not in known]
+            known |= set(tags)
+    assert len(added) == len(set(added))
+    for tag, status in victims.commands:
+        assert status != 0 or tag in known, f"{tag!r} was acknowledged and is lost"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300 + 10 * KILLS + RUNS)
+def test_a_store_with_many_runs_is_sound_after_random_kills_of_everything(scene: Scene) -> None:
+    """Of whatever is there: nothing is wrong with the store in the end, and answers equal a replay."""
+    moments = random.Random(RUNS)
+    make_runs(scene.root)
+    victims = Victims(scene)
+    for _ in range(KILLS):
+        time.sleep(moments.uniform(0.02, 0.3))
+        match moments.choice(["api", "projector", "trainer", "cli"]):
+            case "cli":
+                victims.cli(moments.uniform(0.1, 0.7))
+            case "projector":
+                victims.projector()
+            case "trainer":
+                victims.trainer()
+            case _:
+                victims.api()
+    victims.end()
+    scene.verify()
+    wait_until_live(victims.server)
+    scene.check(victims.server, others=RUNS)
+    check_tags(scene, victims)
+
+
+def make_runs(root: Path) -> None:
+    for number in range(RUNS):
+        make_run(
+            root,
+            f"old/n{number % 7}/runs/20200101_000000_{number:06x}",
+            events="".join(metrics_event(ts=float(step), global_step=step, loss=1 / step) for step in range(1, 20)),
+            meta={"project": "old", "name": f"n{number % 7}", "created_at": float(number + 1)},
+            status={"status": "finished", "ended_at": float(number + 2)},
+        )

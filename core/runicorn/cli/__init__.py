@@ -12,8 +12,10 @@ CORE_COMMANDS = {
     # name: where it is. To add a command, add a line.
     "serve": "runicorn.cli.serve:serve",
     "viewer": "runicorn.cli.serve:serve",
+    "completion": "runicorn.cli.completion:completion",
     "config": "runicorn.cli.config:config",
     "demo": "runicorn.cli.demo:demo",
+    "doctor": "runicorn.cli.doctor:doctor",
     "events": "runicorn.cli.events:events",
     "export": "runicorn.cli.archives:export_command",
     "export-data": "runicorn.cli.export_data:export_data",

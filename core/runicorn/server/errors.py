@@ -14,7 +14,7 @@ from typing import Any, cast
 
 import msgspec
 from litestar.connection import Request
-from litestar.exceptions import HTTPException, ValidationException
+from litestar.exceptions import HTTPException, InternalServerException, ValidationException
 from litestar.exceptions.http_exceptions import RequestEntityTooLarge
 from litestar.response import Response
 
@@ -26,6 +26,7 @@ NOT_A_JSON_OBJECT = "Request body must be a JSON object"
 
 _MISSING_FIELD = re.compile(r"Object missing required field `(.*)`")
 _MISSING_PARAMETER = re.compile(r"Missing required \w+ parameter '(.*)' for path")
+_LEFT = "client disconnected prematurely"  # the framework's text for a client that left, or did not go on, in its body
 _TEXTS = {401: "Unauthorized", 404: "Not Found", 405: "Method Not Allowed", 413: "Request body too large"}
 
 
@@ -81,6 +82,8 @@ def translate(error: Exception, *, takes_body: bool) -> RunicornError | None:
         return TooLarge()
     if isinstance(error, ValidationException):
         return _invalid(error)
+    if isinstance(error, InternalServerException) and error.detail == _LEFT:
+        return BadInput("The request has no end")  # nobody reads it, but it is not our bug
     if isinstance(error, RecursionError) and takes_body:
         return BadInput(NOT_A_JSON_OBJECT)  # nested deeper than the decoder goes
     if isinstance(error, HTTPException) and error.status_code < 500:

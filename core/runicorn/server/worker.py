@@ -23,11 +23,13 @@ from runicorn.host import PluginHost
 from runicorn.root import RootUnusable
 from runicorn.server.access_log import set_up_logging
 from runicorn.server.app import Application, build
+from runicorn.server.connection import LimitedConnection
 from runicorn.server.orders import Orders
 from runicorn.server.settings import ServeSettings
 from runicorn.server.worker_messages import Ready, Report, encode_line
 
 _PING_S = 20.0
+_MAX_MESSAGE = 64 << 10  # what clients of WebSockets say is short, or ignored
 _THREADS_S = 0.5  # after everything else is closed
 _FINISH_S = 1  # how long requests may run on after the signal to stop
 
@@ -49,8 +51,9 @@ class Server(uvicorn.Server):
             uvicorn.Config(
                 application,
                 loop="auto",
-                http="httptools",
+                http=LimitedConnection,
                 ws="websockets-sansio",
+                ws_max_size=_MAX_MESSAGE,
                 ws_ping_interval=_PING_S,
                 ws_ping_timeout=_PING_S,
                 lifespan="on",

@@ -15,6 +15,9 @@ import msgspec
 
 DAMAGE = (apsw.CorruptError, apsw.NotADBError)
 
+TROUBLE = (apsw.FullError, apsw.IOError, apsw.BusyError, apsw.CantOpenError, apsw.ReadOnlyError)
+"""The disk is to blame, or another process: trying again later helps."""
+
 _READ_TIMEOUT_MS, _WRITE_TIMEOUT_MS = 1000, 5000
 
 

@@ -31,7 +31,7 @@ from runicorn.plugin import (
     file_lock,
     open_store,
 )
-from runicorn_query.index_database import remove
+from runicorn_query.index_database import TROUBLE, remove
 from runicorn_query.search.index_file import index_path
 from runicorn_query.search.indexer import Indexer
 from runicorn_query.search.settings import Settings
@@ -144,7 +144,7 @@ def main() -> int:
             _work(store, indexes)
     except LockTimeout:
         return EXIT_LOCKED
-    except (RunicornError, OSError) as error:
+    except (RunicornError, OSError, *TROUBLE) as error:
         logger.error("the indexes cannot be written: %s", error)
         return 1
     return 0

@@ -1,0 +1,61 @@
+"""What is published: a wheel and a source distribution that hold everything, and a quiet import."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import runicorn.version
+
+TOP = Path(__file__).parents[2]
+PACKAGES = ("runicorn", "runicorn_runs", "runicorn_artifacts", "runicorn_remote", "runicorn_query", "runicorn_system")
+
+
+def test_the_import_warns_of_nothing() -> None:
+    for module in (*PACKAGES, "runicorn.plugin", "runicorn.cli"):
+        done = subprocess.run(
+            [sys.executable, "-W", "error", "-c", f"import {module}"], capture_output=True, text=True, check=False
+        )
+        assert (done.returncode, done.stderr) == (0, ""), module
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_wheel_and_source_distribution_install_and_work_without_a_compiler(tmp_path: Path) -> None:
+    """From both, without the network: dependencies are those that are here, and the build's tools, too."""
+    source = tmp_path / "source"
+    ignored = shutil.ignore_patterns(".*", "__pycache__", "dist")
+    shutil.copytree(TOP, source, ignore=ignored)
+    build = [sys.executable, "-m", "hatchling", "build", "-d", str(tmp_path / "dist")]
+    subprocess.run(build, cwd=source, check=True, capture_output=True)
+    (wheel,) = (tmp_path / "dist").glob("*.whl")
+    (archive,) = (tmp_path / "dist").glob("*.tar.gz")
+    assert wheel.name.endswith("-py3-none-any.whl")  # nothing in it was compiled
+    assert "runicorn/py.typed" in zipfile.ZipFile(wheel).namelist()
+    with tarfile.open(archive) as tar:
+        assert any(name.endswith("core/runicorn/py.typed") for name in tar.getnames())
+
+    environment = {**os.environ, "CC": "false", "CXX": "false"}
+    for distribution in (wheel, archive):
+        target = tmp_path / f"installed-{distribution.suffix[1:]}"
+        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--no-build-isolation"]
+        subprocess.run([*pip, "--target", str(target), str(distribution)], check=True, env=environment)
+        code = "import runicorn, sys; from runicorn.cli import main; print(runicorn.__file__); main()"
+        done = subprocess.run(
+            [sys.executable, "-W", "error", "-c", code, "--version"],
+            capture_output=True,
+            text=True,
+            check=True,
+            cwd=tmp_path,
+            env={**environment, "PYTHONPATH": str(target)},
+        )
+        where, version = done.stdout.splitlines()
+        assert Path(where).is_relative_to(target)
+        assert version == f"runicorn {runicorn.version.__version__}"
