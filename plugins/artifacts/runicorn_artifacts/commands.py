@@ -14,6 +14,7 @@ from runicorn_artifacts import promoting, reach
 from runicorn_artifacts.actions import print_json, progress_bar
 from runicorn_artifacts.artifact import Artifact
 from runicorn_artifacts.comparing import VersionDiff, compare
+from runicorn_artifacts.copying_out import copy_version
 from runicorn_artifacts.drawing import as_dot, as_mermaid, as_tree
 from runicorn_artifacts.errors import MetadataNotFound
 from runicorn_artifacts.lifecycle import STAGES
@@ -22,7 +23,7 @@ from runicorn_artifacts.lineage_tracker import FolderFacts
 from runicorn_artifacts.lookup import Lookup
 from runicorn_artifacts.naming import is_legal_alias
 from runicorn_artifacts.recipes import Provenance, provenance
-from runicorn_artifacts.storage import copy_version, create_artifact_storage
+from runicorn_artifacts.storage import create_artifact_storage
 
 C = TypeVar("C", bound=Callable[..., Any])
 
