@@ -10,6 +10,7 @@ from runicorn_artifacts.manifest import ArtifactManifest, FileEntry, ReferenceEn
 from runicorn_artifacts.metadata import ArtifactMetadata, ArtifactStatus
 from runicorn_artifacts.naming import ArtifactType
 from runicorn_artifacts.storage import ArtifactStorage, create_artifact_storage
+from runicorn_artifacts.uploads.client import upload_artifact
 
 __all__ = [
     "Artifact",
@@ -27,4 +28,5 @@ __all__ = [
     "LineageTracker",
     "ReferenceEntry",
     "create_artifact_storage",
+    "upload_artifact",
 ]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runicorn.plugin import ArtifactSource, Payload, Projection, hookimpl
+from runicorn.plugin import ArtifactSource, Payload, Projection, Store, hookimpl
 
 if TYPE_CHECKING:
     import click
@@ -42,11 +43,13 @@ def runicorn_routes() -> Sequence[ControllerRouterHandler]:
         changes,
         comparing,
         content,
+        form_upload,
         lifecycle,
         lineage,
         reach,
         runs,
         training,
+        uploads,
     )
 
     return [
@@ -71,6 +74,12 @@ def runicorn_routes() -> Sequence[ControllerRouterHandler]:
         lifecycle.promote_artifact_version,
         lifecycle.evaluate_artifact_version,
         lifecycle.list_artifact_evaluations,
+        form_upload.save_artifact_version,
+        uploads.begin_artifact_upload,
+        uploads.get_artifact_upload,
+        uploads.send_artifact_content,
+        uploads.commit_artifact_upload,
+        uploads.abandon_artifact_upload,
     ]
 
 
@@ -84,7 +93,19 @@ def runicorn_rate_limits() -> Mapping[str, int]:
         "GET /api/artifacts/{name}/{version}/files": 100,
         "GET /api/artifacts/{name}/{version}/lineage": 100,
         "GET /api/runs/{run_id}/artifacts": 100,
+        "POST /api/artifacts/{name}/versions": 600,
+        "POST /api/artifacts/{name}/uploads": 600,
+        "GET /api/artifacts/{name}/uploads/{upload_id}": 600,
+        "PUT /api/artifacts/{name}/uploads/{upload_id}/contents/{digest}": 30_000,
+        "POST /api/artifacts/{name}/uploads/{upload_id}/commit": 600,
     }
+
+
+@hookimpl
+def runicorn_lifespan(store: Store) -> AbstractAsyncContextManager[None]:
+    from runicorn_artifacts.cleaning import staging_kept_clean
+
+    return staging_kept_clean(store)
 
 
 @hookimpl

@@ -14,6 +14,7 @@ from runicorn_artifacts import promoting, reach
 from runicorn_artifacts.actions import print_json, progress_bar
 from runicorn_artifacts.artifact import Artifact
 from runicorn_artifacts.comparing import VersionDiff, compare
+from runicorn_artifacts.copying_out import copy_version
 from runicorn_artifacts.drawing import as_dot, as_mermaid, as_tree
 from runicorn_artifacts.errors import MetadataNotFound
 from runicorn_artifacts.lifecycle import STAGES
@@ -22,7 +23,8 @@ from runicorn_artifacts.lineage_tracker import FolderFacts
 from runicorn_artifacts.lookup import Lookup
 from runicorn_artifacts.naming import is_legal_alias
 from runicorn_artifacts.recipes import Provenance, provenance
-from runicorn_artifacts.storage import copy_version, create_artifact_storage
+from runicorn_artifacts.storage import create_artifact_storage
+from runicorn_artifacts.uploads.client import upload_artifact
 
 C = TypeVar("C", bound=Callable[..., Any])
 
@@ -162,6 +164,8 @@ def _print_provenance(found: Provenance) -> None:
 @click.option("--tag", "tags", multiple=True, help="A tag; may be given several times.")
 @click.option("--metadata", metavar="JSON", help="An object with anything that is known of it.")
 @click.option("--alias", "aliases", multiple=True, help="An alias for the new version; may be given several times.")
+@click.option("--url", help="Save it on the server there, instead of in a storage root: http://gpu1:23300.")
+@click.option("--run", "run_id", help="With --url: the run on that server which made it.")
 @storage_option
 @_json_option
 @click.pass_context
@@ -174,10 +178,14 @@ def log_version(
     tags: tuple[str, ...],
     metadata: str | None,
     aliases: tuple[str, ...],
+    url: str | None,
+    run_id: str | None,
     storage: str | None,
     as_json: bool,
 ) -> None:
     """Save files and directories as a new version, which no run has made."""
+    if run_id is not None and url is None:
+        raise click.UsageError("--run needs --url.")
     for alias in aliases:
         _check_alias(alias)
     artifact = Artifact(name, type, description, _metadata(metadata)).add_tags(*tags)
@@ -186,10 +194,15 @@ def log_version(
             artifact.add_dir(path, None if len(paths) == 1 else path.resolve().name)
         else:
             artifact.add_file(path)
-    store = create_artifact_storage(_root(context, storage))
-    version = store.save_artifact(artifact, "", *artifact.staged)
-    for alias in aliases:
-        promoting.set_alias(store.lookup.find(name, type), alias, version)
+    if url is not None:
+        size = sum(source.stat().st_size for source, _ in artifact.staged[0])
+        with progress_bar("Sending", size) as progress:
+            version = upload_artifact(url, artifact, run_id=run_id, aliases=aliases, progress=progress)
+    else:
+        store = create_artifact_storage(_root(context, storage))
+        version = store.save_artifact(artifact, "", *artifact.staged)
+        for alias in aliases:
+            promoting.set_alias(store.lookup.find(name, type), alias, version)
     _done(f"Saved {name}:v{version}", as_json, name=name, type=type, version=version)
 
 

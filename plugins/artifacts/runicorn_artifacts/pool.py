@@ -28,6 +28,14 @@ class ContentStore(Protocol):
         """Make `target`, a new file, hold this content. `copy` is a finished copy of it, which is used up."""
         ...
 
+    def has(self, sha256: str, size: int) -> bool:
+        """Whether a content of this size is kept; whether it is sound shows when it is taken."""
+        ...
+
+    def take(self, sha256: str, size: int, target: Path) -> bool:
+        """Make `target`, a new file, hold a content that is kept; False if it is not kept any more, or damaged."""
+        ...
+
     def contents(self) -> Iterator[tuple[str, int]]:
         """Digest and size of everything that is kept."""
         ...
@@ -43,6 +51,14 @@ class Separate:
     def place(self, copy: Path, sha256: str, size: int, target: Path) -> None:
         """See `ContentStore`."""
         os.rename(copy, target)
+
+    def has(self, sha256: str, size: int) -> bool:
+        """See `ContentStore`."""
+        return False
+
+    def take(self, sha256: str, size: int, target: Path) -> bool:
+        """See `ContentStore`."""
+        return False
 
     def contents(self) -> Iterator[tuple[str, int]]:
         """See `ContentStore`."""
@@ -83,6 +99,24 @@ class FilePool:
                 os.rename(copy, target)
             return
         raise OSError(errno.EAGAIN, "the pool of contents changes too fast")
+
+    def has(self, sha256: str, size: int) -> bool:
+        """See `ContentStore`."""
+        try:
+            return os.lstat(self.path(sha256)).st_size == size
+        except OSError:
+            return False
+
+    def take(self, sha256: str, size: int, target: Path) -> bool:
+        """See `ContentStore`. What is taken is verified."""
+        pooled = self.path(sha256)
+        if not self._is_good(pooled, sha256, size):
+            return False
+        try:
+            link_or_copy(pooled, target)
+        except FileNotFoundError:  # removed in this moment
+            return False
+        return True
 
     def contents(self) -> Iterator[tuple[str, int]]:
         """See `ContentStore`."""
@@ -127,12 +161,17 @@ class FilePool:
             if not replace and _link(copy, pooled):
                 return True
             other = copy.with_name(f"{copy.name}.pool")
-            if not _link(copy, other):
-                copy_content(copy, other, mode=os.stat(copy).st_mode & 0o777)
+            link_or_copy(copy, other)
             os.replace(other, pooled)
         except (FileNotFoundError, FileExistsError):
             return False
         return True
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Make `target`, a new file, the same as `source`, or a copy of it where there are no links."""
+    if not _link(source, target):
+        copy_content(source, target, mode=os.stat(source).st_mode & 0o777)
 
 
 def _link(source: Path, target: Path) -> bool:

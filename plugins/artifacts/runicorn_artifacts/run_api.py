@@ -5,33 +5,25 @@ The run's own stream tells it first, then `artifacts_created.json` and `artifact
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import os
 import time
-from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 from runicorn.plugin import (
     ARTIFACTS_CREATED_FILE,
     ARTIFACTS_USED_FILE,
-    ArtifactLogged,
     ArtifactUsed,
     Payload,
-    file_lock,
-    parse_json,
-    write_json,
 )
 from runicorn_artifacts.artifact import Artifact
 from runicorn_artifacts.errors import AliasNotFound
 from runicorn_artifacts.manifest import ArtifactManifest
 from runicorn_artifacts.naming import Reference, version_spec
+from runicorn_artifacts.run_lists import Known, append_entry, created_entry, logged_event
 from runicorn_artifacts.storage import ArtifactStorage
 
 logger = logging.getLogger("runicorn.artifacts")
-
-_LOCK_S = 10.0
 
 
 class RecordedRun(Protocol):
@@ -57,25 +49,8 @@ def log_artifact(run: RecordedRun, artifact: Artifact) -> int:
     metadata, manifest = artifact.get_metadata(), artifact.get_manifest()
     if metadata is None or manifest is None:  # only a store that is none of ours returns without having loaded it
         return version
-    logged = ArtifactLogged(
-        name=artifact.name,
-        type=artifact.type,
-        version=version,
-        created_at=metadata.created_at,
-        size_bytes=_file_bytes(manifest),
-        num_files=metadata.num_files,
-        num_references=metadata.num_references,
-    )
-    entry = {
-        "name": logged.name,
-        "type": logged.type,
-        "version": logged.version,
-        "created_at": logged.created_at,
-        "size_bytes": logged.size_bytes,
-        "num_files": logged.num_files,
-        "num_references": logged.num_references,
-    }
-    _note(run, ARTIFACTS_CREATED_FILE, entry, logged, is_known=lambda _: False)
+    logged = logged_event(metadata, manifest)
+    _note(run, ARTIFACTS_CREATED_FILE, created_entry(logged), logged, is_known=lambda _: False)
     return version
 
 
@@ -137,39 +112,10 @@ def _file_bytes(manifest: ArtifactManifest) -> int:
     return sum(file.size for file in manifest.files)
 
 
-def _note(
-    run: RecordedRun,
-    file: str,
-    entry: dict[str, Any],
-    event: Payload,
-    is_known: Callable[[Mapping[str, Any]], bool],
-) -> None:
+def _note(run: RecordedRun, file: str, entry: dict[str, Any], event: Payload, is_known: Known) -> None:
     """Append to a list of the run, unless it is known. Never raises: what was saved or loaded stands."""
-    path = run.run_dir / file
     try:
-        with file_lock(f"{path}.lock", timeout_s=_LOCK_S):
-            content = _list_in(path)
-            entries = content["artifacts"]
-            if any(isinstance(known, dict) and is_known(cast(Mapping[str, Any], known)) for known in entries):
-                return
-            run.record(event)
-            entries.append(entry)
-            write_json(path, content)
+        append_entry(run.run_dir / file, entry, is_known, before=lambda: run.record(event))
     except OSError as error:
         reason = error.strerror or type(error).__name__
         logger.warning("that the run %s has %s cannot be noted in %s: %s", run.id, entry["name"], file, reason)
-
-
-def _list_in(path: Path) -> dict[str, Any]:
-    """The content of a run's list; an unreadable file is put aside."""
-    try:
-        content = parse_json(path.read_bytes())
-    except FileNotFoundError:
-        return {"artifacts": []}
-    except ValueError:
-        content = None
-    if isinstance(content, dict) and isinstance(cast(dict[str, Any], content).get("artifacts"), list):
-        return cast(dict[str, Any], content)
-    with contextlib.suppress(OSError):
-        os.replace(path, f"{path}.corrupt")
-    return {"artifacts": []}

@@ -28,7 +28,9 @@ from runicorn_artifacts.folder import (
 )
 from runicorn_artifacts.lifecycle import EXPERIMENTAL
 from runicorn_artifacts.naming import LATEST
-from runicorn_artifacts.projections.artifact_versions import KnownVersion, VersionRow, known_versions, type_and_name
+from runicorn_artifacts.projections.artifact_versions import type_and_name
+from runicorn_artifacts.projections.known_versions import KnownVersion, known_versions
+from runicorn_artifacts.projections.version_row import VersionRow
 
 Observed = tuple[float, Payload]
 

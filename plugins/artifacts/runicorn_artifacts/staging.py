@@ -11,7 +11,7 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -43,14 +43,20 @@ def check_files(files: Sequence[StagedFile]) -> list[StagedFile]:
     checked: dict[str, Path] = {}
     for source, given in files:
         checked.setdefault(stored_path(given.replace(os.sep, "/")), Path(source))
-    for path in checked:
-        parts = path.split("/")
-        if any("/".join(parts[:length]) in checked for length in range(1, len(parts))):
-            raise ValueError(f"Invalid artifact path: {path}")
+    check_nesting(checked)
     for source in checked.values():
         if not source.is_file():
             raise FileNotFoundError(f"Source file not found: {source}")
     return [(source, path) for path, source in checked.items()]
+
+
+def check_nesting(paths: Collection[str]) -> None:
+    """ValueError if one of these paths leads through another one."""
+    known = set(paths)
+    for path in paths:
+        parts = path.split("/")
+        if any("/".join(parts[:length]) in known for length in range(1, len(parts))):
+            raise ValueError(f"Invalid artifact path: {path}")
 
 
 @contextlib.contextmanager

@@ -7,19 +7,16 @@ between calls.
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 import os
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runicorn.plugin import parse_json, replace_file, without_surrogates
+from runicorn.plugin import parse_json
 from runicorn_artifacts import deleting, promoting
 from runicorn_artifacts.artifact import temporary_folder
-from runicorn_artifacts.changing import changing
-from runicorn_artifacts.copying import Progress, copy_content, digest_of, no_progress
+from runicorn_artifacts.copying import copy_content, digest_of
+from runicorn_artifacts.copying_out import copy_version
 from runicorn_artifacts.errors import (
     AliasNotFound,
     ArtifactNotFound,
@@ -27,11 +24,9 @@ from runicorn_artifacts.errors import (
     InvalidMetadata,
     MetadataNotFound,
     NoVersions,
-    VersionExists,
     VersionNotFound,
 )
-from runicorn_artifacts.events import VersionCreated, VersionRecord
-from runicorn_artifacts.folder import MANIFEST_FILE, METADATA_FILE, ArtifactFolder, file_of
+from runicorn_artifacts.folder import METADATA_FILE, ArtifactFolder
 from runicorn_artifacts.index import ArtifactVersionInfo
 from runicorn_artifacts.json_values import finite
 from runicorn_artifacts.listing import artifact_list, version_list
@@ -40,6 +35,7 @@ from runicorn_artifacts.manifest import ArtifactManifest, FileEntry, ReferenceEn
 from runicorn_artifacts.metadata import ArtifactMetadata, check_serialisable
 from runicorn_artifacts.naming import LATEST, is_safe_path, name_problem
 from runicorn_artifacts.pool import ContentStore, FilePool, Separate
+from runicorn_artifacts.saving import commit_version
 from runicorn_artifacts.staging import StagedFile, check_files, stage_file, stage_files, staging_folder
 from runicorn_artifacts.statistics import storage_statistics
 
@@ -96,62 +92,17 @@ class ArtifactStorage:
             version = staging / "version"
             version.mkdir()
             entries = stage_files(version, files, self._content)
-            return self._commit(version, artifact, run_id, user, entries, list(staged_references))
-
-    def _commit(
-        self,
-        staged: Path,
-        artifact: Artifact,
-        run_id: str,
-        user: str | None,
-        files: list[FileEntry],
-        references: list[ReferenceEntry],
-    ) -> int:
-        """Give a staged version its number, and move it to its place."""
-        type, name = str(artifact.type), artifact.name
-        place = self._lookup.at(type, name)
-        place.path.mkdir(parents=True, exist_ok=True)
-        with changing(place) as change:
-            number = change.next_version()
-            target = change.folder.version_path(number)
-            if os.path.lexists(target):
-                raise VersionExists(name, number)
-            manifest = ArtifactManifest.of(files, references, change.ts)
-            manifest_bytes = _json(manifest.to_dict())
-            metadata = ArtifactMetadata(
-                name=name,
-                type=type,
-                version=number,
-                created_at=change.ts,
-                updated_at=change.ts,
-                created_by_run=run_id,
-                created_by_user=user,
-                size_bytes=manifest.total_size,
-                num_files=manifest.total_files,
-                num_references=manifest.total_references,
-                metadata=finite(artifact.metadata),
-                description=artifact.description,
-                tags=artifact.tags,
-                aliases=[LATEST],
-                manifest_digest=hashlib.sha256(manifest_bytes).hexdigest(),
+            metadata, manifest = commit_version(
+                self._lookup.at(str(artifact.type), artifact.name),
+                version,
+                artifact,
+                entries,
+                list(staged_references),
+                run_id=run_id,
+                user=user,
             )
-            replace_file(staged / MANIFEST_FILE, manifest_bytes, fsync=True)
-            replace_file(staged / METADATA_FILE, _json(metadata.to_dict()), fsync=True)
-            record = VersionRecord.of(metadata, manifest)
-            os.rename(staged, target)
-            try:
-                change.append(VersionCreated(type=type, name=name, version=number, record=record))
-            except OSError:
-                with contextlib.suppress(OSError):
-                    os.rename(target, staged)  # not recorded: not saved
-                raise
-            if not change.index.versions and not change.index.created_at:
-                change.index.created_at = change.ts
-            change.index.put(ArtifactVersionInfo.from_dict(metadata.to_dict()))
-            change.index.next_version = number + 1
-            change.commit()
         artifact.set_loaded(self, metadata, manifest)
-        return number
+        return metadata.version
 
     def _store_file(
         self, source: str | os.PathLike[str], artifact_path: str, dest_dir: str | os.PathLike[str]
@@ -338,34 +289,6 @@ class ArtifactStorage:
         return folder if folder.has(version) else None
 
 
-def copy_version(folder: ArtifactFolder, version: int, target: Path, progress: Progress = no_progress) -> None:
-    """Copy a version's files into a directory, which is created. FileNotFoundError if one is missing or damaged."""
-    manifest = folder.manifest(version)
-    target.mkdir(parents=True, exist_ok=True)
-    for entry in [] if manifest is None else manifest.content.files:
-        source = file_of(folder.version_path(version), entry)
-        if source is None:
-            raise FileNotFoundError(f"File of {folder.name}:v{version} is missing or damaged: {entry.path}")
-        _copy_out(source, target.joinpath(*entry.path.split("/")), entry.modified_at)
-        progress(entry.size)
-
-
 def _plain(type: str | None) -> str | None:
     """A type as plain text; the empty one is none."""
     return str(type) if type else None
-
-
-def _json(value: object) -> bytes:
-    return without_surrogates(json.dumps(finite(value), ensure_ascii=False, indent=2)).encode()
-
-
-def _copy_out(source: Path, target: Path, modified_at: float | None) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with contextlib.suppress(FileNotFoundError):
-        if target.is_dir() and not target.is_symlink():
-            shutil.rmtree(target)
-        else:
-            os.unlink(target)
-    copy_content(source, target, mode=0o666 | (source.stat().st_mode & 0o111))
-    if modified_at is not None:
-        os.utime(target, (modified_at, modified_at))

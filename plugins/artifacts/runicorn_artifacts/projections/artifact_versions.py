@@ -16,7 +16,7 @@ The counter `artifacts` moves when a row changes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import msgspec
 
@@ -29,7 +29,6 @@ from runicorn.plugin import (
     StreamKind,
     Tables,
     claim,
-    dump_json,
     is_artifact_key,
     latest,
     number,
@@ -43,12 +42,11 @@ from runicorn_artifacts.events import (
     VersionObserved,
     VersionPromoted,
     VersionPurged,
-    VersionRecord,
     VersionRestored,
 )
-from runicorn_artifacts.json_values import finite
 from runicorn_artifacts.lifecycle import EXPERIMENTAL, STAGES
 from runicorn_artifacts.naming import type_of_folder, type_order
+from runicorn_artifacts.projections.version_row import MAX_VERSION, VersionRow
 
 _EVENTS = (
     VersionCreated,
@@ -61,58 +59,6 @@ _EVENTS = (
     ArtifactObserved,
     VersionObserved,
 )
-_MAX_VERSION = (1 << 62) - 1
-
-
-class Details(msgspec.Struct, frozen=True, kw_only=True):
-    """What is shown of one version alone."""
-
-    created_by_user: str | None
-    metadata: msgspec.Raw
-    description: str
-    tags: list[str]
-    manifest_digest: str | None
-
-
-class VersionRow(msgspec.Struct, frozen=True, array_like=True):
-    """What a record becomes in the tables, in the order of their columns."""
-
-    created_at: float
-    updated_at: float
-    created_by_run: str
-    size_bytes: int
-    reference_bytes: int
-    file_bytes: int
-    num_files: int
-    num_references: int
-    is_damaged: bool
-    has_metadata: bool
-    details: bytes
-    """`Details` as JSON: user metadata may hold integers of any size."""
-
-    @classmethod
-    def of(cls, record: VersionRecord) -> VersionRow:
-        """From the record in an event."""
-        details = {
-            "created_by_user": record.created_by_user,
-            "metadata": record.metadata,
-            "description": record.description,
-            "tags": record.tags,
-            "manifest_digest": record.manifest_digest,
-        }
-        return cls(
-            number(record.created_at) or 0.0,
-            number(record.updated_at) or 0.0,
-            record.created_by_run,
-            _storable(record.size_bytes),
-            _storable(record.reference_bytes),
-            _storable(record.file_bytes),
-            _storable(record.num_files),
-            _storable(record.num_references),
-            record.is_damaged,
-            record.has_metadata,
-            dump_json(finite(details)),
-        )
 
 
 class ArtifactPart(Part, omit_defaults=True):
@@ -178,23 +124,10 @@ class ArtifactVersions(FoldedProjection[ArtifactPart]):
             _merge_version(key, version, parts, tables)
 
 
-class KnownVersion(msgspec.Struct, frozen=True):
-    """What the read model says of a version."""
-
-    row: VersionRow
-    deleted_at: float | None
-    stage: str
-    lived_at: float | None
-
-
 def type_and_name(key: str) -> tuple[str, str]:
     """The type and the name of the artifact with this key."""
     _, folder, name = key.split("/")
     return type_of_folder(folder), name
-
-
-def _storable(value: int) -> int:
-    return max(0, min(value, _MAX_VERSION))
 
 
 def _version_entity(key: str, version: int) -> str:
@@ -211,7 +144,7 @@ def _fold_own(parts: Parts[ArtifactPart], key: str, ts: float, payload: Any) -> 
     if isinstance(payload, ArtifactAliased):
         artifact.aliases[payload.alias] = claim(ts, payload.version, artifact.aliases.get(payload.alias))
         return
-    if not 0 < payload.version <= _MAX_VERSION:
+    if not 0 < payload.version <= MAX_VERSION:
         return
     version = parts[_version_entity(key, payload.version)]
     match payload:
@@ -250,7 +183,7 @@ def _fold_observed(parts: Parts[ArtifactPart], ts: float, payload: ArtifactObser
         if updated_at is not None:
             artifact.updated_at = claim(ts, updated_at, artifact.updated_at)
         return
-    if not 0 < payload.version <= _MAX_VERSION:
+    if not 0 < payload.version <= MAX_VERSION:
         return
     version = parts[_version_entity(payload.artifact, payload.version)]
     row = None if payload.record is None else VersionRow.of(payload.record)
@@ -319,22 +252,4 @@ def _replace(tables: Tables, table: str, key: str, rows: list[tuple[Any, ...]]) 
 
 
 def _is_version(value: int | None) -> bool:
-    return value is not None and 0 < value <= _MAX_VERSION
-
-
-def known_versions(db: Any, key: str) -> dict[int, KnownVersion]:
-    """The versions of an artifact, deleted ones included, for comparing with its folder."""
-    rows = cast(
-        list[tuple[Any, ...]],
-        db.execute(
-            "SELECT version, created_at, updated_at, created_by_run, size_bytes, reference_bytes, file_bytes, num_files,"
-            " num_references, is_damaged, has_metadata, details, deleted_at, stage, lived_at FROM artifact_version"
-            " WHERE key = ?",
-            (key,),
-        ).fetchall(),
-    )
-    known: dict[int, KnownVersion] = {}
-    for version, *columns, is_damaged, has_metadata, details, deleted_at, stage, lived_at in rows:
-        row = msgspec.convert([*columns, bool(is_damaged), bool(has_metadata), details], VersionRow)
-        known[version] = KnownVersion(row, deleted_at, stage, lived_at)
-    return known
+    return value is not None and 0 < value <= MAX_VERSION

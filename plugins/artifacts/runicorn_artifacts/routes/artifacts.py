@@ -18,7 +18,7 @@ from runicorn_artifacts.folder import METADATA_FILE, ArtifactFolder, Status, fil
 from runicorn_artifacts.manifest import ArtifactManifest
 from runicorn_artifacts.naming import is_legal
 from runicorn_artifacts.pool_size import PoolSize
-from runicorn_artifacts.projections.artifact_versions import Details
+from runicorn_artifacts.projections.version_row import Details
 from runicorn_artifacts.queries import Version
 from runicorn_artifacts.routes.resolving import PLUGIN, find_artifact, find_version, folder_of
 from runicorn_artifacts.statistics import summarize

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, cast
 
 import apsw
@@ -11,10 +10,9 @@ from litestar import get
 from litestar.params import FromPath, FromQuery
 
 from runicorn.plugin import StorageUnavailable, Store, is_run_key, run_at
-from runicorn_artifacts import queries
-from runicorn_artifacts.entries import CREATED, USED
-from runicorn_artifacts.lineage import LineageGraph, LineageNode, Link, RunNode, Use, VersionKey, VersionNode, trace
+from runicorn_artifacts.lineage import MAX_DEPTH, LineageGraph, LineageNode, VersionKey, trace
 from runicorn_artifacts.routes.resolving import PLUGIN, find_version
+from runicorn_artifacts.table_facts import TableFacts
 
 
 class Node(msgspec.Struct, frozen=True):
@@ -65,52 +63,11 @@ async def artifact_lineage(
 
 def _trace(db: apsw.Connection, root: VersionKey, max_depth: int) -> tuple[LineageGraph, dict[str, str]]:
     facts = TableFacts(db)
+    depth = max(0, min(max_depth, MAX_DEPTH))
+    if depth:
+        facts.bring_upstream(root, depth)
+        facts.bring_downstream(root, depth)
     return trace(facts, root, max_depth), facts.keys
-
-
-class TableFacts:
-    """The facts of one moment, as the read model tells them. Names of runs are another plugin's, and are put in later."""
-
-    def __init__(self, db: apsw.Connection) -> None:
-        self._db = db
-        self.keys: dict[str, str] = {}
-        """By id: the key of each run in the graph, or the id itself."""
-
-    def version(self, key: VersionKey) -> VersionNode | None:
-        """See `lineage.Facts`."""
-        row = queries.version_node(self._db, key.type, key.name, key.version)
-        if row is None:
-            return None
-        size, created_at, is_damaged, is_deleted, created_by_run = row
-        status = "deleted" if is_deleted else "corrupted" if is_damaged else "ready"
-        return VersionNode(size, created_at or None, status, created_by_run)
-
-    def run(self, key: str) -> RunNode:
-        """See `lineage.Facts`."""
-        run_id = key.rpartition("/")[2]
-        self.keys.setdefault(run_id, key)
-        return RunNode(run_id, None, None)
-
-    def run_named(self, run_id: str) -> str:
-        """See `lineage.Facts`."""
-        return queries.run_key_named(self._db, run_id) or run_id
-
-    def created_by(self, run: str) -> Sequence[Link]:
-        """See `lineage.Facts`."""
-        return self._links(run, CREATED)
-
-    def used_by(self, run: str) -> Sequence[Link]:
-        """See `lineage.Facts`."""
-        return self._links(run, USED)
-
-    def uses_of(self, key: VersionKey) -> Sequence[Use]:
-        """See `lineage.Facts`."""
-        uses = [Use(run, at) for run, at in queries.runs_that_used(self._db, key.type, key.name, key.version)]
-        return sorted(uses, key=lambda use: (use.at or 0.0, use.run.rpartition("/")[2], use.run))
-
-    def _links(self, run: str, direction: str) -> list[Link]:
-        entries = queries.run_artifacts(self._db, run, direction)
-        return [Link(VersionKey(entry.type, entry.name, entry.version), entry.at) for entry in entries]
 
 
 async def run_names(store: Store, keys: dict[str, str]) -> dict[str, tuple[str | None, str | None]]:
@@ -123,17 +80,26 @@ async def run_names(store: Store, keys: dict[str, str]) -> dict[str, tuple[str |
 
 
 def _run_names(db: apsw.Connection, keys: dict[str, str]) -> dict[str, tuple[str | None, str | None]]:
-    found: dict[str, tuple[str | None, str | None]] = {}
-    for run_id, key in keys.items():
-        rows = (
-            db.execute("SELECT project, name FROM run WHERE key = ?", (key,)).fetchall()
-            or db.execute(
-                "SELECT run.project, run.name FROM run_named JOIN run USING (key) WHERE run_named.run_id = ?", (run_id,)
-            ).fetchall()
-        )
-        if rows:
-            found[run_id] = cast(tuple[str | None, str | None], rows[0])
+    """By key, and what is not found so by id: two queries, however many runs there are."""
+    by_key = db.execute(
+        "SELECT wanted.key, project, name FROM json_each(?) AS wanted CROSS JOIN run ON run.key = wanted.value",
+        (_json(keys),),
+    ).fetchall()
+    found = {row[0]: row[1:] for row in cast(list[tuple[str, str | None, str | None]], by_key)}
+    left = [run_id for run_id in keys if run_id not in found]
+    if left:
+        by_id = db.execute(
+            "SELECT run_named.run_id, run.project, run.name FROM json_each(?) AS wanted"
+            " CROSS JOIN run_named ON run_named.run_id = wanted.value JOIN run USING (key)",
+            (_json(left),),
+        ).fetchall()
+        for run_id, project, name in cast(list[tuple[str, str | None, str | None]], by_id):
+            found.setdefault(run_id, (project, name))
     return found
+
+
+def _json(value: object) -> str:
+    return msgspec.json.encode(value).decode()
 
 
 def _named(node: LineageNode, names: dict[str, tuple[str | None, str | None]]) -> dict[str, Any]:

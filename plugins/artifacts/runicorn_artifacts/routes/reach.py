@@ -15,8 +15,9 @@ from runicorn_artifacts.errors import MetadataNotFound
 from runicorn_artifacts.lineage import VersionKey
 from runicorn_artifacts.reach import Reach, ReachedVersion
 from runicorn_artifacts.recipes import Provenance, provenance
-from runicorn_artifacts.routes.lineage import TableFacts, run_names
+from runicorn_artifacts.routes.lineage import run_names
 from runicorn_artifacts.routes.resolving import PLUGIN, find_version
+from runicorn_artifacts.table_facts import TableFacts
 
 
 class ImpactRun(msgspec.Struct, frozen=True):
@@ -75,8 +76,12 @@ async def _key(store: Store, name: str, version: str, type: str | None) -> Versi
 
 
 def _impact(db: apsw.Connection, root: VersionKey) -> Reach | None:
-    return reach.impact(TableFacts(db), root)
+    facts = TableFacts(db)
+    facts.bring_downstream(root)
+    return reach.impact(facts, root)
 
 
 def _ancestry(db: apsw.Connection, root: VersionKey) -> Reach | None:
-    return reach.ancestry(TableFacts(db), root)
+    facts = TableFacts(db)
+    facts.bring_upstream(root)
+    return reach.ancestry(facts, root)

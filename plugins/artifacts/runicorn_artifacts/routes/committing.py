@@ -1,0 +1,101 @@
+"""What becomes a version of its own, wherever its content comes from: committed, aliased, noted in its run, visible."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import msgspec
+from litestar.openapi.datastructures import ResponseSpec
+
+from runicorn.plugin import (
+    ARTIFACTS_CREATED_FILE,
+    MIRRORS,
+    Conflict,
+    Store,
+    Stream,
+    Unavailable,
+    find_run,
+    shown,
+)
+from runicorn_artifacts import promoting
+from runicorn_artifacts.errors import ArtifactLocked, VersionExists
+from runicorn_artifacts.lookup import ARTIFACTS, Lookup
+from runicorn_artifacts.manifest import ArtifactManifest
+from runicorn_artifacts.metadata import ArtifactMetadata
+from runicorn_artifacts.run_lists import append_entry, created_entry, logged_event
+from runicorn_artifacts.uploads.draft import Draft
+
+Stored = tuple[ArtifactMetadata, ArtifactManifest]
+
+
+class Saved(msgspec.Struct, frozen=True):
+    """A version that is there now."""
+
+    name: str
+    type: str
+    version: int
+    size_bytes: int
+    num_files: int
+    num_references: int
+    manifest_digest: str
+
+
+class Full(msgspec.Struct, frozen=True):
+    """The disk is full."""
+
+    detail: str
+
+
+FULL = {507: ResponseSpec(Full, False, "The server's disk has no room for it.")}
+
+
+async def run_of(store: Store, draft: Draft) -> str | None:
+    """The key of the run that made the version. RunNotFound; Conflict for one whose files belong to another machine."""
+    if draft.run_id is None:
+        return None
+    key = await find_run(store, draft.run_id)
+    if key.startswith(f"{MIRRORS}/"):
+        raise Conflict(f"The run {shown(draft.run_id)} belongs to another machine")
+    return key
+
+
+async def commit(
+    store: Store, type: str, name: str, draft: Draft, run: str | None, save: Callable[[], Stored]
+) -> Saved:
+    """Save in a thread, with aliases and the note in the run, and wait until every reader sees it."""
+    metadata, _ = await asyncio.to_thread(_save_and_note, store, type, name, draft, run, save)
+    folder = Lookup(store.root).at(type, name)
+    await store.until_visible(Stream("artifact", f"{ARTIFACTS}/{folder.path.parent.name}/{name}"))
+    if run is not None:
+        await store.look(run)
+    return Saved(
+        name,
+        type,
+        metadata.version,
+        metadata.size_bytes,
+        metadata.num_files,
+        metadata.num_references,
+        f"sha256:{metadata.manifest_digest}",
+    )
+
+
+def _save_and_note(
+    store: Store, type: str, name: str, draft: Draft, run: str | None, save: Callable[[], Stored]
+) -> Stored:
+    try:
+        metadata, manifest = save()
+        for alias in draft.aliases:
+            promoting.set_alias(Lookup(store.root).at(type, name), alias, metadata.version)
+    except ArtifactLocked as error:
+        raise Unavailable("Artifact store is busy") from error
+    except VersionExists as error:
+        raise Conflict(str(error)) from error
+    if run is not None:
+        identity = (type, name, metadata.version)
+        append_entry(
+            store.root / run / ARTIFACTS_CREATED_FILE,
+            created_entry(logged_event(metadata, manifest)),
+            lambda known: (known.get("type"), known.get("name"), known.get("version")) == identity,
+        )
+    return metadata, manifest
