@@ -1,4 +1,4 @@
-"""`python -m benchmarks [--size tiny|small|full] [--rows name,name] [--json FILE] [--doc FILE]`.
+"""`python -m benchmarks [--size tiny|small|full] [--rows name,name] [--with mlflow] [--json FILE] [--doc FILE]`.
 
 Prints a Markdown table; progress goes to standard error. The exit status is 1 if a row could not be measured. A missed
 budget is not an error: the table says so.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import importlib.util
 import sys
 import tempfile
 import traceback
@@ -17,7 +18,7 @@ import msgspec
 
 from benchmarks.loopback import client_cost
 from benchmarks.machine import machine
-from benchmarks.rows import BENCHMARKS
+from benchmarks.rows import BENCHMARKS, OPTIONAL
 from benchmarks.sizes import SIZES, Size
 from benchmarks.table import Row, markdown
 from benchmarks.workspace import Workspace, progress
@@ -33,7 +34,7 @@ def measure(size: Size, names: list[str], directory: Path) -> list[Row]:
         progress(name)
         gc.collect()
         try:
-            for row in BENCHMARKS[name](space):
+            for row in (BENCHMARKS | OPTIONAL)[name](space):
                 progress(f"{row.what}: {row.measured}")
                 rows.append(row)
         except Exception as error:  # whatever a benchmark meets concerns its own rows alone
@@ -57,6 +58,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=(__doc__ or "").partition("\n")[2])
     parser.add_argument("--size", choices=sorted(SIZES), default="small")
     parser.add_argument("--rows", default=",".join(BENCHMARKS), help="names of benchmarks, separated by commas")
+    parser.add_argument(
+        "--with",
+        dest="others",
+        action="append",
+        default=[],
+        choices=sorted(OPTIONAL),
+        help="also compare with another tracker on the same data; it is an extra: pip install -e '.[mlflow]'",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures as JSON")
     parser.add_argument("--doc", type=Path, metavar="FILE", help="also replace the table in a Markdown file")
     parser.add_argument("--directory", type=Path, metavar="DIR", help="where stores are written (default: temporary)")
@@ -65,6 +74,10 @@ def main() -> int:
     unknown = sorted(set(names) - set(BENCHMARKS))
     if unknown:
         parser.error(f"no such rows: {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}")
+    names += arguments.others
+    for other in arguments.others:
+        if importlib.util.find_spec(other) is None:
+            parser.error(f"{other} is not installed; pip install -e '.[{other}]' installs it")
     size = SIZES[arguments.size]
     with tempfile.TemporaryDirectory(prefix="runicorn-benchmarks-", dir=arguments.directory) as directory:
         rows = measure(size, names, Path(directory))

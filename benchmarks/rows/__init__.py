@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from benchmarks.rows import (
+    beside_mlflow,
     export,
     footprint,
     freshness,
@@ -48,3 +49,6 @@ BENCHMARKS: dict[str, Benchmark] = {
     "start": footprint.warm_start,
     "ingest": ingest.requests_during_ingest,
 }
+
+OPTIONAL: dict[str, Benchmark] = {"mlflow": beside_mlflow.mlflow}
+"""Comparisons with other trackers, by the extra that installs them. Run where `--with` names them."""
