@@ -110,11 +110,13 @@ def runicorn_health(store: Store) -> Health:  # type: ignore[empty-body]
 
 
 @hookspec
-def runicorn_on_events(events: Sequence[LocatedEvent]) -> None:
+def runicorn_on_events(events: Sequence[LocatedEvent], directory: Path) -> None:
     """React to events after they were committed to the read models: alerts, webhooks, external indexers.
 
     Called in the projector process on a thread of this plugin, in the order of each stream, at most 500 at a time. The
     plugin has a durable cursor per stream that moves after the call returned: events are delivered at least once, and
-    after an exception the same events are delivered again, later each time. A plugin that is new to a state directory
-    starts with what is appended from then on. Added in 0.5.
+    after an exception the same events are delivered again, later each time. Meanwhile, and while a call has not returned for
+    30 s, `/api/health` shows the plugin in `error`. A plugin that is new to a state directory starts with what is appended
+    from then on. `directory` is the plugin's own, in the state directory, for what it has to remember between calls; it
+    exists. Added in 0.5.
     """

@@ -140,7 +140,7 @@ class PluginHost:
                 if result is not None:
                     collected.append((plugin, list(result) if hook in _LISTS else result))
             except (Exception, SystemExit) as error:  # a stranger's code: this concerns the plugin alone
-                self.fail(plugin, f"{hook}: {_describe(error)}", error)
+                self.fail(plugin, f"{hook}: {describe(error)}", error)
         return collected
 
     def unique(self, hook: str, key: Callable[[Any], str], what: str, **arguments: object) -> list[tuple[Plugin, Any]]:
@@ -154,7 +154,7 @@ class PluginHost:
             try:
                 keys = [key(item) for item in items]
             except Exception as error:  # a stranger's object: whatever is wrong with it concerns this plugin alone
-                self.fail(plugin, f"{hook}: {_describe(error)}", error)
+                self.fail(plugin, f"{hook}: {describe(error)}", error)
                 continue
             for name in keys:
                 claim(owners, name, plugin.name, what)
@@ -178,7 +178,7 @@ class PluginHost:
         except (pluggy.PluginValidationError, ValueError) as error:
             with contextlib.suppress(AssertionError, ValueError):  # it may be registered in part, or not at all
                 self._manager.unregister(plugin.module)
-            self.fail(plugin, _describe(error), error)
+            self.fail(plugin, describe(error), error)
 
 
 def source_paths() -> list[str]:
@@ -234,13 +234,14 @@ def _import(entry: importlib.metadata.EntryPoint, selection: Selection) -> Plugi
     try:
         plugin.module = entry.load()
     except (Exception, SystemExit) as error:  # a stranger's code: whatever it raises concerns this plugin alone
-        plugin.state, plugin.error = "failed", f"import: {_describe(error)}"
+        plugin.state, plugin.error = "failed", f"import: {describe(error)}"
         logger.error("plugin %s is disabled: %s", plugin.name, plugin.error)
         logger.debug("plugin %s", plugin.name, exc_info=True)
     return plugin
 
 
-def _describe(error: BaseException) -> str:
+def describe(error: BaseException) -> str:
+    """One line about an exception: its class and the first line of its text."""
     text = str(error).strip().splitlines()
     return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
 

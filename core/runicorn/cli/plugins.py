@@ -1,4 +1,4 @@
-"""`runicorn plugins`: what is installed, in which state, and what each contributes."""
+"""`runicorn plugins`: what is installed, in which state, and what each contributes; `new` makes one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from runicorn.cli.group import storage_option
+from runicorn.cli.group import LazyGroup, storage_option
 from runicorn.host import Plugin, PluginHost, Selection
 
 
@@ -28,13 +28,28 @@ class PluginReport(msgspec.Struct):
     commands: list[str] = []
 
 
-@click.command()
+PLUGINS_COMMANDS = {"new": "runicorn.cli.new_plugin:new"}
+
+
+@click.group(cls=LazyGroup, where=PLUGINS_COMMANDS, invoke_without_command=True)
+@click.pass_context
 @storage_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--plugins", "only", metavar="A,B", help="As with serve.")
 @click.option("--without", metavar="A,B", multiple=True, help="As with serve.")
-def plugins(storage: str | None, as_json: bool, only: str | None, without: tuple[str, ...]) -> None:
-    """List plugins: version, state, and what they contribute."""
+def plugins(
+    context: click.Context, storage: str | None, as_json: bool, only: str | None, without: tuple[str, ...]
+) -> None:
+    """List plugins: version, state, and what they contribute.
+
+    \b
+    Examples:
+      runicorn plugins
+      runicorn plugins --json
+      runicorn plugins new slack-alerts
+    """
+    if context.invoked_subcommand is not None:
+        return
     import logging
 
     from runicorn.config import storage_root

@@ -151,7 +151,9 @@ class ProjectorProcess:
             case "look":
                 return Reply(request.id) if self.projector.look_at(request.stream) else None
             case "status":
-                return Reply(request.id, status=self.projector.status(self.watcher.mode))
+                status = self.projector.status(self.watcher.mode)
+                failed = {**self.reactions.problems(), **status.failed}
+                return Reply(request.id, status=msgspec.structs.replace(status, failed=failed))
             case "reopen":
                 if not is_begun:
                     return self._reopen(request)

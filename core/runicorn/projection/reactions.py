@@ -2,6 +2,7 @@
 
 Each reacting plugin has a thread of its own, so that a slow webhook holds up nobody. A cursor per plugin and stream is in
 the state directory; it moves after the plugin's hook returned. Events are read from the log again, not kept in memory.
+A plugin that raises, or does not return, harms nobody else; what is wrong with it is among the `problems`.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -17,7 +19,7 @@ import apsw
 import msgspec
 
 from runicorn.events.log import FileLog, LocatedEvent, Stream, StreamReplaced
-from runicorn.host import Plugin, PluginHost
+from runicorn.host import Plugin, PluginHost, describe
 from runicorn.projection.wire import Committed
 
 logger = logging.getLogger("runicorn.projection")
@@ -26,6 +28,22 @@ _AT_ONCE = 500
 _READ_BYTES = 64 << 10
 _FIRST_RETRY_S = 1.0
 _LAST_RETRY_S = 300.0
+_HANGS_AFTER_S = 30.0
+_DIRECTORIES = "plugins"
+
+
+def own_directory(state_dir: Path, plugin: str) -> Path:
+    """Where a plugin keeps what it has to remember between reactions; it need not exist."""
+    return state_dir / _DIRECTORIES / plugin
+
+
+def cursors_file(state_dir: Path, plugin: str) -> Path:
+    """Where the cursors of a plugin are."""
+    return state_dir / f"{plugin}{CURSORS}"
+
+
+CURSORS = "-cursors.db"
+"""How the names of files with cursors end."""
 
 
 class Cursor(msgspec.Struct, frozen=True):
@@ -49,12 +67,19 @@ class Reactions:
         committed_end: Callable[[Stream], int],
         *,
         first_retry_s: float = _FIRST_RETRY_S,
+        hangs_after_s: float = _HANGS_AFTER_S,
     ) -> None:
+        self._hangs_after_s = hangs_after_s
         self._threads = [
             _Reaction(state_dir, log, host, plugin, committed_end, first_retry_s)
             for plugin in host
             if "on_events" in plugin.hooks
         ]
+
+    def problems(self) -> dict[str, str]:
+        """Plugins whose last call failed, or has not returned for long, with the reason."""
+        found = ((thread.plugin.name, thread.problem(self._hangs_after_s)) for thread in self._threads)
+        return {name: problem for name, problem in found if problem is not None}
 
     def start(self) -> None:
         """Start the threads. Construct this before the first event is applied that they shall see."""
@@ -87,14 +112,18 @@ class _Reaction(threading.Thread):
         super().__init__(name=f"reaction-{plugin.name}", daemon=True)
         self._log = log
         self._host = host
-        self._plugin = plugin
+        self.plugin = plugin
+        self._directory = own_directory(state_dir, plugin.name)
+        self._failure: str | None = None
+        self._failures = 0
+        self._called_at: float | None = None
         self._first_retry_s = first_retry_s
         self._mutex = threading.Lock()
         self._pending: dict[str, None] = {}
         self._committed: dict[str, int] = {}
         self._wake = threading.Event()
         self._ending = threading.Event()
-        self._db = apsw.Connection(os.fspath(state_dir / f"{plugin.name}-cursors.db"))
+        self._db = apsw.Connection(os.fspath(cursors_file(state_dir, plugin.name)))
         self._db.execute("PRAGMA journal_mode=wal").fetchall()
         with self._db:
             if self._db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'cursor'").fetchall():
@@ -120,6 +149,12 @@ class _Reaction(threading.Thread):
                 self._pending[name] = None
         self._wake.set()
 
+    def problem(self, hangs_after_s: float) -> str | None:
+        called_at, failure = self._called_at, self._failure
+        if called_at is not None and (silent := time.monotonic() - called_at) > hangs_after_s:
+            return f"on_events has not returned for {silent:.0f} s"
+        return failure and f"on_events has failed {self._failures} times in a row and is tried again: {failure}"
+
     def end(self) -> None:
         self._ending.set()
         self._wake.set()
@@ -140,7 +175,9 @@ class _Reaction(threading.Thread):
                 self._react(Stream.named(name))
                 retry = self._first_retry_s
             except (Exception, SystemExit) as error:  # a stranger's code: whatever it raises is retried
-                logger.warning("plugin %s: on_events failed, again in %.0f s: %s", self._plugin.name, retry, error)
+                self._failures += 1
+                self._failure = describe(error)
+                logger.warning("plugin %s: on_events failed, again in %.0f s: %s", self.plugin.name, retry, error)
                 self._ending.wait(retry)
                 retry = min(retry * 2, _LAST_RETRY_S)
                 self.notify([(name, self._committed[name])])
@@ -169,8 +206,17 @@ class _Reaction(threading.Thread):
                 if offset < end
             ]
             for start in range(0, len(events), _AT_ONCE):
-                self._host.call(self._plugin, "on_events", events=events[start : start + _AT_ONCE])
+                self._call(events[start : start + _AT_ONCE])
             self._move(stream, Cursor(end, cursor.head or (lines.head if lines.start == 0 else b"")))
+
+    def _call(self, events: Sequence[LocatedEvent]) -> None:
+        self._directory.mkdir(parents=True, exist_ok=True)
+        self._called_at = time.monotonic()
+        try:
+            self._host.call(self.plugin, "on_events", events=events, directory=self._directory)
+        finally:
+            self._called_at = None
+        self._failure, self._failures = None, 0
 
     def _move(self, stream: Stream, cursor: Cursor | None) -> None:
         with self._db:

@@ -11,31 +11,17 @@ from pathlib import Path
 
 import pytest
 
+from tests.examples.installing import install
 from tests.recorded import wait_until_live
 from tests.serving import Server, serve, wait_until
 
 __all__ = ["serve"]
 
-SOURCE = Path(__file__).parents[2] / "examples" / "plugin-leaderboard"
-
 
 @pytest.fixture
 def installed(tmp_path: Path) -> dict[str, str]:
-    """The environment of a process that sees the plugin: pip puts it into a directory on `PYTHONPATH`."""
-    target = tmp_path / "site"
-    pip = [
-        sys.executable,
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--no-deps",
-        "--no-build-isolation",
-        "--target",
-        str(target),
-    ]
-    subprocess.run([*pip, str(SOURCE)], check=True, capture_output=True, timeout=100)
-    return {"PYTHONPATH": str(target)}
+    """The environment of a process that sees the plugin."""
+    return install("leaderboard", tmp_path / "site")
 
 
 def test_the_example_plugin_works_when_installed_with_pip(
@@ -63,6 +49,13 @@ def test_the_example_plugin_works_when_installed_with_pip(
 
     wait_until(lambda: places() == [0.9, 0.7, 0.5])
     wait_until(lambda: server.log.count("has finished: see /api/leaderboard") == 3)
+    shown = subprocess.run(
+        [sys.executable, "-m", "runicorn", "leaderboard", "vision", "--json", "--storage", str(root)],
+        env={**os.environ, **installed},
+        capture_output=True,
+        check=True,
+    )
+    assert [place["best"] for place in json.loads(shown.stdout)] == [0.9, 0.7, 0.5]
     listed = subprocess.run(
         [sys.executable, "-m", "runicorn", "plugins", "--json"],
         env={**os.environ, **installed},

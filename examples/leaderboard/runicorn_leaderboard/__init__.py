@@ -25,6 +25,13 @@ def runicorn_rate_limits():
 
 
 @hookimpl
+def runicorn_commands():
+    from runicorn_leaderboard.command import show
+
+    return [show]
+
+
+@hookimpl
 def runicorn_on_events(events):
     from runicorn_leaderboard.reaction import congratulate
 
