@@ -71,7 +71,7 @@ from runicorn.events.run import (
 )
 from runicorn.events.store import recorder_of
 from runicorn.experiment_file import METADATA_FILE, ExperimentMetadata, appended_tags, checked_tags
-from runicorn.export import build_report, csv_pieces, html_pieces, markdown_pieces, open_run
+from runicorn.export import ExportedRun, build_report, csv_pieces, html_pieces, markdown_pieces, open_run
 from runicorn.export.text import formula_safe
 from runicorn.fields import integer, number, text, without_surrogates
 from runicorn.files import (
@@ -171,6 +171,7 @@ __all__ = [
     "ExperimentManager",
     "ExperimentMetadata",
     "ExpiredReference",
+    "ExportedRun",
     "FileLog",
     "FoldedPreparation",
     "FoldedProjection",

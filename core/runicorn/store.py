@@ -49,6 +49,8 @@ class Store:
         self.before_reading: list[Bring] = []
         """Called before a run in an attached cache is read, by `bring`: whoever attached it brings it up to date. A call that
         fails or takes long holds up every read of that run."""
+        self.as_of: float | None = None
+        """Where the store is shown as it was: the moment, in Unix seconds. None: it is live."""
         self.log = FileLog(root, state_dir)
         self.client = ProjectorClient(state_dir)
         self._commands = StoreStream(self.log)
@@ -73,6 +75,10 @@ class Store:
         self._positions.close()
         for reader in self._readers.values():
             reader.reopen()
+
+    def now(self) -> float:
+        """The time that answers are about, in Unix seconds: that of the clock, or the moment as of which the store is shown."""
+        return time.time()
 
     def own(self, kind: Callable[[Store], T]) -> T:
         """The one object of a class that belongs to this store, made on first use: caches, shared watchers, ….

@@ -32,6 +32,11 @@ from runicorn.cli.group import storage_option
 @click.option("--allow-host", metavar="NAME", multiple=True, help="Also answer under this host name.")
 @click.option("--allow-origin", metavar="ORIGIN", multiple=True, help="Also answer to web pages of this origin.")
 @click.option("--trusted-proxy", metavar="ADDRESS", multiple=True, help="Believe X-Forwarded-For of this proxy.")
+@click.option(
+    "--as-of",
+    metavar="TIME",
+    help="Show the store as it was, read-only: ISO 8601 (local time without an offset), or how long ago, such as 2h.",
+)
 @click.option("--reload", is_flag=True, help="Restart when the source changes.")
 @click.pass_context
 def serve(
@@ -48,11 +53,15 @@ def serve(
     allow_host: tuple[str, ...],
     allow_origin: tuple[str, ...],
     trusted_proxy: tuple[str, ...],
+    as_of: str | None,
     reload: bool,
 ) -> None:
     """Serve the API and the web interface of a storage root."""
+    import time
+
     from runicorn.config import state_directory, storage_root
     from runicorn.host import Selection
+    from runicorn.moments import parse_moment
     from runicorn.server.serve import serve as run
     from runicorn.server.settings import ServeSettings
 
@@ -72,5 +81,6 @@ def serve(
         allow_origins=list(allow_origin),
         trusted_proxies=list(trusted_proxy),
         reload=reload,
+        as_of=None if as_of is None else parse_moment(as_of, time.time()),
     )
     context.exit(run(settings))

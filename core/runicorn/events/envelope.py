@@ -101,6 +101,27 @@ class Lines:
         lengths = (len(line) + 1 for line in self._data.split(b"\n")[:-1])
         return list(accumulate(lengths, initial=self.start))[:-1]
 
+    def keep_until(self, until: float, last: float) -> float:
+        """Forget the events after `until`; the time of the last one of all, from `last`, that of the one before the first.
+
+        An event without a usable time has that of the one before it.
+        """
+        events = self.events
+        if not events:
+            return last
+        times = [event.ts for event in events]
+        if not (last <= until and max(times) <= until and _are_plain(events)):
+            offsets = self.offsets
+            kept: list[int] = []
+            for number, ts in enumerate(times):
+                last = last if ts != ts else ts
+                if last <= until:
+                    kept.append(number)
+            self.events = [events[number] for number in kept]
+            self.__dict__["offsets"] = [offsets[number] for number in kept]
+            return last
+        return times[-1]
+
     def _decode_line_by_line(self) -> None:
         self.events = []
         offsets: list[int] = []

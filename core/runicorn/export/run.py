@@ -11,6 +11,7 @@ import msgspec
 
 from runicorn.events.envelope import Event, decode_data
 from runicorn.events.log import FileLog, Stream
+from runicorn.events.past import PastLog
 from runicorn.events.run import METRICS
 from runicorn.export.text import as_float
 from runicorn.fields import number
@@ -29,8 +30,9 @@ class LoggedMetrics:
     events and events without an object in `data` are left out. Memory is that of one read.
     """
 
-    def __init__(self, run_dir: Path) -> None:
-        self._log = FileLog(run_dir.parent, run_dir.parent)
+    def __init__(self, run_dir: Path, until: float | None = None) -> None:
+        base = run_dir.parent
+        self._log = FileLog(base, base) if until is None else PastLog(base, base, until)
         self._stream = Stream("run", run_dir.name)
         position = self._log.position(self._stream)
         self.exists = position is not None
@@ -96,12 +98,14 @@ class ExportedRun(msgspec.Struct, frozen=True):
         return self.meta is None and self.status is None and self.summary is None and not self.metrics.exists
 
 
-def open_run(run_dir: str | os.PathLike[str]) -> ExportedRun:
-    """The run in a directory, as it is now."""
+def open_run(run_dir: str | os.PathLike[str], *, until: float | None = None) -> ExportedRun:
+    """The run in a directory, as it is now. `until` leaves metrics of later events out; side files have no history."""
     directory = Path(os.path.abspath(run_dir))
 
     def side_file(name: str) -> dict[str, Any] | None:
         path = directory / name
         return (read_json_object(path) or {}) if path.exists() else None
 
-    return ExportedRun(side_file(META_FILE), side_file(STATUS_FILE), side_file(SUMMARY_FILE), LoggedMetrics(directory))
+    return ExportedRun(
+        side_file(META_FILE), side_file(STATUS_FILE), side_file(SUMMARY_FILE), LoggedMetrics(directory, until)
+    )

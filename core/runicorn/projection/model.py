@@ -229,9 +229,12 @@ class ReadModel:
         if not self.ready:
             self._connection.execute("INSERT OR REPLACE INTO meta VALUES ('progress', ?)", (share,))
 
-    def end_scratch(self) -> None:
-        """A finished scratch file becomes like any other, before it is closed and made durable."""
-        self._connection.execute("PRAGMA journal_mode=wal").fetchall()
+    def end_scratch(self, *, has_wal: bool = True) -> None:
+        """A finished scratch file becomes like any other, before it is closed and made durable.
+
+        Without a WAL it is one file that can be copied, and read where nothing can be written.
+        """
+        self._connection.execute(f"PRAGMA journal_mode={'wal' if has_wal else 'delete'}").fetchall()
 
     def truncate_wal(self) -> None:
         """Write the WAL back into the database file; without this it only grows while readers are busy."""

@@ -21,6 +21,7 @@ from typing import NamedTuple, cast
 
 from runicorn.errors import RunicornError
 from runicorn.events.log import FileLog, Stream, StreamKind, StreamReplaced
+from runicorn.events.past import PastLog
 from runicorn.host import PluginHost, Selection
 from runicorn.projection.base import Batch, Preparation, PreparesStreams, Projection
 from runicorn.projection.checkpoints import Reached
@@ -80,6 +81,8 @@ class Preparers:
     ) -> None:
         prints = (f"{plugin}={fingerprint(found)}" for plugin, found in projections.items())
         arguments = [f"--root={log.root}", f"--state-dir={log.state_dir}", *(["--idle"] if is_idle else []), *prints]
+        if isinstance(log, PastLog):
+            arguments.insert(0, f"--until={log.until!r}")
         self._processes: list[subprocess.Popen[bytes]] = []
         self._connections: list[Connection] = []
         for _ in range(count):
@@ -223,6 +226,7 @@ def main() -> int:
     parser.add_argument("--root", type=Path, required=True)
     parser.add_argument("--state-dir", type=Path, required=True)
     parser.add_argument("--idle", action="store_true")
+    parser.add_argument("--until", type=float, help="only events up to this time")
     parser.add_argument("plugins", nargs="+", help="name=fingerprint of the projections")
     arguments = parser.parse_args()
     if arguments.idle:
@@ -236,8 +240,10 @@ def main() -> int:
     gc.freeze()
     gc.disable()
     connection = Connection(arguments.socket)
+    root, state_dir, until = arguments.root, arguments.state_dir, arguments.until
+    log = FileLog(root, state_dir) if until is None else PastLog(root, state_dir, until)
     try:
-        _serve(connection, FileLog(arguments.root, arguments.state_dir), {name: projections[name] for name in wanted})
+        _serve(connection, log, {name: projections[name] for name in wanted})
     except (BrokenPipeError, ConnectionResetError):
         return 0
     return 0

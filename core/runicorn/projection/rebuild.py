@@ -4,6 +4,8 @@ A rebuild writes `*.building`: nobody reads it, and it is worthless after a cras
 holds the whole log it is made durable and renamed to the next generation. A projector that runs is then asked to move
 over: it keeps both files current until the new one is level, and tells its readers. Without a projector the new file
 simply is the newest.
+
+`build_aside` builds files that are no part of a state directory: of a `PastLog` they are what was true then.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import gc
 import os
 import socket
 import time
-from collections.abc import Callable, Collection, Generator, Iterable, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from itertools import chain
 from pathlib import Path
@@ -27,7 +29,7 @@ from runicorn.host import PluginHost
 from runicorn.projection.base import Projection
 from runicorn.projection.catch_up import ModelFailed, catch_up
 from runicorn.projection.generations import FINISHED_BY, next_path, remove_superseded
-from runicorn.projection.model import ReadModel
+from runicorn.projection.model import STORAGE_ERRORS, ReadModel
 from runicorn.projection.preparing import (
     GroupDone,
     Message,
@@ -99,12 +101,48 @@ def rebuild(
     return Rebuilt(events, sorted(chosen))
 
 
+def build_aside(
+    log: FileLog,
+    files: Mapping[str, Path],
+    projections: Mapping[str, Sequence[Projection]],
+    progress: Callable[[int], None] = lambda count: None,
+    *,
+    processes: int | None = None,
+) -> int:
+    """Build read models into these files, by plugin, none of which exists; the number of events in them.
+
+    They are single SQLite files, without a WAL. All are complete, or none is there: ReplayFailed if a projection raises,
+    StorageUnavailable where they cannot be written.
+    """
+    building = {plugin: path.with_name(f".{path.name}{FINISHED_BY}") for plugin, path in files.items()}
+    try:
+        with _collection_off():
+            try:
+                for path in building.values():
+                    path.unlink(missing_ok=True)
+                events = _build(log, building, dict(projections), progress, processes, has_wal=False)
+                for path in building.values():
+                    _sync(path)
+                for plugin, path in building.items():
+                    path.rename(files[plugin])
+            finally:
+                for path in building.values():
+                    path.unlink(missing_ok=True)
+    except OSError as error:
+        raise StorageUnavailable(f"The read models cannot be written: {error.strerror}") from error
+    except STORAGE_ERRORS as error:
+        raise StorageUnavailable("The read models cannot be written") from error
+    return events
+
+
 def _build(
     log: FileLog,
     building: dict[str, Path],
     chosen: dict[str, Sequence[Projection]],
     progress: Callable[[int], None],
     processes: int | None,
+    *,
+    has_wal: bool = True,
 ) -> int:
     models = [ReadModel(building[name], name, projections, is_scratch=True) for name, projections in chosen.items()]
     build = _Build(log, models, progress)
@@ -124,7 +162,7 @@ def _build(
                 build.apply(group)
         for model in models:
             model.mark_ready()
-            model.end_scratch()
+            model.end_scratch(has_wal=has_wal)
     except ModelFailed as failure:
         raise ReplayFailed(f"The plugin {failure.model.plugin} cannot apply the log: {failure}") from failure
     except PreparationEnded as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 from litestar import Litestar, Router
@@ -26,7 +27,7 @@ from runicorn.server.rate_limit_table import CORE_LIMITS, LimitTable, load_limit
 from runicorn.server.rate_limits import RateLimiter
 from runicorn.server.responses import JsonResponse
 from runicorn.server.routing import CORE, RouteTable, claim_routes
-from runicorn.server.serving import Serving
+from runicorn.server.serving import Past, Serving
 from runicorn.server.settings import ServeSettings
 from runicorn.server.site import Site, front_end_directory
 from runicorn.server.sockets import OpenSockets
@@ -68,6 +69,7 @@ def build(
         is_leader=is_leader,
         log_level=settings.log_level,
         reference_key=reference_key,
+        past=None if settings.as_of is None else Past(settings.as_of, Path(settings.models_dir)),
     )
     sockets, access_log, cache = OpenSockets(), AccessLog(enabled=_logs_requests(settings)), CacheCounters()
     serving.on_switch.append(lambda _: sockets.close_all())
@@ -84,6 +86,7 @@ def build(
         limiter=limiter,
         access_log=access_log,
         sockets=sockets,
+        as_of=settings.as_of,
     )
     return Application(guard, serving, sockets, access_log)
 

@@ -15,6 +15,7 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from litestar.utils import normalize_path
 
 from runicorn.errors import BadInput, NotFound, RunicornError, Unavailable
+from runicorn.events.past import moment_text
 from runicorn.server.access_log import AccessLog
 from runicorn.server.clients import Clients, remember_client
 from runicorn.server.errors import NOT_A_JSON_OBJECT, ErrorBody, error_body, report
@@ -23,10 +24,14 @@ from runicorn.server.rate_limit_table import Limit
 from runicorn.server.rate_limits import RateLimiter, Verdict
 from runicorn.server.routing import NotAllowed, Route, RouteTable
 from runicorn.server.sockets import OpenSockets
+from runicorn.store_as_of import ReadOnlyPast
 
 logger = logging.getLogger("runicorn.server")
 
 Headers = list[tuple[bytes, bytes]]
+
+AS_OF_HEADER = b"X-Runicorn-As-Of"
+"""In every answer of a server that shows a store as it was: the moment, in ISO 8601."""
 
 _UNMATCHED = "no route"
 _FOREIGN = "refused"
@@ -51,6 +56,7 @@ class Guard:
         limiter: RateLimiter,
         access_log: AccessLog,
         sockets: OpenSockets,
+        as_of: float | None = None,
     ) -> None:
         self._api = api
         self._site = site
@@ -60,6 +66,8 @@ class Guard:
         self._limiter = limiter
         self._access_log = access_log
         self._sockets = sockets
+        self._past = None if as_of is None else ReadOnlyPast(as_of)
+        self._as_of_headers: Headers = [] if as_of is None else [(AS_OF_HEADER, moment_text(as_of).encode())]
         self._limits: dict[str, Limit] = {}
         names = limiter.table.settings.custom_headers
         self._limit_header = names.rate_limit_header.encode()
@@ -71,6 +79,7 @@ class Guard:
             self._reset_header,
             b"Retry-After",
             b"Content-Disposition",
+            *(name for name, _ in self._as_of_headers),
         )
         self._expose = (b"access-control-expose-headers", b", ".join(exposed))
 
@@ -106,14 +115,18 @@ class Guard:
 
     async def _answer_site(self, scope: Any, receive: Receive, exchange: _Exchange) -> str:
         path: str = scope["path"]
-        exchange.headers = [(b"x-content-type-options", b"nosniff")]
+        exchange.headers = [(b"x-content-type-options", b"nosniff"), *self._as_of_headers]
         refusal = self._callers.bad_host(dict(scope["headers"]))
         if refusal is not None:
             await exchange.refuse(refusal, scope["method"])
             return path
         route = self._routes.find(path, scope["method"], scope.get("raw_path", b""))
         if isinstance(route, Route):
-            await self._api(scope, receive, exchange.send)
+            refusal = self._not_then(route)
+            if refusal is not None:
+                await exchange.refuse(refusal, scope["method"])
+            else:
+                await self._api(scope, receive, exchange.send)
             return route.template
         await self._site(scope, receive, exchange.send)
         return path
@@ -147,7 +160,7 @@ class Guard:
             exchange.headers.append((b"allow", route.allow.encode()))
             await exchange.body(405, ErrorBody(detail="Method Not Allowed"), method)
             return where
-        refusal = refusal or _unacceptable(scope, matched, headers)
+        refusal = refusal or self._not_then(matched) or _unacceptable(scope, matched, headers)
         if refusal is not None:
             await exchange.refuse(refusal, method)
             return where
@@ -169,13 +182,17 @@ class Guard:
         remember_client(scope, self._client(scope))
         await self._sockets.run(self._api, scope, receive, send)
 
+    def _not_then(self, route: Route | None) -> RunicornError | None:
+        """Why a route is not for a store that is shown as it was: it may change something."""
+        return None if self._past is None or route is None or route.only_reads else self._past
+
     def _client(self, scope: Any) -> str:
         peer = scope.get("client")
         forwarded = next((value for name, value in scope["headers"] if name == b"x-forwarded-for"), None)
         return self._clients.key(peer[0] if peer else "local", forwarded)
 
     def _common_headers(self, headers: dict[bytes, bytes]) -> Headers:
-        common = [(b"x-content-type-options", b"nosniff"), (b"vary", b"Origin")]
+        common = [(b"x-content-type-options", b"nosniff"), (b"vary", b"Origin"), *self._as_of_headers]
         origin = self._callers.allowed_origin(headers)
         if origin is not None:
             common += [(b"access-control-allow-origin", origin), self._expose]

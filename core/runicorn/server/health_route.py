@@ -9,6 +9,7 @@ from typing import Any, Literal
 import msgspec
 from litestar import Request, get
 
+from runicorn.events.past import moment_text
 from runicorn.host import Plugin, PluginHost
 from runicorn.projection.wire import Status
 from runicorn.server.etag import CacheCounters, CacheReport
@@ -16,14 +17,16 @@ from runicorn.server.health import Health
 from runicorn.server.serving import Serving
 from runicorn.version import API_VERSION, __version__
 
+_NOT_VERSIONED = ("logs", "media files", "environments of runs", "files of artifacts")
 _PATH = re.compile(r"(?<![\w.])(?:[A-Za-z]:)?[/\\](?:[^\s'\":;,()\[\]]+[/\\])+")
 
 
 class ProjectorHealth(msgspec.Struct, frozen=True):
     """The process that brings read models level with the log."""
 
-    state: Literal["live", "building", "busy", "starting", "down"]
-    """`busy`: it is there, but did not answer at once. `down`: answers are as of the moment when it ended."""
+    state: Literal["live", "building", "busy", "starting", "down", "none"]
+    """`busy`: it is there, but did not answer at once. `down`: answers are as of the moment when it ended. `none`: there is
+    none, because the server shows the store as it was."""
     lag_s: float | None
     """Seconds since the oldest event that no read model has yet; null if unknown."""
     behind_streams: int | None
@@ -42,6 +45,17 @@ class ProjectorHealth(msgspec.Struct, frozen=True):
     """It belongs to another server with the same state directory."""
 
 
+class AsOf(msgspec.Struct, frozen=True):
+    """The server was started with `--as-of`: every answer is of that moment, and commands answer 409."""
+
+    ts: float
+    """Unix seconds."""
+    time: str
+    """The same in ISO 8601, as in the header `X-Runicorn-As-Of`."""
+    not_versioned: tuple[str, ...] = _NOT_VERSIONED
+    """What is answered as it is on disk now."""
+
+
 class HealthReport(msgspec.Struct, frozen=True):
     """The state of the server. `status` is `degraded` when something needs attention."""
 
@@ -56,6 +70,8 @@ class HealthReport(msgspec.Struct, frozen=True):
     cache: CacheReport
     plugins: dict[str, Health]
     projector: ProjectorHealth
+    as_of: AsOf | None
+    """Null for a live store."""
 
 
 @get("/api/health", operation_id="Health", tags=["server"])
@@ -67,8 +83,9 @@ async def health(request: Request[Any, Any, Any], serving: Serving) -> HealthRep
     projector = _projector(serving, status)
     failed = status.failed if status is not None else {}
     plugins = {plugin.name: _plugin(serving, plugin, failed) for plugin in serving.host.plugins}
+    past = serving.past
     needs_attention = (
-        not serving.is_writable
+        (past is None and not serving.is_writable)
         or projector.state == "down"
         or any(plugin.status in ("degraded", "error") for plugin in plugins.values())
     )
@@ -81,12 +98,15 @@ async def health(request: Request[Any, Any, Any], serving: Serving) -> HealthRep
         cache=cache.report(),
         plugins=plugins,
         projector=projector,
+        as_of=None if past is None else AsOf(past.as_of, moment_text(past.as_of)),
     )
 
 
 def _projector(serving: Serving, status: Status | None) -> ProjectorHealth:
     process = serving.projector
-    if serving.store.client.connected:
+    if serving.past is not None:
+        silent = "none"
+    elif serving.store.client.connected:
         silent = "busy"
     else:
         silent = "starting" if serving.is_starting and (process is None or process.restarts == 0) else "down"

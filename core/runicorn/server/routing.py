@@ -18,6 +18,8 @@ from litestar.utils import normalize_path
 from runicorn.host import Plugin, claim
 from runicorn.server.query_strings import QueryRules
 
+_READING = frozenset({"GET", "HEAD", "WEBSOCKET"})
+
 CORE = "runicorn"
 """The owner of the server's own routes, where plugins have their names."""
 
@@ -35,6 +37,8 @@ class Route(msgspec.Struct, frozen=True):
     takes_json: bool = False
     has_secrets: bool = False
     """Set by `@get(…, has_secrets=True)`: the answer must not be opened by a link on another page."""
+    only_reads: bool = False
+    """It changes nothing: by its method, or set by `@post(…, only_reads=True)`."""
     takes_slashes: bool = False
     """Ends in a path parameter, which may hold slashes."""
 
@@ -137,5 +141,6 @@ def _route(endpoint: Endpoint, owner: Plugin | None, dependencies: Iterable[str]
         query=QueryRules.of(signature, endpoint.template, provided, endpoint.handler.opt.get("keep_empty", ())),
         takes_json=body is not None and encoding in (None, RequestEncodingType.JSON),
         has_secrets=bool(endpoint.handler.opt.get("has_secrets")),
+        only_reads=endpoint.method in _READING or bool(endpoint.handler.opt.get("only_reads")),
         takes_slashes=endpoint.takes_slashes,
     )

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import signal
 import sys
+from collections.abc import Generator
+from typing import NoReturn
 
+import msgspec
+
+from runicorn.cli.progress import progress_bar
+from runicorn.events.log import FileLog
+from runicorn.events.past import PastLog, moment_text
 from runicorn.host import PluginHost
-from runicorn.root import prepare
+from runicorn.root import RootUnusable, check_belongs, prepare
 from runicorn.server.access_log import set_up_logging
 from runicorn.server.app import build
 from runicorn.server.health_route import plugins_summary
@@ -14,12 +23,20 @@ from runicorn.server.listening import listen, url_of
 from runicorn.server.origins import is_loopback_host
 from runicorn.server.settings import ServeSettings
 from runicorn.server.worker import Server, run_server
+from runicorn.store_as_of import past_models
 
 
 def serve(settings: ServeSettings) -> int:
     """Serve until SIGTERM or SIGINT (status 0). RunicornError if the server cannot start."""
     set_up_logging(settings.log_level)
+    if settings.as_of is not None:
+        with _past(settings, settings.as_of) as past:
+            return _serve(past)
     prepare(settings.root_path, settings.state_path)
+    return _serve(settings)
+
+
+def _serve(settings: ServeSettings) -> int:
     if settings.workers > 1 or settings.reload:
         return _serve_with_workers(settings)
     host = PluginHost.load(settings.selection)
@@ -31,6 +48,30 @@ def serve(settings: ServeSettings) -> int:
         _announce(settings, url_of(listener), plugins_summary(host))
 
     return run_server(application, listener, ready)
+
+
+@contextlib.contextmanager
+def _past(settings: ServeSettings, as_of: float) -> Generator[ServeSettings]:
+    """The settings with which the store is shown as it was. Writes nothing below the root, nor into its state directory."""
+    if not settings.root_path.is_dir():
+        raise RootUnusable(f"There is no storage root at {settings.root}. Name one with --storage.")
+    check_belongs(settings.root_path, settings.state_path)
+    log = PastLog(settings.root_path, settings.state_path, as_of)
+    before = signal.signal(signal.SIGTERM, _end)  # or the directory would stay behind
+    with contextlib.ExitStack() as stack:
+        with progress_bar(f"Building the store as of {moment_text(as_of)}", _size(log)) as progress:
+            host = PluginHost.load(settings.selection)
+            models_dir = stack.enter_context(past_models(log, host, progress))
+        signal.signal(signal.SIGTERM, before)
+        yield msgspec.structs.replace(settings, models_dir=str(models_dir))
+
+
+def _size(log: FileLog) -> int:
+    return sum(position.size for stream in log.streams() if (position := log.position(stream)) is not None)
+
+
+def _end(*_: object) -> NoReturn:
+    sys.exit(0)
 
 
 def _serve_with_workers(settings: ServeSettings) -> int:
@@ -50,6 +91,8 @@ def _serve_with_workers(settings: ServeSettings) -> int:
 
 def _announce(settings: ServeSettings, url: str, plugins: str) -> None:
     print(f"Storage root: {settings.root}")
+    if settings.as_of is not None:
+        print(f"As of: {moment_text(settings.as_of)}. Commands are refused; logs and other files are as they are now.")
     print(f"Plugins: {plugins}")
     print(f"Runicorn is listening on {url}", flush=True)
 

@@ -15,6 +15,8 @@ from collections.abc import Awaitable, Callable, Generator
 from pathlib import Path
 from typing import TypeVar
 
+import msgspec
+
 from runicorn.config import state_directory
 from runicorn.credentials.connections import SavedConnections
 from runicorn.errors import StorageUnavailable
@@ -23,6 +25,7 @@ from runicorn.owned import Owned
 from runicorn.root import RootUnusable, WritableRoot, prepare
 from runicorn.server.projector_process import ProjectorProcess
 from runicorn.store import Store
+from runicorn.store_as_of import PastStore
 from runicorn.user_config import InvalidRoot, expand_root, prepare_root, remove_made, store_user_root
 
 logger = logging.getLogger("runicorn.server")
@@ -32,6 +35,14 @@ T = TypeVar("T")
 _LEAVE_S = 1.5  # for all lifespans together
 _STARTING_S = 5.0
 _GRACE_S = 5.0  # how long requests of the old root may still run after a switch
+
+
+class Past(msgspec.Struct, frozen=True):
+    """A moment, in Unix seconds, and the directory with the read models of then."""
+
+    as_of: float
+    models_dir: Path
+
 
 SwitchTogether = Callable[[Path, bool], Awaitable[None]]
 """Takes the root, and whether it is to be stored as the user's."""
@@ -49,10 +60,13 @@ class Serving:
         is_leader: bool = True,
         log_level: str = "info",
         reference_key: bytes | None = None,
+        past: Past | None = None,
     ) -> None:
         self.host = host
         self.connections = SavedConnections(reference_key)
         """The user's saved SSH connections, and what references to their secrets stand for."""
+        self.past = past
+        """What is shown in place of a live store."""
         self._first = (root, state_dir)
         self._is_leader = is_leader
         self._log_level = log_level
@@ -99,7 +113,7 @@ class Serving:
 
     async def start(self) -> None:
         """Open the root that the server was started with. RootUnusable if it cannot be."""
-        self._current = await self._open(*self._first)
+        self._current = await (self._open(*self._first) if self.past is None else self._open_past(self.past))
 
     async def stop(self) -> None:
         """Leave the lifespans, close the store, end the projector."""
@@ -215,6 +229,13 @@ class Serving:
             await self._close(opened)
             raise
         opened.probe = asyncio.create_task(opened.writable.watch(), name="writable-root")
+        return opened
+
+    async def _open_past(self, past: Past) -> _Opened:
+        """Without a projector, and without what plugins do beside answering: that would be of now, and write."""
+        root, state_dir = self._first
+        opened = _Opened(PastStore(root, state_dir, past.models_dir, self.host, past.as_of), None)
+        await opened.store.__aenter__()
         return opened
 
     async def _enter(self, plugin: Plugin, opened: _Opened) -> None:

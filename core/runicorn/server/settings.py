@@ -27,6 +27,9 @@ class ServeSettings(msgspec.Struct, frozen=True, kw_only=True):
     allow_origins: list[str] = []
     trusted_proxies: list[str] = []
     reload: bool = False
+    as_of: float | None = None
+    """Unix seconds: show the store as it was then, from the read models in `models_dir`. None: it is live."""
+    models_dir: str = ""
 
     @property
     def root_path(self) -> Path:

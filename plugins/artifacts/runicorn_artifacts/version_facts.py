@@ -1,17 +1,19 @@
-"""What run pages show of a version, found out by a look at its files. For threads."""
+"""What run pages show of a version: found out by a look at its files, in a thread, or from what events say."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import apsw
 import msgspec
 
 from runicorn.plugin import integer, number
+from runicorn_artifacts import queries
 from runicorn_artifacts.folder import Status
 from runicorn_artifacts.lookup import Lookup
 from runicorn_artifacts.metadata import ArtifactMetadata
 
-__all__ = ["MISSING", "Status", "VersionFacts", "read_version"]
+__all__ = ["MISSING", "Status", "VersionFacts", "known_version", "read_version"]
 
 
 class VersionFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,6 +29,32 @@ class VersionFacts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 MISSING = VersionFacts(status="missing")
+
+
+def known_version(db: apsw.Connection, type: str, name: str, version: int) -> VersionFacts:
+    """What the events say of a version, whatever its files are by now; `MISSING` if they say nothing."""
+    for candidate in queries.candidates(db, name, type):
+        found = queries.versions(db, candidate.key, number=version)
+        if not found:
+            continue
+        row = found[0]
+        if not row.has_metadata:
+            return VersionFacts(status="corrupted")
+        return VersionFacts(
+            status="deleted" if row.is_deleted else "corrupted" if row.is_damaged else "ready",
+            size_bytes=row.size_bytes,
+            created_at=row.created_at,
+            description=msgspec.json.decode(row.details, type=_Described).description,
+            lifecycle_stage=row.stage,
+            aliases=queries.aliases_by_version(db, candidate.key).get(version, []),
+        )
+    return MISSING
+
+
+class _Described(msgspec.Struct, frozen=True):
+    """The one field of the details that is shown with a run."""
+
+    description: str | None = None
 
 
 def read_version(root: Path, type: str, name: str, version: int) -> VersionFacts:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import apsw
 import msgspec
 
 from runicorn.columns import Frame, StoredSeries, stream_id_of
 from runicorn.plugin import EVENTS_FILE, LIST_ORDER, LOGS_FILE, RUNNING, RunNotFound
+from runicorn_runs.attributes import parsed
 
 
 class RunListItem(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -70,6 +71,18 @@ _ITEM = (
     "run_id, ? || '/' || key, created, status, pid, best_value, best_name, project, name,"
     " artifacts_created, artifacts_used, source"
 )
+
+
+def run_state(db: apsw.Connection, key: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What `status.json` and `summary.json` of a run would say."""
+    for status, started, ended, reason, summary in db.execute(
+        "SELECT status, started, ended, exit_reason, summary FROM run WHERE key = ?", (key,)
+    ).fetchall():
+        return (
+            {"status": status, "started_at": started, "ended_at": ended, "exit_reason": reason},
+            parsed(cast(bytes, summary)),
+        )
+    raise RunNotFound(key.rpartition("/")[2])
 
 
 def items_changed_since(db: apsw.Connection, root: Path, counter: int) -> Iterator[tuple[int, RunListItem | None]]:

@@ -43,7 +43,7 @@ class StaleRuns:
         model = self._store.model("runs")
         build, _ = model.counter("runs")
         if now >= self._until or build != self._build:  # in another build, row ids are those of other runs
-            self._stale = model.query(_silent_since, time.time() - self._after_s)
+            self._stale = model.query(_silent_since, self._store.now() - self._after_s)
             self._build = build
             ended = time.monotonic()
             self._until = ended + max(_KEPT_S, _SHARE * (ended - now))
@@ -51,7 +51,7 @@ class StaleRuns:
 
     def last_activity_of(self, key: str) -> float | None:
         """When a run was active last, if it is stale now; exact."""
-        limit = time.time() - self._after_s
+        limit = self._store.now() - self._after_s
         found = self._store.model("runs").query(_silent_since, limit, " AND key = ?", (key,))
         return next(iter(found.values()), None)
 

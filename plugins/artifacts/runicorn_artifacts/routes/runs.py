@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 
 import msgspec
 from litestar import get
@@ -13,7 +12,10 @@ from litestar.params import FromPath
 from runicorn.plugin import Store, find_run
 from runicorn_artifacts import queries
 from runicorn_artifacts.entries import CREATED, USED, Entry
-from runicorn_artifacts.version_facts import Status, read_version
+from runicorn_artifacts.version_facts import Status, VersionFacts, known_version, read_version
+
+FactsOf = Callable[[str, str, int], VersionFacts]
+"""From type, name and number of a version to what is known of it."""
 
 
 class RunArtifact(msgspec.Struct, frozen=True):
@@ -45,15 +47,19 @@ async def list_run_artifacts(run_id: FromPath[str], store: Store) -> RunArtifact
     await store.look(key)
     model = store.model("artifacts")
     created, used = (model.query(queries.run_artifacts, key, direction) for direction in (CREATED, USED))
-    return await asyncio.to_thread(
-        lambda: RunArtifactLists(_describe(store.root, created), _describe(store.root, used))
-    )
+    if store.as_of is not None:  # the files are as they are now
+        return model.query(lambda db: _lists(created, used, lambda *which: known_version(db, *which)))
+    return await asyncio.to_thread(lambda: _lists(created, used, lambda *which: read_version(store.root, *which)))
 
 
-def _describe(root: Path, entries: Sequence[Entry]) -> list[RunArtifact]:
+def _lists(created: Sequence[Entry], used: Sequence[Entry], facts_of: FactsOf) -> RunArtifactLists:
+    return RunArtifactLists(_describe(created, facts_of), _describe(used, facts_of))
+
+
+def _describe(entries: Sequence[Entry], facts_of: FactsOf) -> list[RunArtifact]:
     described: list[RunArtifact] = []
     for entry in entries:
-        facts = read_version(root, entry.type, entry.name, entry.version)
+        facts = facts_of(entry.type, entry.name, entry.version)
         size = entry.size_bytes if facts.size_bytes is None else facts.size_bytes
         created_at = entry.at if facts.created_at is None else facts.created_at
         described.append(

@@ -113,7 +113,7 @@ async def fast_metrics(
     return await conditional(request, weak_etag(*model.content(stream), form), answer, counted=is_counted)
 
 
-@post("/api/v2/metrics/compare", status_code=HTTP_200_OK, operation_id="compare_metrics")
+@post("/api/v2/metrics/compare", status_code=HTTP_200_OK, operation_id="compare_metrics", only_reads=True)
 async def compare_metrics(data: JSONBody[CompareBody], store: Store) -> Comparison:
     """The same metrics of several runs, each curve made small on its own. Runs that are unknown are named in `missing`."""
     started = time.perf_counter()

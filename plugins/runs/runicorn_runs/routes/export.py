@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from litestar import Response, get
 from litestar.openapi.spec import OpenAPIMediaType, OpenAPIResponse, OpenAPIType, Operation, Schema
 from litestar.params import FromPath, FromQuery
 
 from runicorn.plugin import (
     BadInput,
+    ExportedRun,
     NotFound,
     Pieces,
     Store,
@@ -24,6 +26,7 @@ from runicorn.plugin import (
     markdown_pieces,
     open_run,
 )
+from runicorn_runs import queries
 
 _MEDIA_TYPES = {"markdown": "text/markdown", "html": "text/html"}
 _CSV = "text/csv"
@@ -33,7 +36,7 @@ _CSV = "text/csv"
 async def export_csv(run_id: FromPath[str], store: Store) -> Response[Any]:
     """The metrics of a run as CSV: one row per event, in the order of its file, as it is now."""
     directory = store.root / await find_run(store, run_id)
-    pieces = await asyncio.to_thread(_begin, directory)
+    pieces = await asyncio.to_thread(_begin, directory, store.as_of)
     return pieces.response(attachment(f"{run_id}_metrics.csv"))
 
 
@@ -59,19 +62,23 @@ async def export_report(run_id: FromPath[str], store: Store, format: FromQuery[s
     media_type = _MEDIA_TYPES.get(format)
     if media_type is None:
         raise BadInput("Format must be markdown or html")
-    directory = store.root / await find_run(store, run_id)
-    content = await asyncio.to_thread(_report, directory, format)
+    key = await find_run(store, run_id)
+    run = await asyncio.to_thread(open_run, store.root / key, until=store.as_of)
+    if store.as_of is not None:  # what the files say is of now
+        status, summary = store.model("runs").query(queries.run_state, key)
+        run = msgspec.structs.replace(run, status=status, summary=summary or None)
+    content = await asyncio.to_thread(_report, run, format)
     return Response(content, media_type=media_type, headers=attachment(f"{run_id}_report.{format}"))
 
 
-def _begin(directory: Path) -> Pieces:
-    run = open_run(directory)
+def _begin(directory: Path, until: float | None) -> Pieces:
+    run = open_run(directory, until=until)
     pieces = Pieces((piece.encode() for piece in csv_pieces(run.metrics, run.meta)), _CSV)
     if pieces.is_empty:
         raise NotFound("No metrics to export")
     return pieces
 
 
-def _report(directory: Path, format: str) -> bytes:
-    report = build_report(open_run(directory))
+def _report(run: ExportedRun, format: str) -> bytes:
+    report = build_report(run)
     return "".join(html_pieces(report) if format == "html" else markdown_pieces(report)).encode()
