@@ -30,6 +30,8 @@ def add(name: str, host: str, identity: str | None, ask_password: bool, password
       runicorn remote add lab me@gpu.example.org --ask-password
       pass show lab | runicorn remote add lab me@gpu.example.org --password-stdin
     """
+    import sys
+
     import msgspec
 
     from runicorn.plugin import Address, SavedConnection, SavedConnections
@@ -49,7 +51,7 @@ def add(name: str, host: str, identity: str | None, ask_password: bool, password
     if ask_password:
         secret = click.prompt(f"Password for {target.connection_id}", hide_input=True)
     elif password_stdin:
-        secret = click.get_text_stream("stdin").readline().rstrip("\r\n")
+        secret = sys.stdin.readline().rstrip("\r\n")
         if not secret:
             raise click.ClickException("The standard input has no password.")
     saved = SavedConnection(
