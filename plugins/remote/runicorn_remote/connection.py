@@ -119,10 +119,34 @@ class Connection:
             if self._closed.is_set():
                 made.close()
                 raise ConnectionLost
-            self._connected, self._listing = made, None
-            self.connected_at, self.last_error, self.has_no_commands = time.time(), None, False
-            self._lost.clear()
-            self._watch()
+            self._take(made)
+
+    def revive(self, credentials: Credentials, policy: HostKeyPolicy) -> Connected | None:
+        """Log in again with other credentials, for all who hold this connection; None if it was closed for good.
+
+        ConnectFailed leaves it as it was.
+        """
+        with self._mutex:
+            if self._closed.is_set():
+                return None
+            made = connect(self.target, credentials, policy)
+            if self._closed.is_set():
+                made.close()
+                return None
+            self._credentials, self._policy = credentials, policy
+            if self.is_alive:  # a holder was quicker; what it opened stays
+                made.close()
+            else:
+                self._connected.close()
+                self._take(made)
+            return made
+
+    def _take(self, made: Connected) -> None:
+        """Go on with a connection that was just made."""
+        self._connected, self._listing = made, None
+        self.connected_at, self.last_error, self.has_no_commands = time.time(), None, False
+        self._lost.clear()
+        self._watch()
 
     def close(self) -> None:
         """End it for good, and forget the credentials. What waits on its channels wakes up."""

@@ -80,18 +80,16 @@ class Registry:
             if known is not None and known.is_alive:
                 made = known.authenticate(credentials, policy)
                 return Login(known, True, made.host_key, made.first_use)
+            # Who holds a dead connection goes on with it: it is made again, not replaced.
+            revived = None if known is None else known.revive(credentials, policy)
+            if known is not None and revived is not None:
+                return Login(known, False, revived.host_key, revived.first_use)
             self._check_number()
             connection = Connection(target, credentials, policy)
             with self._mutex:
                 if self._is_closed:
                     connection.close()
-                if known is not None:  # what held the dead one goes on with the new one
-                    connection.holders |= known.holders
                 self._by_id[target.connection_id] = connection
-                if self._current is known:
-                    self._current = connection if known is not None else self._current
-            if known is not None:
-                known.close()
             made = connection.established
             return Login(connection, False, made.host_key, made.first_use)
 

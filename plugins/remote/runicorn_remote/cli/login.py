@@ -10,6 +10,7 @@ import click
 import msgspec
 
 if TYPE_CHECKING:
+    from runicorn.plugin import SavedConnection
     from runicorn_remote.connection import Connection
     from runicorn_remote.connector import Target
 
@@ -52,6 +53,14 @@ def target_of(text: str) -> Target:
     return request.target()
 
 
+def saved_named(name: str) -> SavedConnection | None:
+    """The saved connection with this name or key, the latest first."""
+    from runicorn.plugin import SavedConnections
+
+    found = reversed(SavedConnections().latest())
+    return next((saved for saved in found if name in (saved.name, saved.address.key)), None)
+
+
 @contextlib.contextmanager
 def connected(host: str, options: LoginOptions) -> Generator[Connection]:
     """A connection to HOST, closed at the end. A click.ClickException that names the host and says what to do."""
@@ -64,9 +73,17 @@ def connected(host: str, options: LoginOptions) -> Generator[Connection]:
 
     # Every failure becomes one line of ours; paramiko would print each of them, with a traceback.
     logging.getLogger("paramiko").setLevel(logging.CRITICAL)
-    target = target_of(host)
+    saved = saved_named(host)
+    target = target_of(host) if saved is None else _target_of_saved(saved)
     secret = click.prompt(f"Password for {target.connection_id}", hide_input=True) if options.ask_password else None
-    credentials = Credentials(password=secret, passphrase=secret, private_key_path=options.identity)
+    kept = {} if saved is None else saved.secrets
+    key_path = options.identity or (None if saved is None else saved.private_key_path)
+    credentials = Credentials(
+        password=secret or kept.get("password"),
+        passphrase=secret or kept.get("passphrase"),
+        private_key=None if options.identity else kept.get("private_key"),
+        private_key_path=key_path,
+    )
     policy = HostKeyPolicy.configured(strict=options.strict, accepted=options.accept_host_key)
     try:
         connection = Connection(target, credentials, policy)
@@ -80,6 +97,13 @@ def connected(host: str, options: LoginOptions) -> Generator[Connection]:
         yield connection
     finally:
         connection.close()
+
+
+def _target_of_saved(saved: SavedConnection) -> Target:
+    from runicorn_remote.requests import ConnectRequest
+
+    address = saved.address
+    return ConnectRequest(host=address.host, port=address.port, username=address.username).target()
 
 
 def _split(address: str) -> tuple[str, int | None]:

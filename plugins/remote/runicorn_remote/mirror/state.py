@@ -14,10 +14,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import cast
 
-import apsw
 import msgspec
 
 from runicorn.plugin import MIRRORS, Conflict
+from runicorn_remote.database import open_database
 
 _TREE = "tree"
 
@@ -58,7 +58,7 @@ class MirrorState:
         self._lock = os.open(self.directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self._db = _open(self.directory / "state.db")
+            self._db = open_database(self.directory / "state.db", _SCHEMA)
         except BlockingIOError:
             os.close(self._lock)
             raise MirrorBusy from None
@@ -155,20 +155,3 @@ class MirrorState:
                 self._is_closed = True
                 self._db.close()
                 os.close(self._lock)
-
-
-def _open(path: Path) -> apsw.Connection:
-    """The database; a damaged one is begun anew: then files are compared, and claims are lost, never files."""
-    for attempt in (1, 2):
-        db = apsw.Connection(os.fspath(path))
-        try:
-            for pragma in ("journal_mode=wal", "synchronous=normal"):
-                db.execute(f"PRAGMA {pragma}").fetchall()
-            db.execute(_SCHEMA).fetchall()
-            return db
-        except (apsw.NotADBError, apsw.CorruptError):
-            db.close()
-            if attempt == 2:
-                raise
-            os.replace(path, f"{path}.damaged")
-    raise AssertionError

@@ -26,6 +26,7 @@ import apsw
 import msgspec
 
 from runicorn.plugin import Conflict, integer, number, read_json_object, text, write_json
+from runicorn_remote.database import open_database
 from runicorn_remote.mirror.local_tree import LocalTree
 from runicorn_remote.mirror.source import RemoteSource
 from runicorn_remote.mirror.state import FileState
@@ -105,7 +106,7 @@ class Cache:
             write_json(directory / "source.json", {**described, **address, "remote_root": source.root}, mode=0o600)
             cache = cls(directory)
             cache.experiments.mkdir(parents=True, exist_ok=True)
-            cache._db = _open(directory / "index.db")
+            cache._db = open_database(directory / "index.db", _SCHEMA)
         except BlockingIOError:
             os.close(lock)
             raise CacheBusy from None
@@ -238,23 +239,6 @@ def newest_cache() -> Cache | None:
         cache._db = apsw.Connection(os.fspath(cache.directory / "index.db"), apsw.SQLITE_OPEN_READWRITE)  # pyright: ignore[reportPrivateUsage]
         cache.measure()
     return cache
-
-
-def _open(path: Path) -> apsw.Connection:
-    """The index; a damaged one is begun anew, and filled by the next sync."""
-    for attempt in (1, 2):
-        db = apsw.Connection(os.fspath(path))
-        try:
-            for pragma in ("journal_mode=wal", "synchronous=normal"):
-                db.execute(f"PRAGMA {pragma}").fetchall()
-            db.execute(_SCHEMA).fetchall()
-            return db
-        except (apsw.NotADBError, apsw.CorruptError):
-            db.close()
-            if attempt == 2:
-                raise
-            os.replace(path, f"{path}.damaged")
-    raise AssertionError
 
 
 def _escaped(path: str) -> str:

@@ -1,0 +1,1 @@
+"""Bringing runs of this machine to a storage root on another one."""

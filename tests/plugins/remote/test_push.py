@@ -1,0 +1,103 @@
+"""Pushing local runs to a remote root: a real SSH server, real files on both sides."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.plugins.remote.mirroring import RUN, mirrored, write_run
+from tests.serving import wait_until
+from tests.sshd import Sshd
+
+
+@pytest.fixture(autouse=True)
+def _alias(sshd: Sshd, write_config: Callable[[str], None]) -> None:
+    key = sshd.private_key_path
+    write_config(f"Host gpu\n HostName {sshd.host}\n Port {sshd.port}\n User {sshd.username}\n IdentityFile {key}\n")
+
+
+def command(local: Path, remote: Path, *runs: str) -> list[str]:
+    arguments = [*(runs or ["--all"]), f"ssh://gpu{remote}", "--storage", str(local), "--json"]
+    return [sys.executable, "-m", "runicorn", "remote", "push", *arguments]
+
+
+def push(local: Path, remote: Path, *runs: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command(local, remote, *runs), capture_output=True, text=True, timeout=60)
+
+
+def test_runs_arrive_whole_grow_by_append_and_are_not_sent_again(tmp_path: Path) -> None:
+    local, remote = tmp_path / "local", tmp_path / "remote root; $(touch oops)"
+    run = write_run(local)
+    (run / "media").mkdir()
+    (run / "media" / "a.png").write_bytes(os.urandom(300_000))
+    write_run(local, "runs/legacy")
+    for path in mirrored(local):
+        os.utime(local / path, (1736868645, 1736868645))
+    done = push(local, remote)
+    assert (done.returncode, json.loads(done.stdout)["runs"]) == (0, 2), done.stderr
+    assert mirrored(remote) == mirrored(local)
+    assert json.loads(push(local, remote).stdout)["files"] == 0
+    inode = (remote / RUN / "logs.txt").stat().st_ino
+    with (run / "logs.txt").open("a") as file:
+        file.write("15:30:46 | again\n")
+    (run / "status.json").write_text('{"status": "failed"}')
+    assert json.loads(push(local, remote, run.name).stdout)["files"] == 2
+    assert mirrored(remote) == mirrored(local)
+    assert (remote / RUN / "logs.txt").stat().st_ino == inode
+
+
+def test_a_run_whose_events_there_are_others_is_named_and_left_alone(tmp_path: Path) -> None:
+    local, remote = tmp_path / "local", tmp_path / "remote"
+    write_run(local, events=5)
+    write_run(local, "runs/other")
+    write_run(remote, events=5, status="running")
+    (remote / RUN / "events.jsonl").write_text('{"ts": 1.0, "type": "metrics", "data": {}}\n')
+    before = mirrored(remote)
+    done = push(local, remote)
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["conflicts"] == [
+        f"The remote file is not the beginning of the local one: {RUN}/events.jsonl"
+    ]
+    after = mirrored(remote)
+    assert {path: after[path] for path in before} == before
+    assert "runs/other/events.jsonl" in after
+
+
+def test_a_connection_that_is_killed_in_the_middle_costs_nothing(sshd: Sshd, tmp_path: Path) -> None:
+    local, remote = tmp_path / "local", tmp_path / "remote"
+    run = write_run(local)
+    line = json.dumps({"ts": 1736868645.0, "type": "metrics", "data": {"text": "x" * 900}}) + "\n"
+    (run / "events.jsonl").write_text(line * 60_000)
+    (run / "media").mkdir()
+    (run / "media" / "a.png").write_bytes(os.urandom(5_000_000))
+    there = remote / RUN / "events.jsonl"
+    with subprocess.Popen(command(local, remote), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        wait_until(lambda: there.exists() and there.stat().st_size > 1_000_000, timeout_s=30)
+        sshd.kill()
+        assert there.stat().st_size < (run / "events.jsonl").stat().st_size
+        sshd.start()
+        out, err = process.communicate(timeout=90)
+    assert process.returncode == 0, err
+    assert json.loads(out)["runs"] == 1
+    assert mirrored(remote) == mirrored(local)
+
+
+def test_what_cannot_be_pushed_is_said(tmp_path: Path) -> None:
+    write_run(tmp_path / "local")
+    for arguments, text in (
+        (["absent", "ssh://gpu/x"], "No run of this machine is called absent"),
+        (["--all", "http://gpu/x"], "ssh://"),
+        (["--all", "ssh://me:secret@gpu/x"], "without a password"),
+        (["ssh://gpu/x"], "Name runs, or say --all"),
+    ):
+        whole = [sys.executable, "-m", "runicorn", "remote", "push", *arguments, "--storage", str(tmp_path / "local")]
+        done = subprocess.run(whole, capture_output=True, text=True, timeout=60)
+        assert done.returncode != 0
+        assert text in done.stderr
+        assert "secret" not in done.stderr
