@@ -35,7 +35,8 @@ class Server:
     """`runicorn serve --port 0` on `root`, with all plugins of this environment. `http` is a client for it.
 
     `arguments` are further ones of `runicorn serve`. `environment` is added to the environment of this process, which the
-    server has otherwise. `wrapper` is a command that runs its arguments. AssertionError, with what it has written, if it does not start. Stop it, or use it in a `with`.
+    server has otherwise. `wrapper` is a command that runs its arguments. AssertionError, with what it has written, if it
+    does not start. Stop it, or use it in a `with`.
     """
 
     def __init__(

@@ -8,6 +8,7 @@ EVENTS_COMMANDS = {
     # name: where it is. To add a command, add a line.
     "replay": "runicorn.cli.events.replay:replay",
     "show": "runicorn.cli.events.show:show",
+    "stats": "runicorn.cli.events.stats:stats",
     "tail": "runicorn.cli.events.tail:tail",
     "verify": "runicorn.cli.events.verify:verify",
 }

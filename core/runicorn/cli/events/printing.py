@@ -41,10 +41,14 @@ def _as_json(one: LocatedEvent) -> str:
 
 def _as_line(one: LocatedEvent) -> str:
     ts = one.event.ts
-    clock = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(ts)) if 0 <= ts < 1 << 35 else "?" * 19
     data = bytes(one.event.data).decode("utf-8", "replace")
-    line = f"{clock}  {one.event.type:<16} {one.stream.name}@{one.offset}  {data}"
+    line = f"{clock(ts)}  {one.event.type:<16} {one.stream.name}@{one.offset}  {data}"
     if not sys.stdout.isatty():
         return line
     width = shutil.get_terminal_size().columns
     return line if len(line) <= width else line[: width - 1] + "…"
+
+
+def clock(ts: float) -> str:
+    """Local time to the second; question marks for what no calendar has."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(ts)) if 0 <= ts < 1 << 35 else "?" * 19
