@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 _RECEIVE_BYTES = 1 << 18
+_IDLE_S = 2.0  # servers hang up after some seconds; a new connection takes 0.1 ms
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -54,11 +55,17 @@ class Client:
         self._socket = self._connect()
         self._buffer = bytearray(_RECEIVE_BYTES)
         self._view = memoryview(self._buffer)
+        self._used = perf_counter()
 
     def get(self, path: str, etag: bytes = b"") -> Answer:
         """One GET; with `etag` the server may answer 304. ConnectionError if it hangs up."""
+        if perf_counter() - self._used > _IDLE_S:
+            self._socket.close()
+            self._socket = self._connect()
         self.send(path, etag)
-        return self.receive()
+        answer = self.receive()
+        self._used = perf_counter()
+        return answer
 
     def fileno(self) -> int:
         """The connection's descriptor, for waiting until an answer begins."""
