@@ -41,6 +41,13 @@ class Size(msgspec.Struct, frozen=True, kw_only=True):
     """Events that the baseline of replay reads; its rate does not depend on how many there are."""
     log_mb: int
     """Megabytes of logs that are searched."""
+    artifact_files: int
+    artifact_mb: int
+    """Mebibytes of each of these files, which are saved as one version."""
+    small_files: int
+    """Files of one kibibyte that are saved as one version."""
+    lineage_runs: int
+    """Runs that use the same data set, and save a model each."""
 
 
 SIZES = {
@@ -64,6 +71,10 @@ SIZES = {
             endings=3,
             baseline_events=2_000,
             log_mb=1,
+            artifact_files=2,
+            artifact_mb=1,
+            small_files=100,
+            lineage_runs=5,
         ),
         Size(
             name="small",
@@ -83,6 +94,10 @@ SIZES = {
             endings=20,
             baseline_events=20_000,
             log_mb=20,
+            artifact_files=4,
+            artifact_mb=25,
+            small_files=1_000,
+            lineage_runs=300,
         ),
         Size(
             name="full",
@@ -102,6 +117,10 @@ SIZES = {
             endings=50,
             baseline_events=200_000,
             log_mb=100,
+            artifact_files=10,
+            artifact_mb=100,
+            small_files=10_000,
+            lineage_runs=10_000,
         ),
     )
 }

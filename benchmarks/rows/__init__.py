@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from benchmarks.rows import (
+    artifacts,
     beside_mlflow,
     export,
     footprint,
@@ -47,6 +48,8 @@ BENCHMARKS: dict[str, Benchmark] = {
     "storage": footprint.storage,
     "memory": footprint.serve_memory,
     "start": footprint.warm_start,
+    "artifacts": artifacts.saving,
+    "lineage": artifacts.lineage,
     "ingest": ingest.requests_during_ingest,
 }
 
