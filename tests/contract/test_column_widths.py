@@ -43,6 +43,7 @@ def module_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session
 
 @pytest.fixture
 def session(module_session: Session) -> Session:
+    module_session.file.parent.mkdir(parents=True, exist_ok=True)
     for file in module_session.file.parent.glob("ui_preferences.json*"):
         file.unlink()
     return module_session

@@ -97,9 +97,10 @@ class Run:
         self._recording = Recording(folders, with_events=with_events, is_begun=is_begun)
         self._events = self._recording.events
         self._warnings = self._recording.warnings
-        # Both are taken again by a signal handler that logs, or finishes the run.
+        # All are taken again by a signal handler that logs, or finishes the run.
         self._lock = threading.RLock()
         self._ending = threading.RLock()
+        self._saving_best = threading.RLock()
         self._step = 0
         self._best: BestMetric | None = None
         self._best_is_unsaved = False
@@ -323,14 +324,15 @@ class Run:
             call_later(max(0.0, self._best_saved_at + _SAVE_BEST_S - time.monotonic()), self._save_best)
 
     def _save_best(self) -> None:
-        with self._lock:
-            self._best_is_planned = False
-            if self._best is None or not self._best_is_unsaved:
-                return
-            self._best_is_unsaved = False
-            self._best_saved_at = time.monotonic()
-            update = self._best.summary()
-        self._recording.merge_summary(update)
+        with self._saving_best:  # until it is written: the end of the run waits for what another thread has begun
+            with self._lock:
+                self._best_is_planned = False
+                if self._best is None or not self._best_is_unsaved:
+                    return
+                self._best_is_unsaved = False
+                self._best_saved_at = time.monotonic()
+                update = self._best.summary()
+            self._recording.merge_summary(update)
 
     def _finish(self, status: str, exit_reason: str | None) -> None:
         self._save_best()
@@ -342,6 +344,7 @@ class Run:
     def _after_fork(self) -> None:
         self._lock = threading.RLock()
         self._ending = threading.RLock()
+        self._saving_best = threading.RLock()
         self._best_is_unsaved = self._best_is_planned = False
         self._recording.after_fork()
 

@@ -511,3 +511,22 @@ raise ValueError
         assert json_of(run.run_dir / "summary.json") == {"child": 1}
         assert json_of(run.run_dir / "status.json")["status"] == "running"
         assert types_of(run.run_dir).count("run.created") == 1
+
+
+def test_the_end_waits_for_a_best_value_that_is_just_being_saved(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch):
+    run = make_run()
+    run.set_primary_metric("a", mode="min")
+    recording = run._recording
+    merge, has_begun, may_go_on = recording.merge_summary, threading.Event(), threading.Event()
+
+    def slow(update):
+        has_begun.set()
+        assert may_go_on.wait(20)
+        return merge(update)
+
+    monkeypatch.setattr(recording, "merge_summary", slow)
+    run.log({"a": 1})
+    assert has_begun.wait(20)  # in the thread that saves what is best so far
+    threading.Timer(0.2, may_go_on.set).start()
+    run.finish()
+    assert json_of(run.run_dir / "summary.json")["best_metric_value"] == 1
