@@ -230,7 +230,7 @@ def make_stores(base: Path) -> tuple[Path, Path]:
 
 
 def everything(server: Server) -> dict[str, object]:
-    """What lists, detail, V2, artifacts, health and configuration show of the root."""
+    """What lists, the recycle bin, detail, V2, artifacts, health and configuration show of the root."""
     http = server.http
     runs = http.get("/api/runs").json()
     ids = [run["id"] for run in runs]
@@ -240,6 +240,7 @@ def everything(server: Server) -> dict[str, object]:
         "v2": [item["id"] for item in http.get("/api/v2/experiments").json()["experiments"]],
         "metrics": [http.get(f"/api/runs/{run_id}/metrics_step").json()["columns"] for run_id in ids],
         "artifacts": [http.get(f"/api/runs/{run_id}/artifacts").json() for run_id in ids],
+        "bin": [run["run_dir"] for run in http.get("/api/recycle-bin").json()["deleted_runs"]],
         "status": http.post("/api/status/check").json()["checked"],
         "storage": http.get("/api/health").json()["storage"],
         "config": http.get("/api/config").json()["storage"],
@@ -269,6 +270,7 @@ def test_after_a_switch_everything_shows_the_new_root_and_nothing_touches_the_ol
     seen = everything(session.server)
     assert seen["v2"] == [NEW_RUN]
     assert seen["directories"] == [str(new / "two-project" / "n" / "runs" / NEW_RUN)]
+    assert seen["bin"] == [str(new / "two-project" / "n" / "runs" / f"{NEW_RUN[:-6]}dddddd")]
     assert "loss" in str(seen["metrics"])
     assert "two-model" in str(seen["artifacts"])
     assert seen["status"] == 1

@@ -6,6 +6,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -193,6 +194,26 @@ def test_only_true_empties_the_bin(server: Server, confirm: Any) -> None:
     answer = post(server, "recycle-bin/empty", **({} if confirm == "missing" else {"confirm": confirm}))
     assert (answer.status_code, answer.json()) == (400, {"detail": "Must set confirm=true to permanently delete"})
     assert directory(server, run_id).exists()
+
+
+def test_health_answers_while_a_hundred_runs_are_deleted_and_restored(serve: Serve, tmp_path: Path) -> None:
+    root = tmp_path / "r"
+    ids = [new_id() for _ in range(100)]
+    for run_id in ids:
+        make_run(root, f"vision/resnet/runs/{run_id}", meta={"created_at": 5.5})
+    server = serve(root, "--rate-limit", "off")
+    wait_until_live(server)
+    wait_until(lambda: len(listed(server)) == len(ids), "all runs")
+    for path, key in (("runs/soft-delete", "deleted_count"), ("recycle-bin/restore", "restored_count")):
+        with ThreadPoolExecutor(1) as pool, httpx.Client(base_url=server.url, timeout=20) as http:
+            assert http.get("/api/health").status_code == 200
+            command = pool.submit(post, server, path, run_ids=ids)
+            answered_meanwhile = 0
+            while not command.done():
+                assert http.get("/api/health").status_code == 200
+                answered_meanwhile += 1
+        assert command.result().json()[key] == len(ids)
+        assert answered_meanwhile >= 2  # the last one may have waited for the command
 
 
 def test_emptying_removes_runs_entries_and_rows_and_says_how_much_is_free(serve: Serve, tmp_path: Path) -> None:
