@@ -1,4 +1,4 @@
-"""Any sequence of changes: SDK, read model and files on disk agree with a model that is obviously right."""
+"""Any sequence of changes: SDK, HTTP, read model and files on disk agree with a model that is obviously right."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -17,6 +18,7 @@ from runicorn.host import PluginHost, Selection
 from runicorn_artifacts import promoting, queries
 from runicorn_artifacts.verifying import verify
 from tests.projecting import InProcess
+from tests.serving import Server, wait_until
 
 KEY = "artifacts/model/net"
 STAGES = ["experimental", "staging", "production", "archived"]
@@ -88,10 +90,7 @@ class ArtifactMachine(RuleBasedStateMachine):
     def purge(self, data: st.DataObject) -> None:
         version = self._any(data)
         assert self.storage.delete_artifact_version("net", "model", version, soft_delete=False)
-        del self.contents[version]
-        self.deleted.discard(version)
-        self.stages.pop(version, None)
-        self.aliases = {alias: target for alias, target in self.aliases.items() if target != version}
+        self._forget(version)
 
     @precondition(lambda self: self.has_versions)
     @rule(data=st.data(), alias=st.sampled_from(["good", "best"]))
@@ -121,14 +120,7 @@ class ArtifactMachine(RuleBasedStateMachine):
                 promoting.promote(self.folder, version, stage)
             return
         assert promoting.promote(self.folder, version, stage) == before
-        if stage == "production":
-            for other, held in self.stages.items():
-                if held == "production":
-                    self.stages[other] = "staging"
-            self.aliases["production"] = version
-        elif before == "production" and self.aliases.get("production") == version:
-            del self.aliases["production"]
-        self.stages[version] = stage
+        self._promoted(version, before, stage)
 
     @rule()
     def collect_garbage(self) -> None:
@@ -190,6 +182,22 @@ class ArtifactMachine(RuleBasedStateMachine):
         self.projector.close()
         shutil.rmtree(self.top, ignore_errors=True)
 
+    def _forget(self, version: int) -> None:
+        del self.contents[version]
+        self.deleted.discard(version)
+        self.stages.pop(version, None)
+        self.aliases = {alias: target for alias, target in self.aliases.items() if target != version}
+
+    def _promoted(self, version: int, before: str, stage: str) -> None:
+        if stage == "production":
+            for other, held in self.stages.items():
+                if held == "production":
+                    self.stages[other] = "staging"
+            self.aliases["production"] = version
+        elif before == "production" and self.aliases.get("production") == version:
+            del self.aliases["production"]
+        self.stages[version] = stage
+
     def _versions(self, include_deleted: bool):
         return self.storage.list_versions("net", include_deleted=include_deleted) if self.issued else []
 
@@ -200,6 +208,94 @@ class ArtifactMachine(RuleBasedStateMachine):
         return sorted([a for a, target in self.aliases.items() if target == version] + ["latest"] * latest)
 
 
+class ServedMachine(ArtifactMachine):
+    """The same, while a server shows the store; some changes go over HTTP."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.server = Server(self.root, "--rate-limit", "off")
+
+    @precondition(lambda self: self.has_versions)
+    @rule(data=st.data(), is_permanent=st.booleans())
+    def delete_over_http(self, data: st.DataObject, is_permanent: bool) -> None:
+        version = self._any(data)
+        self._is_served()
+        self._send("DELETE", f"/v{version}?permanent={is_permanent}")
+        if is_permanent:
+            self._forget(version)
+        else:
+            self.deleted.add(version)
+        self._agrees_at_once()
+
+    @precondition(lambda self: self.has_versions)
+    @rule(data=st.data())
+    def restore_over_http(self, data: st.DataObject) -> None:
+        version = self._any(data)
+        self._is_served()
+        self._send("POST", f"/v{version}/restore")
+        self.deleted.discard(version)
+        self._agrees_at_once()
+
+    @precondition(lambda self: self.has_versions)
+    @rule(data=st.data(), stage=st.sampled_from(STAGES))
+    def promote_over_http(self, data: st.DataObject, stage: str) -> None:
+        version = self._any(data)
+        self._is_served()
+        before = self.stages.get(version, "experimental")
+        expected = 409 if version in self.deleted else 200 if stage in ALLOWED[before] else 400
+        self._send("POST", f"/v{version}/promote", expected, json={"to_stage": stage})
+        if expected == 200:
+            self._promoted(version, before, stage)
+            self._agrees_at_once()
+
+    @rule()
+    def replay_the_server(self) -> None:
+        self.server.stop()
+        shutil.rmtree(self.root / ".runicorn" / "state")
+        self.server = Server(self.root, "--rate-limit", "off")
+
+    @invariant()
+    def http_agrees(self) -> None:
+        self._is_served()
+
+    def teardown(self) -> None:
+        self.server.stop()
+        super().teardown()
+
+    def _is_served(self) -> None:
+        wait_until(lambda: self._served() == self._expected(), "the versions over HTTP")
+
+    def _agrees_at_once(self) -> None:
+        """An answer to a change comes when every reader sees it."""
+        assert self._served() == self._expected()
+
+    def _served(self) -> dict[int, tuple[str, list[str], str]] | None:
+        answer = self.server.http.get("/api/artifacts/net/versions?include_deleted=true")
+        if answer.status_code != 200:
+            return None if self.contents or answer.status_code != 404 else {}
+        shown: dict[int, tuple[str, list[str], str]] = {}
+        for item in answer.json():
+            detail = self.server.http.get(f"/api/artifacts/net/v{item['version']}")
+            if detail.status_code != 200:
+                return None  # it went meanwhile
+            shown[item["version"]] = (item["status"], sorted(item["aliases"]), detail.json()["lifecycle_stage"])
+        return shown
+
+    def _expected(self) -> dict[int, tuple[str, list[str], str]]:
+        return {
+            version: (
+                "deleted" if version in self.deleted else "ready",
+                self._aliases_of(version),
+                self.stages.get(version, "experimental"),
+            )
+            for version in self.contents
+        }
+
+    def _send(self, method: str, path: str, expected: int = 200, **options: Any) -> None:
+        answer = self.server.http.request(method, f"/api/artifacts/net{path}", **options)
+        assert answer.status_code == expected, answer.text
+
+
 class TestAnySequence(ArtifactMachine.TestCase):
     settings = settings(max_examples=4, stateful_step_count=12, deadline=None)
 
@@ -208,3 +304,9 @@ class TestAnySequence(ArtifactMachine.TestCase):
 @pytest.mark.timeout(900)
 class TestManySequences(ArtifactMachine.TestCase):
     settings = settings(max_examples=80, stateful_step_count=40, deadline=None)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+class TestServedSequences(ServedMachine.TestCase):
+    settings = settings(max_examples=8, stateful_step_count=15, deadline=None)
