@@ -147,7 +147,7 @@ def test_an_import_over_existing_runs_changes_no_byte_of_them(shared: Server) ->
 
 def test_overwriting_replaces_a_run_as_a_whole(shared: Server) -> None:
     make_run(shared.root, "x/y/runs/old-one", meta={"created_at": 1.0}, status={"status": "failed"}, extra={"a": 1})
-    assert shared.http.get("/api/runs/old-one").json()["status"] == "failed"
+    wait_until(lambda: shared.http.get("/api/runs/old-one").json().get("status") == "failed", "a run made by hand")
     new = {"x/y/runs/old-one/status.json": b'{"status": "odd"}'}
     answer = upload(shared, tar_of(new), query="?overwrite=true").json()
     assert (answer["replaced_runs"], answer["new_run_ids"]) == (["old-one"], [])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -89,7 +90,8 @@ def _push_all(connection: Connection, root: Path, path: str, keys: Sequence[str]
                         stats.conflicts.append(str(conflict))
                     left.pop(0)
             finally:
-                sftp.close()
+                with contextlib.suppress(EOFError, OSError):  # of a connection that is lost
+                    sftp.close()
         except (ConnectFailed, ConnectionLost, OperationTimeout) as error:
             attempt = 0 if before != (len(left), stats.sent_bytes) else attempt + 1
             if attempt >= _ATTEMPTS or error.code in _FINAL:
