@@ -104,15 +104,17 @@ def test_nothing_is_lost_or_doubled_when_killed_at_random_moments(scene: Scene, 
 
 def check_tags(scene: Scene, victims: Victims) -> None:
     """A command that said that it was done is in the log once; one that was killed, once or not at all."""
-    added: list[str] = []
-    known: set[str] = set()
+    added: list[tuple[str, str]] = []
+    tags_of: dict[str, set[str]] = {}
     for event in scene.store_events():
         if event["type"] == "run.tagged" and isinstance(event["data"], dict):
-            tags: list[str] = event["data"]["tags"]
-            assert known <= set(tags), "a tag is gone"
-            added += [tag for tag in tags if tag not in known]
-            known |= set(tags)
+            run, tags = event["data"]["run"], set(event["data"]["tags"])
+            before = tags_of.get(run, set())  # a command tags the runs that there are: later ones lack its tag
+            assert before <= tags, "a tag is gone"
+            added += [(run, tag) for tag in tags - before]
+            tags_of[run] = tags
     assert len(added) == len(set(added))
+    known = {tag for _, tag in added}
     for tag, status in victims.commands:
         assert status != 0 or tag in known, f"{tag!r} was acknowledged and is lost"
 
