@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from runicorn.files import read_json_object
+
+logger = logging.getLogger("runicorn.config")
 
 INTERNAL = ".runicorn"
 """Below the root: our own files (store stream, state, staging). Never a project."""
@@ -67,3 +71,19 @@ def state_directory(root: Path, explicit: str | os.PathLike[str] | None = None) 
     digest = sha256(os.fsencode(resolved)).hexdigest()[:8]
     name = os.path.basename(resolved)[:_MAX_NAME] or "root"
     return Path(os.path.abspath(os.path.expanduser(shared))) / f"{name}-{digest}"
+
+
+def whole_numbers(prefix: str, names: Iterable[str]) -> dict[str, int]:
+    """What the environment says of limits: `whole_numbers("RUNICORN_IMPORT_", ["members"])` reads `RUNICORN_IMPORT_MEMBERS`.
+
+    Names that are not set are left out; so is what is no whole number, with a warning in the log.
+    """
+    found: dict[str, int] = {}
+    for name in names:
+        variable = prefix + name.upper()
+        text = os.environ.get(variable, "")
+        if text.isascii() and text.isdigit():
+            found[name] = int(text)
+        elif text:
+            logger.warning("%s is not a whole number; the default holds", variable)
+    return found

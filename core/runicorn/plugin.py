@@ -17,7 +17,7 @@ from runicorn.archive import (
 )
 from runicorn.cli.group import state_dir_option, storage_option
 from runicorn.cli.opened_store import OpenedStore, open_store
-from runicorn.config import config_file, configured_root, storage_root
+from runicorn.config import config_file, configured_root, storage_root, whole_numbers
 from runicorn.credentials.address import SECRET_FIELDS, Address, SecretField
 from runicorn.credentials.connections import AUTH_METHODS, ConnectionNotFound, SavedConnection, SavedConnections
 from runicorn.credentials.references import ExpiredReference, ForeignReference
@@ -294,6 +294,7 @@ __all__ = [
     "strong_etag",
     "text",
     "weak_etag",
+    "whole_numbers",
     "without_credentials",
     "without_surrogates",
     "write_json",

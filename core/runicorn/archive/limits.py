@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -11,9 +9,8 @@ from pathlib import Path
 import msgspec
 
 from runicorn.archive.errors import UnusableArchive
+from runicorn.config import whole_numbers
 from runicorn.errors import StorageUnavailable
-
-logger = logging.getLogger("runicorn.archive")
 
 _PREFIX = "RUNICORN_IMPORT_"
 _SPARE_BYTES = 64 << 20  # of the disk: others write to it, too
@@ -32,14 +29,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     @classmethod
     def configured(cls) -> Limits:
         """The limits with what the environment says, such as `RUNICORN_IMPORT_MEMBERS=1000000`."""
-        changed: dict[str, int] = {}
-        for name in cls.__struct_fields__:
-            text = os.environ.get(_PREFIX + name.upper(), "")
-            if text.isascii() and text.isdigit():
-                changed[name] = int(text)
-            elif text:
-                logger.warning("%s%s is not a whole number; the default holds", _PREFIX, name.upper())
-        return cls(**changed)
+        return cls(**whole_numbers(_PREFIX, cls.__struct_fields__))
 
 
 class Meter:

@@ -44,7 +44,7 @@ class LimitedConnection(HttpToolsProtocol):
     _has_body_news = False
     _is_refused = False
 
-    def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: Transport) -> None:  # type: ignore[override]  # as uvicorn's own narrows it
         """A client has come; it has to say something soon."""
         super().connection_made(transport)
         self._wait_for_head()

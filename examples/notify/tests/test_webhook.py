@@ -98,4 +98,4 @@ def test_a_receiver_that_drips_is_hung_up_on() -> None:
 
 
 def _settings(url: str, **more: object) -> Settings:
-    return Settings(url=url, secret="0" * 16, allow_networks=["127.0.0.0/8"], **more)  # type: ignore[arg-type]
+    return Settings(url=url, secret="0" * 16, allow_networks=["127.0.0.0/8"], **more)  # type: ignore[arg-type]  # fields of several types

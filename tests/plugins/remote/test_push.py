@@ -10,7 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from runicorn_remote.cli.push import push as remote_push
+from runicorn_remote.push import pushing
+from runicorn_remote.push.local_runs import LocalFile
 from tests.plugins.remote.mirroring import RUN, mirrored, write_run
 from tests.serving import wait_until
 from tests.sshd import Sshd
@@ -85,6 +89,26 @@ def test_a_connection_that_is_killed_in_the_middle_costs_nothing(sshd: Sshd, tmp
         out, err = process.communicate(timeout=90)
     assert process.returncode == 0, err
     assert json.loads(out)["runs"] == 1
+    assert mirrored(remote) == mirrored(local)
+
+
+def test_a_file_that_is_replaced_after_it_was_listed_arrives_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    local, remote = tmp_path / "local", tmp_path / "remote"
+    run = write_run(local)
+    listed = pushing.files_of
+
+    def then_replaced(root: Path, key: str) -> list[LocalFile]:
+        found = listed(root, key)
+        new = run / "status.tmp"
+        new.write_text(json.dumps({"status": "finished", "more": "x" * 500}))
+        new.replace(run / "status.json")
+        return found
+
+    monkeypatch.setattr(pushing, "files_of", then_replaced)
+    done = CliRunner().invoke(remote_push, ["--all", f"ssh://gpu{remote}", "--storage", str(local), "--json"])
+    assert done.exit_code == 0, done.output
     assert mirrored(remote) == mirrored(local)
 
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import logging
-import os
-
 import msgspec
 
-logger = logging.getLogger("runicorn.artifacts")
+from runicorn.plugin import whole_numbers
 
 _PREFIX = "RUNICORN_ARTIFACT_"
 
@@ -22,11 +19,4 @@ class UploadLimits(msgspec.Struct, frozen=True, kw_only=True):
     @classmethod
     def configured(cls) -> UploadLimits:
         """The limits with what the environment says, such as `RUNICORN_ARTIFACT_VERSION_FILES=1000000`."""
-        changed: dict[str, int] = {}
-        for name in cls.__struct_fields__:
-            text = os.environ.get(_PREFIX + name.upper(), "")
-            if text.isascii() and text.isdigit():
-                changed[name] = int(text)
-            elif text:
-                logger.warning("%s%s is not a whole number; the default holds", _PREFIX, name.upper())
-        return cls(**changed)
+        return cls(**whole_numbers(_PREFIX, cls.__struct_fields__))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import posixpath
 import stat
 import time
@@ -91,6 +92,7 @@ class Pusher:
                     if is_append_only(file.path):
                         self._append(file, content, path, there)
                     else:
+                        file = _as_opened(file, content)
                         self._replace(file, content, path, mark)
                     self._set_time(path, file)
                 self._stats.files += 1
@@ -177,6 +179,12 @@ class Pusher:
             with contextlib.suppress(OSError):  # another push was quicker; a real failure shows with the first file
                 self._sftp.mkdir(path)
         self._made.add(path)
+
+
+def _as_opened(file: LocalFile, content: BinaryIO) -> LocalFile:
+    """The run may have replaced a file since it was listed: what was opened is sent, all of it."""
+    now = os.fstat(content.fileno())
+    return msgspec.structs.replace(file, size=now.st_size, mtime_ns=now.st_mtime_ns)
 
 
 @contextlib.contextmanager
