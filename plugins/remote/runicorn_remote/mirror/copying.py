@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import time
 from collections.abc import Iterable, Iterator
 from typing import Literal
@@ -22,6 +23,8 @@ COMPARED_BYTES = 4096
 _ATTEMPTS = 3
 _MAX_HELD_BYTES = 8 << 20
 _BROKEN_S = 10.0
+_TORN_S = 0.4
+"""A torn last line that nobody completes for so long is brought as it is, with the next look at it."""
 
 Action = Literal["nothing", "append", "replace"]
 
@@ -54,6 +57,8 @@ class Copier:
         self._pipeline = pipeline
         self._remote_root = remote_root.rstrip("/")
         self._broken: dict[str, tuple[bytes, float]] = {}
+        self._torn: dict[str, float] = {}
+        """Since when the last line of a stream is waited for; it is looked at several times in an interval."""
         self.copied_bytes = 0
         self.appended_bytes = 0
 
@@ -70,12 +75,12 @@ class Copier:
         if not same:
             return None
         is_unchanged = known is not None and (known.size, known.mtime_ns) == (file.size, file.mtime_ns)
-        if file.path.endswith(".jsonl") and not is_unchanged:
+        is_left = is_unchanged and time.monotonic() - self._torn.get(file.path, -math.inf) >= _TORN_S
+        if file.path.endswith(".jsonl") and not is_left:
             rest = _whole_lines(rest)
         written = place.append(local.size, rest)
         self.appended_bytes += written
-        after = place.set_mtime(file.mtime_ns)
-        return FileState(file.size, file.mtime_ns, after.size, after.mtime_ns)
+        return self._state(file, place, is_unchanged=is_unchanged)
 
     def replace(self, file: RemoteFile, place: Place) -> FileState:
         """Copy the whole file and put it in place. Moved if it does not hold still."""
@@ -112,7 +117,14 @@ class Copier:
 
     def _installed(self, file: RemoteFile, place: Place, written: int) -> FileState:
         self.copied_bytes += written
+        return self._state(file, place)
+
+    def _state(self, file: RemoteFile, place: Place, *, is_unchanged: bool = False) -> FileState:
         after = place.set_mtime(file.mtime_ns)
+        if after.size >= file.size:
+            self._torn.pop(file.path, None)
+        elif not is_unchanged:
+            self._torn[file.path] = time.monotonic()
         return FileState(file.size, file.mtime_ns, after.size, after.mtime_ns)
 
     def _is_sound(self, path: str, data: bytes) -> bool:
