@@ -126,6 +126,7 @@ from runicorn.server.health import Health
 from runicorn.server.inert import inert_headers, inert_media_type
 from runicorn.server.serving import Serving
 from runicorn.server.streaming import Pieces
+from runicorn.staleness import stale_after_s
 from runicorn.store import Store
 from runicorn.user_config import NotSaved, change_json, read_config, set_user_root
 from runicorn.version import API_VERSION
@@ -287,6 +288,7 @@ __all__ = [
     "shown",
     "soft_delete",
     "staging_directory",
+    "stale_after_s",
     "state_dir_option",
     "storage_option",
     "storage_root",

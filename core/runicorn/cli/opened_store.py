@@ -74,6 +74,10 @@ class OpenedStore:
         """Make the next query exact for one run, where a server runs; else it is as of `refresh`."""
         ask(self.state_dir, Request(1, "apply", Stream("run", key).name), timeout_s=_APPLY_S)
 
+    def now(self) -> float:
+        """The time that answers are about, in Unix seconds."""
+        return time.time()
+
     def reopen(self) -> None:
         """Read the newest files from now on."""
         for reader in self._readers.values():

@@ -3,24 +3,52 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
 
 import apsw
 import msgspec
 
-from runicorn.plugin import EVENTS_FILE, LOGS_FILE
+from runicorn.plugin import EVENTS_FILE, LOGS_FILE, OpenedStore, Store, stale_after_s
 from runicorn_query.language.sql import DURATION
 
 _RUN_DIR = ":root || '/' || r.key"
+_LAST_ACTIVITY = (
+    "max(ifnull(r.created, 0), ifnull(r.started, 0),"
+    " ifnull((SELECT max(a.last_ts) FROM activity AS a WHERE a.key = r.key), 0))"
+)
+_STALE_SINCE = (
+    "CASE WHEN r.status = 'running' AND r.listed"
+    f" THEN (SELECT last FROM (SELECT {_LAST_ACTIVITY} AS last) WHERE last < :silent_since) END"
+)
 COLUMNS = (
     f"r.run_id, {_RUN_DIR}, r.created, r.status, r.pid, r.best_value, r.best_name, r.project, r.name,"
     f" {_RUN_DIR} || '/{LOGS_FILE}', {_RUN_DIR} || '/{EVENTS_FILE}', {_RUN_DIR} || '/{EVENTS_FILE}', r.created,"
     f" b.updated, r.started, r.ended, {DURATION}, r.best_step, r.best_mode, b.metric_count, r.description,"
-    " r.deleted_at, r.delete_reason, r.source, r.tags"
+    f" r.deleted_at, r.delete_reason, r.source, r.tags, {_STALE_SINCE}"
 )
-"""What `read_experiment` takes of `run r` and `run_brief b`; `:root` is the storage root."""
+"""What `read_experiment` takes of `run r` and `run_brief b`, with the parameters of a `View`."""
 
 _NO_TAGS = "[]"
 _decode_tags = msgspec.json.Decoder(list[str]).decode
+
+
+class View(NamedTuple):
+    """From where runs are looked at, and when."""
+
+    root: Path
+    """The storage root, below which their directories are."""
+    silent_since: float
+    """A running run without any event since then, in Unix seconds, is stale."""
+
+    @classmethod
+    def of(cls, store: Store | OpenedStore) -> View:
+        """As of now, or as of the moment that the store shows."""
+        return cls(store.root, store.now() - stale_after_s())
+
+    def parameters(self) -> dict[str, apsw.SQLiteValue]:
+        """What `COLUMNS` refers to."""
+        return {"root": str(self.root), "silent_since": self.silent_since}
 
 
 class Experiment(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -57,6 +85,10 @@ class Experiment(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     delete_reason: str | None
     source: str | None = None
     """Of a run of another machine: `user@host:port`. Left out otherwise."""
+    stale: bool = False
+    """A running run that has said nothing for long. Left out otherwise."""
+    last_activity: float | None = None
+    """Of a stale run: when it was active last."""
 
 
 class Facets(msgspec.Struct, frozen=True):
@@ -115,4 +147,5 @@ def read_experiment(row: Sequence[apsw.SQLiteValue]) -> Experiment:
     """A row that begins with `COLUMNS` as a struct."""
     tags = row[24]
     labels = [] if tags == _NO_TAGS else _decode_tags(tags)  # type: ignore[arg-type]  # JSON text
-    return Experiment(*row[:20], labels, *row[20:24])  # type: ignore[arg-type]  # the types of the columns
+    silent = row[25]
+    return Experiment(*row[:20], labels, *row[20:24], silent is not None, silent)  # type: ignore[arg-type]  # the types of the columns

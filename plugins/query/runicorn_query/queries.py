@@ -8,7 +8,6 @@ looks at `run_brief`, never at all rows of `run`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple, cast
 
 import apsw
@@ -20,6 +19,7 @@ from runicorn_query.experiments import (
     Facets,
     MetricsSummary,
     StepRange,
+    View,
     read_experiment,
 )
 from runicorn_query.filters import Filter, Parameters
@@ -60,7 +60,7 @@ class Found(NamedTuple):
     facets: Facets | None
 
 
-def newest(db: apsw.Connection, root: Path, wanted: Wanted) -> Found:
+def newest(db: apsw.Connection, view: View, wanted: Wanted) -> Found:
     """A page of the newest runs by an index, and the exact number of all by the counts.
 
     Only for a filter that `is_counted`, newest first. O(offset + limit): 50 of 100 000 runs take less than a millisecond.
@@ -68,7 +68,7 @@ def newest(db: apsw.Connection, root: Path, wanted: Wanted) -> Found:
     where, parameters = _of_index(wanted.filter)
     count = f"SELECT ifnull(sum(runs), 0) FROM run_count AS r WHERE r.listed = 1{where}"
     total = db.execute(count, parameters).fetchall()
-    parameters |= {"root": str(root), "offset": wanted.offset}
+    parameters |= {**view.parameters(), "offset": wanted.offset}
     rows: list[Sequence[apsw.SQLiteValue]] = []
     for condition, more in _stretches(wanted.after):
         left = wanted.limit + 1 - len(rows)
@@ -89,7 +89,7 @@ def newest(db: apsw.Connection, root: Path, wanted: Wanted) -> Found:
     return Found(page, cast(int, total[0][0]), last, None)
 
 
-def matching(db: apsw.Connection, root: Path, wanted: Wanted) -> Found:
+def matching(db: apsw.Connection, view: View, wanted: Wanted) -> Found:
     """A page of the runs that match, and the exact number of all. Looks at every narrow row; QueryTimeout after 10 s."""
     with limited(db):
         condition = wanted.filter.condition()
@@ -105,7 +105,7 @@ def matching(db: apsw.Connection, root: Path, wanted: Wanted) -> Found:
             *values, fold, run_id, number = rows[wanted.limit - 1]
             last = Cursor(wanted.order.by, wanted.order.descending, values, (fold, run_id, number))  # type: ignore[arg-type]
         runs = [cast(int, row[-1]) for row in rows[: wanted.limit]]
-        return Found(_experiments(db, root, runs), total, last, facets)
+        return Found(_experiments(db, view, runs), total, last, facets)
 
 
 Rows = list[tuple["apsw.SQLiteValue", ...]]
@@ -200,12 +200,12 @@ def _behind(wanted: Wanted) -> str:
     return "1" if wanted.after is None else behind(wanted.after)[0]
 
 
-def experiment(db: apsw.Connection, root: Path, key: str) -> tuple[Experiment, MetricsSummary]:
+def experiment(db: apsw.Connection, view: View, key: str) -> tuple[Experiment, MetricsSummary]:
     """A run with its metrics, also if it is in the recycle bin. RunNotFound if it is gone."""
     rows = db.execute(
         f"SELECT {COLUMNS}, b.steps, b.first_step, b.last_step, b.metric_keys"
         " FROM run AS r JOIN run_brief AS b ON b.run = r.id WHERE r.key = :key",
-        {"root": str(root), "key": key},
+        {**view.parameters(), "key": key},
     ).fetchall()
     if not rows:
         raise RunNotFound(key.rpartition("/")[2])
@@ -242,11 +242,11 @@ def _stretches(after: Cursor | None) -> list[tuple[str, Parameters]]:
     return [(timed, {**parameters, "created": after.values[0]}), (" AND r.created IS NULL", {})]
 
 
-def _experiments(db: apsw.Connection, root: Path, runs: Sequence[int]) -> list[Experiment]:
+def _experiments(db: apsw.Connection, view: View, runs: Sequence[int]) -> list[Experiment]:
     rows = db.execute(
         f"SELECT {COLUMNS} FROM json_each(:runs) AS page CROSS JOIN run AS r ON r.id = page.value"
         " CROSS JOIN run_brief AS b ON b.run = r.id ORDER BY page.key",
-        {"root": str(root), "runs": dump_json(list(runs)).decode()},
+        {**view.parameters(), "runs": dump_json(list(runs)).decode()},
     )
     return [read_experiment(row) for row in rows]
 

@@ -5,26 +5,15 @@ The heartbeat of a run is the time of its last event, on the clock of the traini
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Sequence
 
 import apsw
 
-from runicorn.plugin import Store
+from runicorn.plugin import Store, stale_after_s
 
-_STALE_AFTER_S = 1800.0
 _KEPT_S = 1.0
 _SHARE = 100.0  # with thousands of running runs, looking takes at most one percent of the time
-
-
-def stale_after_s() -> float:
-    """For how long a running run may be silent: `RUNICORN_STALE_AFTER` in seconds, else half an hour."""
-    try:
-        seconds = float(os.environ.get("RUNICORN_STALE_AFTER", ""))
-    except ValueError:
-        return _STALE_AFTER_S
-    return seconds if seconds > 0 else _STALE_AFTER_S
 
 
 class StaleRuns:

@@ -10,6 +10,7 @@ import pytest
 
 from runicorn.projection.model import ReadModel
 from runicorn_query import analytics, queries
+from runicorn_query.experiments import View
 from runicorn_query.filters import Filter, split_list
 from runicorn_query.language import parse
 from runicorn_query.limits import limited
@@ -99,7 +100,7 @@ def test_the_newest_are_found_in_an_index(
 
     db.exec_trace = trace
     try:
-        queries.newest(db, Path("/"), queries.Wanted(wanted, Order(), limit=50, after=cursor))
+        queries.newest(db, View(Path("/"), 0.0), queries.Wanted(wanted, Order(), limit=50, after=cursor))
     finally:
         db.exec_trace = None
     lists = [sql for sql in statements if "run_brief" in sql]

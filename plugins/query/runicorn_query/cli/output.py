@@ -68,9 +68,9 @@ def heading(text: str) -> Text:
     return Text(text, style="bold")
 
 
-def status(value: str) -> Text:
+def status(value: str, *, is_stale: bool = False) -> Text:
     """A run's status, in its colour."""
-    return Text(clean(value), style=_STYLES.get(value, ""))
+    return Text(f"{clean(value)} (stale)" if is_stale else clean(value), style=_STYLES.get(value, ""))
 
 
 def clean(text: str) -> str:

@@ -10,7 +10,7 @@ import msgspec
 
 from runicorn.plugin import LOGS_FILE, NotFound, OpenedStore, open_to_read, parse_json, shown
 from runicorn_query import queries
-from runicorn_query.experiments import Experiment
+from runicorn_query.experiments import Experiment, View
 from runicorn_query.search.blocks import lines_of, text_of
 
 _TAIL_BYTES = 256 << 10
@@ -95,7 +95,7 @@ def _find(db: apsw.Connection, text: str) -> str:
 
 
 def _view(db: apsw.Connection, store: OpenedStore, key: str) -> RunView:
-    experiment, _ = queries.experiment(db, store.root, key)
+    experiment, _ = queries.experiment(db, View.of(store), key)
     row = db.execute("SELECT id, config, summary, hostname FROM run WHERE key = ?", (key,)).fetchall()[0]
     run, config, summary, hostname = cast("tuple[int, str, bytes, str | None]", row)
     metrics = db.execute(

@@ -87,9 +87,10 @@ def runs(
 
 def _found(store: OpenedStore, wanted: Wanted) -> Found:
     from runicorn_query import queries
+    from runicorn_query.experiments import View
 
     is_newest = wanted.filter.is_counted and wanted.order.is_newest_first
-    return store.model("runs").query(queries.newest if is_newest else queries.matching, store.root, wanted)
+    return store.model("runs").query(queries.newest if is_newest else queries.matching, View.of(store), wanted)
 
 
 def _print(found: Found, *, as_json: bool) -> None:
@@ -111,7 +112,7 @@ def _table(experiments: Sequence[Experiment]) -> Table | str:
             clean(run.run_id),
             clean(run.project or "–"),
             clean(run.name or "–"),
-            status(run.status),
+            status(run.status, is_stale=run.stale),
             age(run.created_at),
             duration(run.duration_seconds if run.ended_at is not None else _so_far(run)),
             "–" if run.best_metric_name is None else f"{clean(run.best_metric_name)} {value(run.best_metric_value)}",

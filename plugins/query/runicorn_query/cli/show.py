@@ -72,7 +72,7 @@ def _about(found: RunView) -> list[Text | str]:
     from runicorn_query.cli import output
 
     run = found.experiment
-    state = Text("Status       ").append_text(output.status(run.status))
+    state = Text("Status       ").append_text(output.status(run.status, is_stale=run.stale))
     lines: list[Text | str] = [
         output.heading(
             f"{output.clean(run.run_id)}  {output.clean(run.project or '–')} / {output.clean(run.name or '–')}"
@@ -82,6 +82,8 @@ def _about(found: RunView) -> list[Text | str]:
         else state.append(f", in the recycle bin since {output.moment(run.deleted_at)}"),
         f"Created      {output.moment(run.created_at)}",
     ]
+    if run.last_activity is not None:
+        lines.append(f"Active       {output.moment(run.last_activity)}; silent since then")
     if run.ended_at is not None:
         lines.append(f"Ended        {output.moment(run.ended_at)}, after {output.duration(run.duration_seconds)}")
     if run.best_metric_name is not None:

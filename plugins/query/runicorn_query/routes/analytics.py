@@ -15,6 +15,7 @@ from litestar.params import FromQuery, QueryParameter
 from runicorn.plugin import BadInput, Store
 from runicorn_query import analytics, queries
 from runicorn_query.analytics import ProjectStatistics, StoreCounts, TrendPoint
+from runicorn_query.experiments import View
 from runicorn_query.filters import Filter
 from runicorn_query.ordering import Order
 from runicorn_query.timing import QueryTimes
@@ -217,7 +218,7 @@ async def storage_health(store: Store) -> StorageHealth:
     """Whether queries are quick, the database is small enough, and the read models are up to date."""
     model = store.model("runs")
     started = time.perf_counter()
-    model.query(queries.newest, store.root, queries.Wanted(Filter(), Order(), limit=50))
+    model.query(queries.newest, View.of(store), queries.Wanted(Filter(), Order(), limit=50))
     took = round(1000 * (time.perf_counter() - started), 2)
     counts = await model.run(analytics.store_counts)
     files = await asyncio.to_thread(_model_files, store.state_dir)

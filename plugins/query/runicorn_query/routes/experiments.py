@@ -13,7 +13,7 @@ from litestar.status_codes import HTTP_200_OK
 
 from runicorn.plugin import BadInput, RunNotFound, Store, Stream, check_run_ids, find_run, soft_delete
 from runicorn_query import queries
-from runicorn_query.experiments import ExperimentDetail, ExperimentPage
+from runicorn_query.experiments import ExperimentDetail, ExperimentPage, View
 from runicorn_query.filters import Filter, split_list
 from runicorn_query.language import parse
 from runicorn_query.ordering import DEFAULT_ORDER, Order
@@ -78,13 +78,14 @@ async def list_experiments(
         facets=facets,
     )
     model = store.model("runs")
+    view = View.of(store)
     if wanted.filter.is_counted and order.is_newest_first and not facets:
         if wanted.offset + per_page <= _ROWS_ON_THE_LOOP:
-            found = model.query(queries.newest, store.root, wanted)
+            found = model.query(queries.newest, view, wanted)
         else:
-            found = await model.run(queries.newest, store.root, wanted)
+            found = await model.run(queries.newest, view, wanted)
     else:
-        found = await model.run(queries.matching, store.root, wanted)
+        found = await model.run(queries.matching, view, wanted)
     return ExperimentPage(
         experiments=found.experiments,
         total=found.total,
@@ -115,7 +116,7 @@ async def _detail(exp_id: str, store: Store) -> ExperimentDetail:
     try:
         key = await find_run(store, exp_id, include_deleted=True)
         await store.catch_up("runs", Stream("run", key))
-        experiment, metrics = store.model("runs").query(queries.experiment, store.root, key)
+        experiment, metrics = store.model("runs").query(queries.experiment, View.of(store), key)
     except RunNotFound:
         raise queries.ExperimentNotFound(exp_id) from None
     store.own(QueryTimes).add(1000 * (time.perf_counter() - started))

@@ -43,8 +43,8 @@ def runicorn(
     return done
 
 
-def as_json(root: Path, command: str, *arguments: str, status: int = 0) -> Any:
-    return json.loads(runicorn(root, command, *arguments, "--json", status=status).stdout)
+def as_json(root: Path, command: str, *arguments: str, status: int = 0, **environment: str) -> Any:
+    return json.loads(runicorn(root, command, *arguments, "--json", status=status, **environment).stdout)
 
 
 def on_terminal(root: Path, command: str, *arguments: str) -> str:
@@ -151,6 +151,15 @@ class TestRuns:
         done = runicorn(root, "runs", *arguments, status=1)
         assert text in done.stderr
         assert done.stdout == ""
+
+    def test_a_running_run_that_is_silent_is_called_stale(self, tmp_path: Path) -> None:
+        make_run(tmp_path, "p/n/runs/silent", meta={"created_at": 5.0}, status={"status": "running"})
+        (shown,) = as_json(tmp_path, "runs")
+        assert (shown["status"], shown["stale"], shown["last_activity"]) == ("running", True, 5.0)
+        assert "running (stale)" in runicorn(tmp_path, "runs").stdout
+        assert "silent since then" in runicorn(tmp_path, "show", "silent").stdout
+        (shown,) = as_json(tmp_path, "runs", RUNICORN_STALE_AFTER="1e11")
+        assert "stale" not in shown
 
     def test_a_terminal_gets_colours(self, root: Path) -> None:
         sent = on_terminal(root, "runs", "-n", "2", "--status", "failed")
