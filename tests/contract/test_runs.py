@@ -233,7 +233,8 @@ def test_a_run_that_has_been_silent_for_long_is_shown_as_stale_and_not_rewritten
     for question in ("", "?q=status = running", "?order_by=name"):
         found = server.http.get(f"/api/v2/experiments{question}").json()["experiments"]
         v2 = {run["id"]: (run.get("stale"), run.get("last_activity")) for run in found}
-        assert v2 == {run_id: shown[run_id] for run_id in v2} and "silent" in v2
+        assert v2 == {run_id: shown[run_id] for run_id in v2}
+        assert "silent" in v2
     assert server.http.get("/api/v2/experiments/silent").json()["experiment"]["last_activity"] == 5.0
     assert json.loads((silent / "status.json").read_text()) == {"status": "running"}
 

@@ -24,6 +24,7 @@ from runicorn_runs.upload import receive_file
 _VISIBLE_S = 5.0
 _BREATH_BYTES = 1 << 20
 _BREATH_S = 0.0005
+_LEFT = "The server is stopping, or serves another storage root now. Nothing was imported."
 
 
 class ArchiveImported(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,6 +74,8 @@ async def import_runs(
             await receive_file(request, archive, limit=limits.upload_bytes)
         except OSError as error:
             raise StorageUnavailable from error
+        if store.leaving.is_set():
+            raise StorageUnavailable(_LEFT)
         done = await store.own(_Imports).run(archive, staging, limits, overwrite=overwrite)
     return _answer(store, done)
 
@@ -110,7 +113,7 @@ class _Imports:
             stop.set()
             await asyncio.wait([work])  # its directory must not be removed under it
             self._running.discard(stop)
-        if done.stream is not None:
+        if done.stream is not None and not self._store.leaving.is_set():  # nobody reads a root that was left
             await self._store.until_visible(done.stream)
             await self._until_listed({*done.runs, *done.replaced})
         return done
@@ -121,7 +124,7 @@ class _Imports:
         def tick(count: int) -> None:
             nonlocal unrested
             if stop.is_set():
-                raise StorageUnavailable("The server is stopping. Nothing was imported.")
+                raise StorageUnavailable(_LEFT)
             unrested += count
             if unrested >= _BREATH_BYTES:
                 unrested = 0
