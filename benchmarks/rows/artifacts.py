@@ -17,6 +17,7 @@ from benchmarks.table import Row
 from benchmarks.workspace import Workspace, progress
 
 _PROJECT = "vision"
+_VERSIONS = 100  # of each model: saving one costs time in proportion to how many there are
 _SMALL_BYTES = 1024
 _ROUNDS = 3
 
@@ -68,10 +69,10 @@ def lineage(space: Workspace) -> Iterator[Row]:
     root = space.fresh("lineage")
     folder = space.fresh("lineage-files")
     progress(f"{runs} runs use a data set and save a model")
-    _star(root, folder, runs)
+    last = _star(root, folder, runs)
     questions = (
-        ("lineage of a model", f"/api/artifacts/net/v{runs}/lineage"),
-        ("provenance of a model", f"/api/artifacts/net/v{runs}/provenance"),
+        ("lineage of a model", f"/api/artifacts/{last}/lineage"),
+        ("provenance of a model", f"/api/artifacts/{last}/provenance"),
         ("impact of the data set", "/api/artifacts/images/v1/impact"),
     )
     with serving(root, space.fresh("state-lineage")) as server:
@@ -91,7 +92,8 @@ def lineage(space: Workspace) -> Iterator[Row]:
         client.close()
 
 
-def _star(root: Path, folder: Path, runs: int) -> None:
+def _star(root: Path, folder: Path, runs: int) -> str:
+    """Every hundred runs make versions of a model of their own; the last version, as addresses name it."""
     data = folder / "data.bin"
     data.write_bytes(os.urandom(64))
     with runicorn.init(_PROJECT, storage=str(root), name="prepare", capture_env=False):
@@ -101,9 +103,10 @@ def _star(root: Path, folder: Path, runs: int) -> None:
         model.write_bytes(number.to_bytes(8, "little"))
         with runicorn.init(_PROJECT, storage=str(root), name="train", capture_env=False):
             runicorn.use_artifact("images:latest")
-            runicorn.log_artifact(model, name="net", type="model")
+            runicorn.log_artifact(model, name=f"net-{number // _VERSIONS}", type="model")
         if number % 1000 == 999:
             progress(f"{number + 1} of {runs} runs")
+    return f"net-{(runs - 1) // _VERSIONS}/v{(runs - 1) % _VERSIONS + 1}"
 
 
 def _write(directory: Path, files: int, size: int) -> None:

@@ -381,7 +381,7 @@ def test_a_preflight_is_answered_for_allowed_origins_only(server):
     refused = server.http.options("/api/probe/body", headers={"origin": "http://evil.example", **asked})
 
     assert allowed.status_code in (200, 204)
-    assert allowed.headers["access-control-allow-methods"] == "GET, POST, PUT, DELETE, OPTIONS"
+    assert allowed.headers["access-control-allow-methods"] == "GET, POST, PUT, PATCH, DELETE, OPTIONS"
     assert allowed.headers["access-control-allow-headers"] == "content-type"
     assert allowed.headers["access-control-max-age"] == "600"
     assert refused.status_code == 403

@@ -118,3 +118,10 @@ def problems_of(server: Server, operation: Any, examples: int) -> Iterator[str]:
             assert mode is GenerationMode.NEGATIVE
         except Exception as error:
             yield f"{type(error).__name__}: {error}"[:1500]
+
+
+def test_preflights_allow_every_method_that_there_is(server: Server) -> None:
+    asked = {"origin": "http://localhost:5173", "access-control-request-method": "PATCH"}
+    answer = server.http.options("/api/experiments/x", headers=asked)
+    allowed = set(answer.headers["access-control-allow-methods"].split(", "))
+    assert {operation.method.upper() for operation in operations(server)} <= allowed

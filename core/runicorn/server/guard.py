@@ -36,7 +36,7 @@ AS_OF_HEADER = b"X-Runicorn-As-Of"
 _UNMATCHED = "no route"
 _FOREIGN = "refused"
 _PREFLIGHT: Headers = [
-    (b"access-control-allow-methods", b"GET, POST, PUT, DELETE, OPTIONS"),
+    (b"access-control-allow-methods", b"GET, POST, PUT, PATCH, DELETE, OPTIONS"),
     (b"access-control-allow-headers", b"content-type"),
     (b"access-control-max-age", b"600"),
 ]
