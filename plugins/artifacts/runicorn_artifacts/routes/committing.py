@@ -63,12 +63,18 @@ async def run_of(store: Store, draft: Draft) -> str | None:
 async def commit(
     store: Store, type: str, name: str, draft: Draft, run: str | None, save: Callable[[], Stored]
 ) -> Saved:
-    """Save in a thread, with aliases and the note in the run, and wait until every reader sees it."""
+    """Save in a thread, with aliases and the note in the run, and wait until every reader sees it.
+
+    Unavailable, with nothing saved, if the root was left while the content came.
+    """
+    if store.leaving.is_set():
+        raise Unavailable("The server is stopping, or serves another storage root now. Nothing was saved.")
     metadata, _ = await asyncio.to_thread(_save_and_note, store, type, name, draft, run, save)
     folder = Lookup(store.root).at(type, name)
-    await store.until_visible(Stream("artifact", f"{ARTIFACTS}/{folder.path.parent.name}/{name}"))
-    if run is not None:
-        await store.look(run)
+    if not store.leaving.is_set():  # nobody reads a root that was left
+        await store.until_visible(Stream("artifact", f"{ARTIFACTS}/{folder.path.parent.name}/{name}"))
+        if run is not None:
+            await store.look(run)
     return Saved(
         name,
         type,
