@@ -22,25 +22,12 @@ import pytest
 
 from runicorn.artifacts import Artifact, create_artifact_storage, upload_artifact
 from runicorn_artifacts.verifying import verify
-from tests.contract.test_artifacts import World
+from tests.artifact_world import World, name, world
 from tests.serving import Server, serve, wait_until
 
-__all__ = ["serve"]
+__all__ = ["name", "serve", "world"]
 
 Serve = Callable[..., Server]
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    root = tmp_path_factory.mktemp("store") / "root"
-    server = Server(root, "--rate-limit", "off")
-    yield World(server, root)
-    server.stop()
-
-
-@pytest.fixture
-def name(world: World) -> str:
-    return world.name()
 
 
 def digest(content: bytes) -> str:
