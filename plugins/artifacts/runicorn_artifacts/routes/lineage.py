@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, cast
+from typing import cast
 
 import apsw
 import msgspec
@@ -20,32 +20,6 @@ RunNames = dict[str, tuple[str | None, str | None]]
 """Project and name of runs, by id."""
 
 
-class Node(msgspec.Struct, frozen=True):
-    """An artifact version, or a run."""
-
-    node_type: str
-    node_id: str
-    label: str
-    metadata: dict[str, Any]
-
-
-class Edge(msgspec.Struct, frozen=True):
-    """`source` was used by, or has produced, `target`."""
-
-    source: str
-    target: str
-    edge_type: str
-    created_at: float | None
-
-
-class Lineage(msgspec.Struct, frozen=True):
-    """The answer of `GET /api/artifacts/{name}/v{version}/lineage`."""
-
-    root_artifact: str
-    nodes: list[Node]
-    edges: list[Edge]
-
-
 @get("/api/artifacts/{name:str}/{version:str}/lineage", operation_id="artifact_lineage")
 async def artifact_lineage(
     name: FromPath[str],
@@ -54,11 +28,11 @@ async def artifact_lineage(
     serving: Serving,
     type: FromQuery[str | None] = None,
     max_depth: FromQuery[int] = 3,
-) -> Lineage:
+) -> LineageGraph:
     """What a version came from and what was made of it, at most `max_depth` (0…10) steps away."""
     other = elsewhere(serving)
     if other is not None:
-        return _answer(await asyncio.to_thread(other.lineage, name, version, type, max_depth))
+        return await asyncio.to_thread(other.lineage, name, version, type, max_depth)
     artifact, row = await find_version(store, name, version, type)
     root = VersionKey(artifact.type, artifact.name, row.version)
     graph, keys = await store.model(PLUGIN).run(_trace, root, max_depth)
@@ -66,15 +40,7 @@ async def artifact_lineage(
     for node in graph.nodes:
         if node.node_type == "run":
             node.metadata["project"], node.metadata["name"] = names.get(node.node_id, (None, None))
-    return _answer(graph)
-
-
-def _answer(graph: LineageGraph) -> Lineage:
-    return Lineage(
-        graph.root_artifact,
-        [Node(node.node_type, node.node_id, node.label, node.metadata) for node in graph.nodes],
-        [Edge(edge.source, edge.target, edge.edge_type, edge.created_at) for edge in graph.edges],
-    )
+    return graph
 
 
 def _trace(db: apsw.Connection, root: VersionKey, max_depth: int) -> tuple[LineageGraph, dict[str, str]]:

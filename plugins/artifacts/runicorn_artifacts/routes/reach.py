@@ -21,7 +21,7 @@ from runicorn_artifacts.routes.resolving import PLUGIN, find_version
 from runicorn_artifacts.table_facts import TableFacts
 
 
-class ImpactRun(msgspec.Struct, frozen=True):
+class ImpactRun(msgspec.Struct, frozen=True, gc=False):
     """A run that depends on the version. Project and name are null if it is gone."""
 
     run_id: str
