@@ -13,7 +13,7 @@ from runicorn_artifacts.folder import Status
 from runicorn_artifacts.lookup import Lookup
 from runicorn_artifacts.metadata import ArtifactMetadata
 
-__all__ = ["MISSING", "Status", "VersionFacts", "known_version", "read_version"]
+__all__ = ["MISSING", "Status", "VersionFacts", "facts_in", "known_version", "read_version"]
 
 
 class VersionFacts(msgspec.Struct, frozen=True, kw_only=True):

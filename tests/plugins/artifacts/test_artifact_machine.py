@@ -365,6 +365,6 @@ class TestManySequences(ArtifactMachine.TestCase):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 class TestServedSequences(ServedMachine.TestCase):
     settings = settings(max_examples=10, stateful_step_count=18, deadline=None)

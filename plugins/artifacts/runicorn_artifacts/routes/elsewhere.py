@@ -58,14 +58,17 @@ class Elsewhere:
         self.place = place
         self.copies = copies
         self.lookup = Lookup(copies.artifacts, has_contents=False)
-        self.artifacts = cache(self._artifacts)
-        """Every artifact (of a type; with deleted versions or without), the one that was changed last first."""
-        self._statistics = cache(self._summary)
+        self._listed = cache(self._list)
+        self._counted = cache(self._count)
+
+    def artifacts(self, type: str | None, include_deleted: bool) -> list[ArtifactItem]:
+        """Every artifact (of a type), the one that was changed last first."""
+        return [item for item in self._listed(include_deleted) if type is None or item.type == type]
 
     def statistics(self, include_deleted: bool) -> StatisticsElsewhere:
         """How much there is, as far as the copies say; the pool of contents is not known."""
         state = msgspec.to_builtins(self.place.state)
-        return msgspec.convert({**self._statistics(include_deleted), **state}, StatisticsElsewhere)
+        return msgspec.convert({**self._counted(include_deleted), **state}, StatisticsElsewhere)
 
     def versions(self, name: str, type: str | None, include_deleted: bool) -> list[VersionItem]:
         """The versions of an artifact, ascending."""
@@ -147,10 +150,10 @@ class Elsewhere:
         folder, number = self.find_version(name, segment, type)
         return VersionKey(folder.type, folder.name, number)
 
-    def _artifacts(self, type: str | None, include_deleted: bool) -> list[ArtifactItem]:
-        return [ArtifactItem(**item) for item in artifact_list(self.lookup, type, include_deleted)]
+    def _list(self, include_deleted: bool) -> list[ArtifactItem]:
+        return [ArtifactItem(**item) for item in artifact_list(self.lookup, None, include_deleted)]
 
-    def _summary(self, include_deleted: bool) -> dict[str, object]:
+    def _count(self, include_deleted: bool) -> dict[str, object]:
         return storage_statistics(self.lookup.artifacts(), 0, False, include_deleted)
 
 
