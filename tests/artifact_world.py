@@ -115,10 +115,10 @@ class History(World):
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[History]:
     root = tmp_path_factory.mktemp("store") / "root"
     server = Server(root, "--rate-limit", "off")
-    yield World(server, root)
+    yield History(server, root)
     server.stop()
 
 

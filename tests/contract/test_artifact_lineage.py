@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
-import pytest
+from tests.artifact_world import History, world
+from tests.serving import wait_until
 
-from tests.artifact_world import History
-from tests.serving import Server, wait_until
+__all__ = ["world"]
 
 MANY = 120
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[History]:
-    root = tmp_path_factory.mktemp("store") / "root"
-    server = Server(root, "--rate-limit", "off")
-    yield History(server, root)
-    server.stop()
 
 
 def graph(world: History, version: str, type: str, **parameters: Any) -> tuple[set[str], set[tuple[str, str, str]]]:

@@ -195,6 +195,7 @@ def test_damaged_lists_of_a_run_fail_nothing(world: World, content: str) -> None
     run.finish()
     for file in ("artifacts_created.json", "artifacts_used.json"):
         (run.run_dir / file).write_text(content)
+    wait_until(lambda: world.http.get(f"/api/runs/{run.id}").status_code == 200, "the run")
     answer = world.http.get(f"/api/runs/{run.id}/artifacts")
     assert (answer.status_code, answer.json()) == (200, {"created": [], "used": []})
 

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Concatenate, ParamSpec, TypeVar
 
+import msgspec
+
 from runicorn.plugin import PlaceCopies, PlaceState
 from runicorn_remote.errors import RemoteError
 from runicorn_remote.smart import changes
@@ -58,15 +60,7 @@ class RemoteArtifacts:
         stats = self._smart.stats
         if stats is None:
             raise RemoteModeNotConnected
-        return PlaceState(
-            connected=stats.connected,
-            last_sync=stats.last_sync,
-            cached_artifacts=stats.cached_artifacts,
-            cache_size_bytes=stats.cache_size_bytes,
-            remote_size_bytes=stats.remote_size_bytes,
-            sync_count=stats.sync_count,
-            error_count=stats.error_count,
-        )
+        return msgspec.convert(stats, PlaceState, from_attributes=True)
 
     async def soft_delete(self, key: str, version: int) -> None:
         """See `ArtifactPlace`."""
