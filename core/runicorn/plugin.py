@@ -15,6 +15,7 @@ from runicorn.archive import (
     remove_stale_staging,
     staging_directory,
 )
+from runicorn.artifact_place import ArtifactPlace, PlaceCopies, PlaceState
 from runicorn.cli.group import state_dir_option, storage_option
 from runicorn.cli.opened_store import OpenedStore, open_store
 from runicorn.config import config_file, configured_root, storage_root, whole_numbers
@@ -52,6 +53,7 @@ from runicorn.events.discovery import (
     RunDirectory,
     find_runs,
     is_artifact_key,
+    is_attached,
     is_run_key,
     run_at,
 )
@@ -159,6 +161,7 @@ __all__ = [
     "SUMMARY_FILE",
     "Address",
     "ArtifactLogged",
+    "ArtifactPlace",
     "ArtifactSource",
     "ArtifactUsed",
     "BadInput",
@@ -196,6 +199,8 @@ __all__ = [
     "Parts",
     "Payload",
     "Pieces",
+    "PlaceCopies",
+    "PlaceState",
     "Preparation",
     "PreparesStreams",
     "ProcessIdentity",
@@ -262,6 +267,7 @@ __all__ = [
     "inert_media_type",
     "integer",
     "is_artifact_key",
+    "is_attached",
     "is_inside",
     "is_run_key",
     "latest",

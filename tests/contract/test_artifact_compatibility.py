@@ -120,3 +120,17 @@ def test_after_a_purge_0_4_0_refuses_to_save_and_nothing_is_overwritten(
     assert list(verify(storage.lookup.artifacts())) == []
     assert log(root, "five") == 4
     assert [item.version for item in storage.list_versions("net")] == [1, 3, 4]
+
+
+def test_0_4_0_uses_the_number_of_a_purged_last_version_again_and_ours_goes_on_above_it(
+    old_python: Path, environment: dict[str, str], tmp_path: Path
+) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    assert [log(root, content) for content in ("one", "two")] == [1, 2]
+    storage = create_artifact_storage(root)
+    assert storage.delete_artifact_version("net", "model", 2, soft_delete=False)
+    assert theirs(old_python, environment, LOGS, str(root), "again") == "2"
+    assert log(root, "three") == 3
+    assert [item.version for item in storage.list_versions("net")] == [1, 2, 3]
+    assert list(verify(storage.lookup.artifacts())) == []

@@ -7,7 +7,6 @@ import io
 import json
 import os
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -16,8 +15,9 @@ import httpx
 import pytest
 
 from runicorn.artifacts import Artifact
-from tests.contract.test_artifacts import World
-from tests.serving import Server
+from tests.artifact_world import World, world
+
+__all__ = ["world"]
 
 LARGE = os.urandom(5 << 20)
 FILES: dict[str, bytes] = {
@@ -30,14 +30,6 @@ FILES: dict[str, bytes] = {
     "empty": b"",
     "large.bin": LARGE,
 }
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    root = tmp_path_factory.mktemp("store") / "root"
-    server = Server(root, "--rate-limit", "off")
-    yield World(server, root)
-    server.stop()
 
 
 @pytest.fixture(scope="module")

@@ -2,26 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import pytest
-
 from runicorn.artifacts import Artifact
-from tests.contract.test_artifacts import World
-from tests.serving import Server
+from tests.artifact_world import World, name, world
 
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    root = tmp_path_factory.mktemp("store") / "root"
-    server = Server(root, "--rate-limit", "off")
-    yield World(server, root)
-    server.stop()
-
-
-@pytest.fixture
-def name(world: World) -> str:
-    return world.name()
+__all__ = ["name", "world"]
 
 
 def test_files_references_and_metadata(world: World, name: str) -> None:

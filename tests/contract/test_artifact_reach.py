@@ -2,48 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from tests.contract.test_artifacts import World
-from tests.serving import Server, wait_until
+from tests.artifact_world import History
+from tests.serving import Server
 
 COMMIT = "c0ffee" * 6 + "abcd"
-
-
-class History(World):
-    """Runs as files, as 0.4.0 writes them."""
-
-    def run(self, run_id: str, used: list[str], made: list[str], *, environment: Any = None) -> None:
-        """A run that used and made `type/name:vN`. What it made is saved."""
-        folder = self.root / "vision/net/runs" / run_id
-        folder.mkdir(parents=True)
-        for version in made:
-            type, _, rest = version.partition("/")
-            name, _, number = rest.partition(":v")
-            assert self.save(name, f"{version} of {run_id}", type=type, run=run_id) == int(number)
-        (folder / "meta.json").write_text(json.dumps({"project": "vision", "name": f"{run_id}!", "created_at": 5.0}))
-        if environment is not None:
-            (folder / "environment.json").write_text(json.dumps(environment))
-        for file, time_field, versions in (("used", "used_at", used), ("created", "created_at", made)):
-            entries: list[dict[str, Any]] = []
-            for position, version in enumerate(versions):
-                type, _, rest = version.partition("/")
-                name, _, number = rest.partition(":v")
-                entries.append({"type": type, "name": name, "version": int(number), time_field: 100.0 + position})
-            (folder / f"artifacts_{file}.json").write_text(json.dumps({"artifacts": entries}))
-
-    def known(self, run_id: str) -> None:
-        wait_until(
-            lambda: (
-                self.http.get(f"/api/runs/{run_id}/artifacts").json().get("used")
-                or self.http.get(f"/api/runs/{run_id}/artifacts").json().get("created")
-            ),
-            f"the artifacts of {run_id}",
-        )
 
 
 def environment(*, has_changes: bool = False) -> dict[str, Any]:

@@ -24,6 +24,7 @@ TABLES = {
     "artifact_version": "key, version",
     "artifact_alias": "key, alias",
     "run_artifact": "run, direction, position",
+    "attached_run_artifact": "run, direction, position",
 }
 
 times = st.sampled_from([0.5, 1.0, 1.0, 2.0, 3.0, math.nan])
@@ -74,12 +75,12 @@ observed = st.one_of(
         times, st.sampled_from(KEYS), versions, st.one_of(st.none(), records), maybe_time, stages,
     ),
     st.builds(
-        lambda ts, count: line(
+        lambda ts, run, count: line(
             ts, "run.observed",
-            {"run": "p/n/runs/a", "run_id": "a", "file": "artifacts_used.json", "observed_at": 1.0,
+            {"run": run, "run_id": "a", "file": "artifacts_used.json", "observed_at": 1.0,
              "content": {"artifacts": [{"name": "net", "type": "model", "version": 1}] * count}},
         ),
-        times, st.integers(0, 2),
+        times, st.sampled_from(["p/n/runs/a", ".mirrors/box/attached/p/n/runs/a"]), st.integers(0, 2),
     ),
 )  # fmt: skip
 worlds = st.tuples(*[st.lists(own, max_size=8)] * 2, *[st.lists(observed, max_size=8)] * 2).map(

@@ -17,6 +17,7 @@ from typing import TypeVar
 
 import msgspec
 
+from runicorn.artifact_place import ArtifactPlace
 from runicorn.config import state_directory
 from runicorn.credentials.connections import SavedConnections
 from runicorn.errors import StorageUnavailable
@@ -77,6 +78,8 @@ class Serving:
         self._owned = Owned(self)
         self.on_switch: list[Callable[[Path], Awaitable[None]]] = []
         """Called with the new root after every switch."""
+        self.artifact_place: ArtifactPlace | None = None
+        """Set by a plugin: where the artifacts are that are shown instead of those in the root. May be set in any thread."""
         self.switch_together: SwitchTogether | None = None
         """Set in one of several workers: asks for a switch of all of them."""
 

@@ -48,10 +48,12 @@ class StoredManifest(msgspec.Struct, frozen=True):
 class ArtifactFolder:
     """One artifact on disk."""
 
-    def __init__(self, path: Path, type: str, name: str) -> None:
+    def __init__(self, path: Path, type: str, name: str, *, has_contents: bool = True) -> None:
+        """Without `has_contents` the folder is a copy of what describes the versions: nothing is missed in it."""
         self.path = path
         self.type = type
         self.name = name
+        self._has_contents = has_contents
         self.metadata = cache(self._metadata)
         """The object in a version's metadata.json; None if there is none that can be read."""
         self.manifest = cache(self._manifest)
@@ -138,11 +140,10 @@ class ArtifactFolder:
     def is_sound(self, version: int) -> bool:
         """Whether metadata and manifest are those that were saved, and all files are there with their sizes."""
         manifest = self.manifest(version)
-        return (
-            manifest is not None
-            and not self.is_damaged(version)
-            and all(file_of(self.version_path(version), entry) is not None for entry in manifest.content.files)
-        )
+        if manifest is None or self.is_damaged(version):
+            return False
+        path = self.version_path(version)
+        return not self._has_contents or all(file_of(path, entry) is not None for entry in manifest.content.files)
 
     def is_damaged(self, version: int) -> bool:
         """Whether metadata or manifest cannot be read, or are not those that were saved; files are not looked at."""

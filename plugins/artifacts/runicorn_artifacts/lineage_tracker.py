@@ -33,11 +33,11 @@ class LineageTracker:
 
 
 class FolderFacts:
-    """The facts of one moment, as files tell them."""
+    """The facts of one moment, as files tell them: those of the runs in `root`, and of the artifacts there or elsewhere."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, lookup: Lookup | None = None) -> None:
         self._root = root
-        self._lookup = Lookup(root)
+        self._lookup = Lookup(root) if lookup is None else lookup
 
     def version(self, key: VersionKey) -> VersionNode | None:
         """See `lineage.Facts`."""

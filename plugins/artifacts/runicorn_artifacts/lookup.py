@@ -29,8 +29,10 @@ ARTIFACTS = "artifacts"
 class Lookup:
     """The artifacts below one root."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, has_contents: bool = True) -> None:
+        """Without `has_contents` the files of versions are not looked for: see `ArtifactFolder`."""
         self.base = root / ARTIFACTS
+        self._has_contents = has_contents
 
     def types(self) -> list[str]:
         """All types that have a folder, the standard ones first."""
@@ -50,10 +52,10 @@ class Lookup:
         folders = [self.base / folder / name for folder in self._folders(type)] if _is_one_segment(name) else []
         existing = [path for path in folders if _is_listed(path)]
         for path in existing:
-            artifact = ArtifactFolder(path, type, name)
+            artifact = self._folder(path, type, name)
             if artifact.exists:
                 return artifact
-        return ArtifactFolder(existing[0] if existing else self.base / type / name, type, name)
+        return self._folder(existing[0] if existing else self.base / type / name, type, name)
 
     def find(self, name: str, type: str | None = None) -> ArtifactFolder:
         """The artifact that a name means. ArtifactNotFound if there is none.
@@ -98,6 +100,9 @@ class Lookup:
             return None
         artifact = self.at(type, name)
         return artifact if artifact.exists else None
+
+    def _folder(self, path: Path, type: str, name: str) -> ArtifactFolder:
+        return ArtifactFolder(path, type, name, has_contents=self._has_contents)
 
     def _folders(self, type: str) -> list[str]:
         return [folder for folder in folders_of_type(type) if _is_one_segment(folder)]

@@ -11,6 +11,7 @@ import msgspec
 
 from runicorn_artifacts.entries import USED, Entry
 from runicorn_artifacts.naming import LATEST, type_order
+from runicorn_artifacts.projections.run_artifacts import table_of
 from runicorn_artifacts.statistics import VersionSize
 
 
@@ -58,7 +59,7 @@ class Version(msgspec.Struct, frozen=True):
 def run_artifacts(db: apsw.Connection, key: str, direction: str) -> list[Entry]:
     """The artifacts that a run has created or used, in the order of its file."""
     rows = db.execute(
-        "SELECT type, name, version, size_bytes, at FROM run_artifact WHERE run = ? AND direction = ? ORDER BY position",
+        f"SELECT type, name, version, size_bytes, at FROM {table_of(key)} WHERE run = ? AND direction = ? ORDER BY position",
         (key, direction),
     )
     return [Entry(*row) for row in rows]  # type: ignore[arg-type]

@@ -7,18 +7,18 @@ and cycles end. The facts come from read models in the server, from folders on t
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import msgspec
 
-from runicorn_artifacts.lineage import Facts, VersionKey, VersionNode
+from runicorn_artifacts.lineage import Facts, Link, VersionKey, VersionNode
 from runicorn_artifacts.naming import type_order
 
 MAX_VERSIONS = 10_000
 """More are not followed: then the answer says that it is not all."""
 
 
-class ReachedVersion(msgspec.Struct, frozen=True, kw_only=True):
+class ReachedVersion(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A version on the way."""
 
     artifact: str
@@ -35,7 +35,7 @@ class ReachedVersion(msgspec.Struct, frozen=True, kw_only=True):
     """How many runs lie between it and the root."""
 
 
-class ReachedRun(msgspec.Struct, frozen=True, kw_only=True):
+class ReachedRun(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A run on the way."""
 
     run_id: str
@@ -80,7 +80,8 @@ def _search(facts: Facts, root: VersionKey, *, is_downstream: bool) -> Reach | N
     first = facts.version(root)
     if first is None:
         return None
-    found: dict[VersionKey, ReachedVersion | None] = {root: _reached(root, first, 0)}
+    labels = _Labels()
+    found: dict[VersionKey, ReachedVersion | None] = {root: _reached(root, first, 0, labels[root])}
     runs: dict[str, ReachedRun] = {}
     level, distance, is_all = [root], 0, True
     while level and is_all:
@@ -95,8 +96,8 @@ def _search(facts: Facts, root: VersionKey, *, is_downstream: bool) -> Reach | N
                     run_id=facts.run(run).run_id,
                     key=run,
                     distance=distance,
-                    used=_labels(link.version for link in used),
-                    made=_labels(link.version for link in made),
+                    used=labels.of(used),
+                    made=labels.of(made),
                 )
                 for link in made if is_downstream else used:
                     if link.version in found:
@@ -105,15 +106,17 @@ def _search(facts: Facts, root: VersionKey, *, is_downstream: bool) -> Reach | N
                         is_all = False
                         break
                     version = facts.version(link.version)
-                    found[link.version] = None if version is None else _reached(link.version, version, distance)
+                    found[link.version] = None
                     if version is not None:
+                        found[link.version] = _reached(link.version, version, distance, labels[link.version])
                         following.append(link.version)
         level = following
     reached = found.pop(root)
     assert reached is not None
     others = [version for version in found.values() if version is not None]
     if is_downstream:
-        others.sort(key=lambda version: (type_order(version.type), version.distance))
+        places = {type: type_order(type) for type in {version.type for version in others}}
+        others.sort(key=lambda version: (places[version.type], version.distance))
     return Reach(root=reached, versions=others, runs=list(runs.values()), is_all=is_all)
 
 
@@ -123,9 +126,9 @@ def _runs_beside(facts: Facts, key: VersionKey, version: ReachedVersion | None, 
     return [facts.run_named(version.created_by_run)] if version is not None and version.created_by_run else []
 
 
-def _reached(key: VersionKey, version: VersionNode, distance: int) -> ReachedVersion:
+def _reached(key: VersionKey, version: VersionNode, distance: int, artifact: str) -> ReachedVersion:
     return ReachedVersion(
-        artifact=label(key),
+        artifact=artifact,
         type=key.type,
         name=key.name,
         version=key.version,
@@ -137,5 +140,15 @@ def _reached(key: VersionKey, version: VersionNode, distance: int) -> ReachedVer
     )
 
 
-def _labels(keys: Iterable[VersionKey]) -> list[str]:
-    return list(dict.fromkeys(label(key) for key in keys))
+class _Labels(dict[VersionKey, str]):
+    """The labels of versions, each put together once."""
+
+    def __missing__(self, key: VersionKey) -> str:
+        found = self[key] = label(key)
+        return found
+
+    def of(self, links: Sequence[Link]) -> list[str]:
+        """Those of links, each once."""
+        if len(links) == 1:
+            return [self[links[0].version]]
+        return list(dict.fromkeys([self[link.version] for link in links]))

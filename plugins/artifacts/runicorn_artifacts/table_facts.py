@@ -40,8 +40,8 @@ _RUNS_UPSTREAM = f"""
 """
 _HISTORY = """
     WITH RECURSIVE reached(run, depth) AS ({runs} LIMIT :limit)
-    SELECT a.run, r.depth < :depth, a.direction, a.position, a.type, a.name, a.version, a.at, v.size_bytes, v.created_at,
-        v.is_damaged, v.deleted_at IS NOT NULL, v.created_by_run, {maker}
+    SELECT a.run, r.depth < :depth, a.direction = 'created', a.position, a.type, a.name, a.version, a.at,
+        v.size_bytes, v.created_at, v.is_damaged, v.deleted_at IS NOT NULL, v.created_by_run, {maker}
         FROM (SELECT run, min(depth) AS depth FROM reached GROUP BY run) AS r
         CROSS JOIN run_artifact AS a ON a.run = r.run
         LEFT JOIN artifact_version AS v ON a.direction = '{followed}' AND v.name = a.name AND v.type = a.type
@@ -60,7 +60,8 @@ class TableFacts:
         self.keys: dict[str, str] = {}
         """By id: the key of each run in the graph, or the id itself."""
         self._versions: dict[VersionKey, VersionNode | None] = {}
-        self._links: dict[tuple[str, str], list[Link]] = {}
+        self._created: dict[str, list[Link]] = {}
+        self._used: dict[str, list[Link]] = {}
         self._uses: dict[VersionKey, list[Use]] = {}
         self._named: dict[str, str] = {}
 
@@ -70,16 +71,19 @@ class TableFacts:
         if followed is None:
             return
         complete = {root}
-        uses: dict[VersionKey, dict[str, float | None]] = {}
+        users: dict[VersionKey, list[Use]] = {}
         for run, is_followed in followed.items():
             if is_followed:
-                complete.update(link.version for link in self._links[run, CREATED])
-            for link in self._links[run, USED]:
-                at = uses.setdefault(link.version, {})
-                known = at.get(run)
-                at[run] = link.at if known is None or (link.at is not None and link.at < known) else known
+                complete.update([link.version for link in self._created[run]])
+            for link in self._used[run]:
+                uses = users.setdefault(link.version, [])
+                if uses and uses[-1].run == run:  # it has used the version before
+                    times = [at for at in (uses.pop().at, link.at) if at is not None]
+                    uses.append(Use(run, min(times, default=None)))
+                else:
+                    uses.append(Use(run, link.at))
         for key in complete:
-            self._uses[key] = _in_order([Use(run, at) for run, at in uses.get(key, {}).items()])
+            self._uses[key] = _in_order(users.get(key, []))
 
     def bring_upstream(self, root: VersionKey, depth: int | None = None) -> None:
         """Bring what a version was made from, `depth` steps far (None: all of it)."""
@@ -106,11 +110,11 @@ class TableFacts:
 
     def created_by(self, run: str) -> Sequence[Link]:
         """See `lineage.Facts`."""
-        return self._links_of(run, CREATED)
+        return self._links_of(run, CREATED, self._created)
 
     def used_by(self, run: str) -> Sequence[Link]:
         """See `lineage.Facts`."""
-        return self._links_of(run, USED)
+        return self._links_of(run, USED, self._used)
 
     def uses_of(self, key: VersionKey) -> Sequence[Use]:
         """See `lineage.Facts`."""
@@ -119,13 +123,12 @@ class TableFacts:
             self._uses[key] = _in_order([Use(run, at) for run, at in found])
         return self._uses[key]
 
-    def _links_of(self, run: str, direction: str) -> Sequence[Link]:
-        if (run, direction) not in self._links:
+    def _links_of(self, run: str, direction: str, known: dict[str, list[Link]]) -> Sequence[Link]:
+        links = known.get(run)
+        if links is None:
             entries = queries.run_artifacts(self._db, run, direction)
-            self._links[run, direction] = [
-                Link(VersionKey(entry.type, entry.name, entry.version), entry.at) for entry in entries
-            ]
-        return self._links[run, direction]
+            links = known[run] = [Link(VersionKey(e.type, e.name, e.version), e.at) for e in entries]
+        return links
 
     def _bring(self, sql: str, root: VersionKey, depth: int | None) -> dict[str, bool] | None:
         """The runs that were brought, and whether those beyond them were, too; None if there are too many runs."""
@@ -138,22 +141,33 @@ class TableFacts:
             "limit": _MAX_RUNS,
         }
         runs: dict[str, bool] = {}
-        last = ("", "", -1)
+        keys: dict[tuple[str, str, int], VersionKey] = {}
+        before: tuple[list[Link] | None, int] = None, -1
+        is_upstream = sql is _UPSTREAM
+        created: list[Link] = []
+        used: list[Link] = []
         rows = cast(list[tuple[Any, ...]], self._db.execute(sql, parameters).fetchall())
-        for run, is_followed, direction, position, type, name, version, at, *node, maker in rows:
+        for run, is_followed, is_creation, position, type, name, version, at, size_bytes, *node, maker in rows:
             if run not in runs:
                 runs[run] = bool(is_followed)
-                self._links[run, CREATED], self._links[run, USED] = [], []
-            if last == (run, direction, position):  # another folder of the same type and name: the first one counts
+                created = self._created[run] = []
+                used = self._used[run] = []
+            links = created if is_creation else used
+            if (
+                before[0] is links and before[1] == position
+            ):  # another folder of that type and name: the first one counts
                 continue
-            last = (run, direction, position)
-            key = VersionKey(type, name, version)
-            self._links[run, direction].append(Link(key, at))
-            if node[0] is not None:
-                found = self._versions[key] = _node(*node)
+            before = links, position
+            identity = type, name, version
+            key = keys.get(identity)
+            if key is None:
+                key = keys[identity] = VersionKey(type, name, version)
+            links.append(Link(key, at))
+            if size_bytes is not None:
+                found = self._versions[key] = _node(size_bytes, *node)
                 if maker is not None:
                     self._named[found.created_by_run] = maker
-                elif sql is _UPSTREAM:
+                elif is_upstream:
                     self._named[found.created_by_run] = found.created_by_run
         return runs if len(runs) < _MAX_RUNS else None
 
@@ -165,4 +179,6 @@ def _node(size_bytes: int, created_at: float, is_damaged: int, is_deleted: int, 
 
 def _in_order(uses: list[Use]) -> list[Use]:
     """By time, then by the run's id."""
+    if len(uses) < 2:
+        return uses
     return sorted(uses, key=lambda use: (use.at or 0.0, use.run.rpartition("/")[2], use.run))

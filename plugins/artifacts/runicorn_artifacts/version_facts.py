@@ -13,7 +13,7 @@ from runicorn_artifacts.folder import Status
 from runicorn_artifacts.lookup import Lookup
 from runicorn_artifacts.metadata import ArtifactMetadata
 
-__all__ = ["MISSING", "Status", "VersionFacts", "known_version", "read_version"]
+__all__ = ["MISSING", "Status", "VersionFacts", "facts_in", "known_version", "read_version"]
 
 
 class VersionFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,7 +59,12 @@ class _Described(msgspec.Struct, frozen=True):
 
 def read_version(root: Path, type: str, name: str, version: int) -> VersionFacts:
     """What is known of a version; `MISSING` if there is no such version."""
-    folder = Lookup(root).at(type, name)
+    return facts_in(Lookup(root), type, name, version)
+
+
+def facts_in(lookup: Lookup, type: str, name: str, version: int) -> VersionFacts:
+    """The same, wherever the artifacts are."""
+    folder = lookup.at(type, name)
     status = folder.status(version) if version > 0 else "missing"
     content = None if status == "missing" else folder.metadata(version)
     if content is None:

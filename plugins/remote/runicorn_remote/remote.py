@@ -12,7 +12,8 @@ from typing import ParamSpec, TypeVar
 from runicorn.plugin import Serving
 from runicorn_remote.mirrors import Mirrors
 from runicorn_remote.registry import Registry
-from runicorn_remote.smart.mode import Smart
+from runicorn_remote.smart.mode import Mode, Smart
+from runicorn_remote.smart.shown_artifacts import RemoteArtifacts
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -30,7 +31,8 @@ class Remote:
         self.mirrors = Mirrors(self.registry)
         # Not the pool of everybody: a machine that does not answer holds a thread for a quarter of a minute.
         self._threads = ThreadPoolExecutor(_THREADS, "ssh")
-        self.smart = Smart(self.registry, lambda: serving.store, self._threads)
+        self.smart = Smart(self.registry, lambda: serving.store, self._threads, self._show_artifacts)
+        self._artifacts = RemoteArtifacts(self.smart, self._threads)
         serving.on_switch.append(self._after_switch)
         self._serving = serving
 
@@ -42,6 +44,9 @@ class Remote:
     async def _after_switch(self, root: Path) -> None:
         self.smart.bind(self._serving.store)
         await self.run(self.smart.show_again)
+
+    def _show_artifacts(self, mode: Mode) -> None:
+        self._serving.artifact_place = self._artifacts if mode == "remote" else None
 
     async def close(self) -> None:
         """Stop all modes and close all connections."""

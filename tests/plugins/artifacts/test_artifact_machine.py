@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import tempfile
@@ -248,6 +249,54 @@ class ServedMachine(ArtifactMachine):
             self._promoted(version, before, stage)
             self._agrees_at_once()
 
+    @rule(
+        contents=st.lists(st.sampled_from(["a", "bb", "ccc"]), min_size=1, max_size=2, unique=True),
+        alias=st.sampled_from([None, "good"]),
+    )
+    def save_in_one_request(self, contents: list[str], alias: str | None) -> None:
+        files = [("file", (content, content.encode())) for content in contents]
+        self._is_served()
+        saved = self._send("POST", "/versions?type=model", files=files, data={"alias": alias} if alias else {})
+        self._saved(saved, contents, alias)
+
+    @rule(
+        contents=st.lists(st.sampled_from(["a", "bb", "ccc"]), min_size=1, max_size=2, unique=True),
+        alias=st.sampled_from([None, "best"]),
+    )
+    def save_content_by_content(self, contents: list[str], alias: str | None) -> None:
+        digests = {content: hashlib.sha256(content.encode()).hexdigest() for content in contents}
+        declared = [{"path": c, "size": len(c), "digest": f"sha256:{digests[c]}"} for c in contents]
+        body = {"files": declared, "aliases": [alias] if alias else []}
+        self._is_served()
+        upload = self._send("POST", "/uploads?type=model", json=body)
+        known = {content for kept in self.contents.values() for content in kept}
+        assert {item["digest"] for item in upload["missing"]} == {
+            f"sha256:{digests[content]}" for content in contents if content not in known
+        }
+        for content in contents:
+            self._send("PUT", f"/uploads/{upload['upload_id']}/contents/{digests[content]}", content=content.encode())
+        self._saved(self._send("POST", f"/uploads/{upload['upload_id']}/commit"), contents, alias)
+
+    @precondition(lambda self: self.has_versions)
+    @rule(data=st.data(), alias=st.sampled_from(["good", "best"]))
+    def set_alias_over_http(self, data: st.DataObject, alias: str) -> None:
+        version = self._any(data)
+        self._is_served()
+        self._send("PUT", f"/v{version}/aliases/{alias}", 404 if version in self.deleted else 200)
+        if version not in self.deleted:
+            self.aliases[alias] = version
+            self._agrees_at_once()
+
+    @precondition(lambda self: self.issued)
+    @rule(alias=st.sampled_from(["good", "best"]))
+    def remove_alias_over_http(self, alias: str) -> None:
+        is_active = alias in self.aliases and self.aliases[alias] not in self.deleted
+        self._is_served()
+        self._send("DELETE", f"/aliases/{alias}", 200 if is_active else 404)
+        if is_active:
+            del self.aliases[alias]
+            self._agrees_at_once()
+
     @rule()
     def replay_the_server(self) -> None:
         self.server.stop()
@@ -291,9 +340,18 @@ class ServedMachine(ArtifactMachine):
             for version in self.contents
         }
 
-    def _send(self, method: str, path: str, expected: int = 200, **options: Any) -> None:
+    def _saved(self, answer: dict[str, Any], contents: list[str], alias: str | None) -> None:
+        self.issued += 1
+        assert answer["version"] == self.issued
+        self.contents[self.issued] = contents
+        if alias is not None:
+            self.aliases[alias] = self.issued
+        self._agrees_at_once()
+
+    def _send(self, method: str, path: str, expected: int = 200, **options: Any) -> Any:
         answer = self.server.http.request(method, f"/api/artifacts/net{path}", **options)
         assert answer.status_code == expected, answer.text
+        return answer.json()
 
 
 class TestAnySequence(ArtifactMachine.TestCase):
@@ -307,6 +365,6 @@ class TestManySequences(ArtifactMachine.TestCase):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 class TestServedSequences(ServedMachine.TestCase):
-    settings = settings(max_examples=8, stateful_step_count=15, deadline=None)
+    settings = settings(max_examples=10, stateful_step_count=18, deadline=None)

@@ -1,8 +1,9 @@
 """Which artifacts a run has created, and which it has used.
 
-| table          | kind   | content                                                                                     |
-|----------------|--------|---------------------------------------------------------------------------------------------|
-| `run_artifact` | merged | one row per well-formed entry of a run's `artifacts_created.json` or `artifacts_used.json`  |
+| table                   | kind   | content                                                                            |
+|-------------------------|--------|------------------------------------------------------------------------------------|
+| `run_artifact`          | merged | one row per well-formed entry of a run's `artifacts_created.json`, `…_used.json`    |
+| `attached_run_artifact` | merged | the same of runs on a server: the artifacts that they name are not those in the root |
 
 The events are those in which the `runs` plugin tells what it observed in the files of a run; what is known of a run whose
 directory has vanished stays. The counter `run_artifacts` moves when a row changes.
@@ -23,6 +24,7 @@ from runicorn.plugin import (
     StreamKind,
     Tables,
     claim,
+    is_attached,
     is_run_key,
     latest,
     run_at,
@@ -41,7 +43,7 @@ class RunArtifacts(FoldedProjection[RunArtifactsPart]):
     """See the module's docstring."""
 
     name = "run_artifacts"
-    version = 2
+    version = 3
     streams = frozenset[StreamKind]({"store"})
     part_type = RunArtifactsPart
     tables_schema: ClassVar[str] = """
@@ -52,6 +54,11 @@ class RunArtifacts(FoldedProjection[RunArtifactsPart]):
             PRIMARY KEY(run, direction, position)) WITHOUT ROWID;
         CREATE INDEX run_artifact_version ON run_artifact(name, type, version);
         CREATE INDEX run_artifact_of_id ON run_artifact(run_id);
+        CREATE TABLE attached_run_artifact(
+            run TEXT NOT NULL, direction TEXT NOT NULL, position INTEGER NOT NULL,
+            type TEXT NOT NULL, name TEXT NOT NULL, version INTEGER NOT NULL, size_bytes INTEGER, at REAL,
+            run_id TEXT NOT NULL,
+            PRIMARY KEY(run, direction, position)) WITHOUT ROWID;
     """
 
     def fold(self, parts: Parts[RunArtifactsPart], batch: Batch) -> None:
@@ -79,8 +86,14 @@ class RunArtifacts(FoldedProjection[RunArtifactsPart]):
             for direction, said in claims.items()
             for position, entry in enumerate([] if said is None else said.value)
         ]
-        before = tables.execute("SELECT * FROM run_artifact WHERE run = ? ORDER BY direction, position", (entity,))
+        table = table_of(entity)
+        before = tables.execute(f"SELECT * FROM {table} WHERE run = ? ORDER BY direction, position", (entity,))
         if before.fetchall() != rows:
             tables.touch("run_artifacts")
-            tables.execute("DELETE FROM run_artifact WHERE run = ?", (entity,))
-            tables.executemany("INSERT INTO run_artifact VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+            tables.execute(f"DELETE FROM {table} WHERE run = ?", (entity,))
+            tables.executemany(f"INSERT INTO {table} VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+
+
+def table_of(run: str) -> str:
+    """The table that has the rows of a run, given by its key."""
+    return "attached_run_artifact" if is_attached(run) else "run_artifact"

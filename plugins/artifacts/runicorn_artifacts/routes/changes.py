@@ -11,13 +11,14 @@ from litestar import delete, post, put
 from litestar.params import FromPath, FromQuery
 from litestar.status_codes import HTTP_200_OK
 
-from runicorn.plugin import BadInput, StorageUnavailable, Store, Stream, Unavailable, shown
+from runicorn.plugin import BadInput, Serving, StorageUnavailable, Store, Stream, Unavailable, shown
 from runicorn_artifacts import deleting, promoting
 from runicorn_artifacts.errors import AliasNotFound, ArtifactLocked
 from runicorn_artifacts.lookup import ARTIFACTS
 from runicorn_artifacts.naming import is_legal_alias
 from runicorn_artifacts.pool import FilePool
 from runicorn_artifacts.queries import Candidate, aliases_by_version
+from runicorn_artifacts.routes.elsewhere import elsewhere
 from runicorn_artifacts.routes.resolving import PLUGIN, find_artifact, find_version, folder_of
 from runicorn_artifacts.storage import POOL
 
@@ -44,19 +45,28 @@ async def delete_artifact_version(
     name: FromPath[str],
     version: FromPath[str],
     store: Store,
+    serving: Serving,
     type: FromQuery[str | None] = None,
     permanent: FromQuery[bool] = False,
 ) -> Deleted:
     """Mark a version as deleted, or remove it for good with the contents that only it had."""
+    freed = 0
+    what = "Permanently deleted" if permanent else "Soft deleted"
+    other = elsewhere(serving)
+    if other is not None:
+        there, number = await asyncio.to_thread(other.find_version, name, version, type)
+        if permanent:
+            freed = await other.place.purge(other.key_of(there), number)
+        else:
+            await other.place.soft_delete(other.key_of(there), number)
+        return Deleted(True, f"{what} {there.name}:v{number} on {other.place.title}", freed)
     artifact, row = await find_version(store, name, version, type)
     folder = folder_of(store.root, artifact)
-    freed = 0
     if permanent:
         pool = FilePool(store.root / ARTIFACTS / POOL)
         freed = await change(store, artifact, lambda: deleting.purge(folder, row.version, pool))
     else:
         await change(store, artifact, lambda: deleting.soft_delete(folder, row.version))
-    what = "Permanently deleted" if permanent else "Soft deleted"
     return Deleted(True, f"{what} {artifact.name}:v{row.version} locally", freed)
 
 
@@ -66,9 +76,14 @@ async def delete_artifact_version(
     operation_id="restore_artifact_version",
 )
 async def restore_artifact_version(
-    name: FromPath[str], version: FromPath[str], store: Store, type: FromQuery[str | None] = None
+    name: FromPath[str], version: FromPath[str], store: Store, serving: Serving, type: FromQuery[str | None] = None
 ) -> Done:
     """Take back a soft deletion. The body is ignored."""
+    other = elsewhere(serving)
+    if other is not None:
+        there, number = await asyncio.to_thread(other.find_version, name, version, type)
+        await other.place.restore(other.key_of(there), number)
+        return Done(True, f"Restored {there.name}:v{number} on {other.place.title}")
     artifact, row = await find_version(store, name, version, type)
     folder = folder_of(store.root, artifact)
     await change(store, artifact, lambda: deleting.restore(folder, row.version))
@@ -85,9 +100,16 @@ async def set_artifact_alias(
     version: FromPath[str],
     alias: FromPath[str],
     store: Store,
+    serving: Serving,
     type: FromQuery[str | None] = None,
 ) -> Done:
     """Let an alias point to a version, from wherever it pointed before. The body is ignored."""
+    other = elsewhere(serving)
+    if other is not None:
+        there, number = await asyncio.to_thread(other.find_version, name, version, type)
+        _check_alias(alias)
+        await other.place.set_alias(other.key_of(there), alias, number)
+        return Done(True, f"{there.name}:{alias} is v{number} now on {other.place.title}")
     artifact, row = await find_version(store, name, version, type)
     _check_alias(alias)
     folder = folder_of(store.root, artifact)
@@ -97,9 +119,17 @@ async def set_artifact_alias(
 
 @delete("/api/artifacts/{name:str}/aliases/{alias:str}", status_code=HTTP_200_OK, operation_id="remove_artifact_alias")
 async def remove_artifact_alias(
-    name: FromPath[str], alias: FromPath[str], store: Store, type: FromQuery[str | None] = None
+    name: FromPath[str], alias: FromPath[str], store: Store, serving: Serving, type: FromQuery[str | None] = None
 ) -> Done:
     """Remove an alias; the version stays."""
+    other = elsewhere(serving)
+    if other is not None:
+        there = await asyncio.to_thread(other.find, name, type)
+        _check_alias(alias)
+        if alias not in await asyncio.to_thread(lambda: there.aliases):
+            raise AliasNotFound(f"Alias not found: {shown(alias)} for artifact {there.name}")
+        await other.place.set_alias(other.key_of(there), alias, None)
+        return Done(True, f"{there.name}:{alias} is removed on {other.place.title}")
     artifact = await find_artifact(store, name, type)
     _check_alias(alias)
     active = store.model(PLUGIN).query(aliases_by_version, artifact.key)

@@ -5,22 +5,24 @@ from __future__ import annotations
 import asyncio
 from typing import Annotated
 
+import msgspec
 from litestar import get
 from litestar.params import FromPath, FromQuery, QueryParameter
 
-from runicorn.plugin import BadInput, Store, shown
+from runicorn.plugin import BadInput, Serving, Store, shown
 from runicorn_artifacts import queries
 from runicorn_artifacts.comparing import VersionDiff, compare
-from runicorn_artifacts.errors import AliasNotFound, NoVersions
+from runicorn_artifacts.errors import AliasNotFound, NoVersions, VersionNotFound
 from runicorn_artifacts.naming import LATEST, parse_version, version_spec
-from runicorn_artifacts.queries import Candidate
-from runicorn_artifacts.routes.resolving import PLUGIN, find_artifact, folder_of, version_of
+from runicorn_artifacts.routes.elsewhere import Elsewhere, elsewhere
+from runicorn_artifacts.routes.resolving import PLUGIN, find_artifact, folder_of
 
 
 @get("/api/artifacts/{name:str}/diff", operation_id="artifact_diff")
 async def artifact_diff(
     name: FromPath[str],
     store: Store,
+    serving: Serving,
     before: Annotated[str | None, QueryParameter(name="from")] = None,
     after: Annotated[str, QueryParameter(name="to")] = LATEST,
     type: FromQuery[str | None] = None,
@@ -29,30 +31,56 @@ async def artifact_diff(
 
     `from` and `to` are versions (`v3` or `3`) or aliases; by default `to` is the latest version, `from` the one before it.
     """
+    other = elsewhere(serving)
+    if other is not None:
+        return await asyncio.to_thread(_diff_elsewhere, other, name, type, before, after)
     artifact = await find_artifact(store, name, type)
-    second = _number(store, artifact, after)
-    first = _before(store, artifact, second) if before is None else _number(store, artifact, before)
-    return await asyncio.to_thread(compare, folder_of(store.root, artifact), first, second)
+    model = store.model(PLUGIN)
+    aliases = {
+        alias: version
+        for version, names in model.query(queries.aliases_by_version, artifact.key).items()
+        for alias in names
+    }
+    rows = model.query(queries.versions, artifact.key)
+    known = _Known(artifact.name, {row.version: row.is_deleted for row in rows}, aliases)
+    return await asyncio.to_thread(compare, folder_of(store.root, artifact), *known.pair(before, after))
 
 
-def _number(store: Store, artifact: Candidate, spec: str) -> int:
-    number = version_spec(spec)
-    if number is None and spec.isdecimal():
-        number = parse_version(spec)
-    if number is not None:
-        return version_of(store, artifact, number).version
-    aliases = store.model(PLUGIN).query(queries.aliases_by_version, artifact.key)
-    for version, names in aliases.items():
-        if spec in names:
-            return version
-    if spec == LATEST:
-        raise NoVersions(artifact.name)
-    raise AliasNotFound(f"Alias not found: {shown(spec)} for artifact {artifact.name}")
+def _diff_elsewhere(other: Elsewhere, name: str, type: str | None, before: str | None, after: str) -> VersionDiff:
+    folder = other.find(name, type)
+    known = _Known(folder.name, {number: folder.is_deleted(number) for number in folder.versions}, folder.aliases)
+    return compare(folder, *known.pair(before, after))
 
 
-def _before(store: Store, artifact: Candidate, version: int) -> int:
-    rows = store.model(PLUGIN).query(queries.versions, artifact.key)
-    earlier = [row.version for row in rows if row.version < version and not row.is_deleted]
-    if not earlier:
-        raise BadInput(f"Missing query parameter: from (there is no version before v{version})")
-    return earlier[-1]
+class _Known(msgspec.Struct, frozen=True):
+    """What `from` and `to` may mean."""
+
+    name: str
+    versions: dict[int, bool]
+    """Ascending; whether each is deleted."""
+    aliases: dict[str, int]
+
+    def pair(self, before: str | None, after: str) -> tuple[int, int]:
+        """The two versions to compare."""
+        second = self._number(after)
+        return (self._earlier(second) if before is None else self._number(before)), second
+
+    def _number(self, spec: str) -> int:
+        number = version_spec(spec)
+        if number is None and spec.isdecimal():
+            number = parse_version(spec)
+        if number is not None:
+            if number not in self.versions:
+                raise VersionNotFound(self.name, number)
+            return number
+        if spec in self.aliases:
+            return self.aliases[spec]
+        if spec == LATEST:
+            raise NoVersions(self.name)
+        raise AliasNotFound(f"Alias not found: {shown(spec)} for artifact {self.name}")
+
+    def _earlier(self, version: int) -> int:
+        earlier = [number for number, is_deleted in self.versions.items() if number < version and not is_deleted]
+        if not earlier:
+            raise BadInput(f"Missing query parameter: from (there is no version before v{version})")
+        return earlier[-1]

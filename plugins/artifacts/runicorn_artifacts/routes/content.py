@@ -9,9 +9,10 @@ from litestar import Response, get
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, FromQuery
 
-from runicorn.plugin import Pieces, Store, attachment, file_response, inert_headers, inert_media_type
+from runicorn.plugin import Pieces, Serving, Store, attachment, file_response, inert_headers, inert_media_type
 from runicorn_artifacts.folder import ArtifactFolder
 from runicorn_artifacts.manifest import FileEntry
+from runicorn_artifacts.routes.elsewhere import elsewhere
 from runicorn_artifacts.routes.resolving import find_version, folder_of
 from runicorn_artifacts.serving import KnownFiles, check_all, entries_of, find_entry, open_entry
 from runicorn_artifacts.zipped import zip_pieces
@@ -30,12 +31,20 @@ _ZIP = "application/zip"
     },
 )
 async def artifact_file(
-    name: FromPath[str], version: FromPath[str], path: FromPath[str], store: Store, type: FromQuery[str | None] = None
+    name: FromPath[str],
+    version: FromPath[str],
+    path: FromPath[str],
+    store: Store,
+    serving: Serving,
+    type: FromQuery[str | None] = None,
 ) -> Response[bytes]:
     """A file that the manifest lists; its ETag is its SHA-256. Parts can be asked for.
 
     What is damaged is refused (409), or breaks off before its end. Only images, audio, video and text open in a browser.
     """
+    other = elsewhere(serving)
+    if other is not None:
+        raise await asyncio.to_thread(other.without_contents, name, version, type)
     artifact, row = await find_version(store, name, version, type)
     folder = folder_of(store.root, artifact)
     known = store.own(KnownFiles)
@@ -52,10 +61,14 @@ async def artifact_zip(
     name: FromPath[str],
     version: FromPath[str],
     store: Store,
+    serving: Serving,
     type: FromQuery[str | None] = None,
     deflate: FromQuery[bool] = False,
 ) -> Response[Any]:
     """All files of a version in a zip file, stored as they are or deflated. It breaks off at a damaged file."""
+    other = elsewhere(serving)
+    if other is not None:
+        raise await asyncio.to_thread(other.without_contents, name, version, type)
     artifact, row = await find_version(store, name, version, type)
     folder = folder_of(store.root, artifact)
     pieces = await asyncio.to_thread(_zip, folder, row.version, store.own(KnownFiles), deflate)

@@ -2,43 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+import asyncio
+from typing import cast
 
 import apsw
 import msgspec
 from litestar import get
 from litestar.params import FromPath, FromQuery
 
-from runicorn.plugin import StorageUnavailable, Store, is_run_key, run_at
-from runicorn_artifacts.lineage import MAX_DEPTH, LineageGraph, LineageNode, VersionKey, trace
+from runicorn.plugin import Serving, StorageUnavailable, Store, is_run_key, run_at
+from runicorn_artifacts.lineage import MAX_DEPTH, LineageGraph, VersionKey, trace
+from runicorn_artifacts.routes.elsewhere import elsewhere
 from runicorn_artifacts.routes.resolving import PLUGIN, find_version
 from runicorn_artifacts.table_facts import TableFacts
 
-
-class Node(msgspec.Struct, frozen=True):
-    """An artifact version, or a run."""
-
-    node_type: str
-    node_id: str
-    label: str
-    metadata: dict[str, Any]
-
-
-class Edge(msgspec.Struct, frozen=True):
-    """`source` was used by, or has produced, `target`."""
-
-    source: str
-    target: str
-    edge_type: str
-    created_at: float | None
-
-
-class Lineage(msgspec.Struct, frozen=True):
-    """The answer of `GET /api/artifacts/{name}/v{version}/lineage`."""
-
-    root_artifact: str
-    nodes: list[Node]
-    edges: list[Edge]
+RunNames = dict[str, tuple[str | None, str | None]]
+"""Project and name of runs, by id."""
 
 
 @get("/api/artifacts/{name:str}/{version:str}/lineage", operation_id="artifact_lineage")
@@ -46,19 +25,22 @@ async def artifact_lineage(
     name: FromPath[str],
     version: FromPath[str],
     store: Store,
+    serving: Serving,
     type: FromQuery[str | None] = None,
     max_depth: FromQuery[int] = 3,
-) -> Lineage:
+) -> LineageGraph:
     """What a version came from and what was made of it, at most `max_depth` (0…10) steps away."""
+    other = elsewhere(serving)
+    if other is not None:
+        return await asyncio.to_thread(other.lineage, name, version, type, max_depth)
     artifact, row = await find_version(store, name, version, type)
     root = VersionKey(artifact.type, artifact.name, row.version)
     graph, keys = await store.model(PLUGIN).run(_trace, root, max_depth)
     names = await run_names(store, keys)
-    return Lineage(
-        graph.root_artifact,
-        [Node(node.node_type, node.node_id, node.label, _named(node, names)) for node in graph.nodes],
-        [Edge(edge.source, edge.target, edge.edge_type, edge.created_at) for edge in graph.edges],
-    )
+    for node in graph.nodes:
+        if node.node_type == "run":
+            node.metadata["project"], node.metadata["name"] = names.get(node.node_id, (None, None))
+    return graph
 
 
 def _trace(db: apsw.Connection, root: VersionKey, max_depth: int) -> tuple[LineageGraph, dict[str, str]]:
@@ -70,7 +52,7 @@ def _trace(db: apsw.Connection, root: VersionKey, max_depth: int) -> tuple[Linea
     return trace(facts, root, max_depth), facts.keys
 
 
-async def run_names(store: Store, keys: dict[str, str]) -> dict[str, tuple[str | None, str | None]]:
+async def run_names(store: Store, keys: dict[str, str]) -> RunNames:
     """Project and name of runs, by id; those without a row are gone."""
     try:
         return await store.model("runs").run(_run_names, keys)
@@ -79,7 +61,7 @@ async def run_names(store: Store, keys: dict[str, str]) -> dict[str, tuple[str |
         return {run_id: (run.project, run.name) for run_id, run in runs.items()}
 
 
-def _run_names(db: apsw.Connection, keys: dict[str, str]) -> dict[str, tuple[str | None, str | None]]:
+def _run_names(db: apsw.Connection, keys: dict[str, str]) -> RunNames:
     """By key, and what is not found so by id: two queries, however many runs there are."""
     by_key = db.execute(
         "SELECT wanted.key, project, name FROM json_each(?) AS wanted CROSS JOIN run ON run.key = wanted.value",
@@ -100,10 +82,3 @@ def _run_names(db: apsw.Connection, keys: dict[str, str]) -> dict[str, tuple[str
 
 def _json(value: object) -> str:
     return msgspec.json.encode(value).decode()
-
-
-def _named(node: LineageNode, names: dict[str, tuple[str | None, str | None]]) -> dict[str, Any]:
-    if node.node_type != "run":
-        return node.metadata
-    project, name = names.get(node.node_id, (None, None))
-    return {**node.metadata, "project": project, "name": name}

@@ -9,18 +9,19 @@ import msgspec
 from litestar import get
 from litestar.params import FromPath, FromQuery
 
-from runicorn.plugin import Store
+from runicorn.plugin import Serving, Store
 from runicorn_artifacts import reach
 from runicorn_artifacts.errors import MetadataNotFound
 from runicorn_artifacts.lineage import VersionKey
 from runicorn_artifacts.reach import Reach, ReachedVersion
 from runicorn_artifacts.recipes import Provenance, provenance
-from runicorn_artifacts.routes.lineage import run_names
+from runicorn_artifacts.routes.elsewhere import elsewhere
+from runicorn_artifacts.routes.lineage import RunNames, run_names
 from runicorn_artifacts.routes.resolving import PLUGIN, find_version
 from runicorn_artifacts.table_facts import TableFacts
 
 
-class ImpactRun(msgspec.Struct, frozen=True):
+class ImpactRun(msgspec.Struct, frozen=True, gc=False):
     """A run that depends on the version. Project and name are null if it is gone."""
 
     run_id: str
@@ -43,14 +44,20 @@ class Impact(msgspec.Struct, frozen=True):
 
 @get("/api/artifacts/{name:str}/{version:str}/impact", operation_id="artifact_impact")
 async def artifact_impact(
-    name: FromPath[str], version: FromPath[str], store: Store, type: FromQuery[str | None] = None
+    name: FromPath[str], version: FromPath[str], store: Store, serving: Serving, type: FromQuery[str | None] = None
 ) -> Impact:
     """Everything that was made of a version, directly or not: models first, then by distance; and the runs that did."""
+    other = elsewhere(serving)
+    if other is not None:
+        return _answer(*await asyncio.to_thread(other.impact, name, version, type))
     key = await _key(store, name, version, type)
     found = await store.model(PLUGIN).run(_impact, key)
     if found is None:
         raise MetadataNotFound(key.name, key.version)
-    names = await run_names(store, {run.run_id: run.key for run in found.runs})
+    return _answer(found, await run_names(store, {run.run_id: run.key for run in found.runs}))
+
+
+def _answer(found: Reach, names: RunNames) -> Impact:
     runs = [
         ImpactRun(run.run_id, *names.get(run.run_id, (None, None)), run.distance, run.used, run.made)
         for run in found.runs
@@ -60,9 +67,12 @@ async def artifact_impact(
 
 @get("/api/artifacts/{name:str}/{version:str}/provenance", operation_id="artifact_provenance")
 async def artifact_provenance(
-    name: FromPath[str], version: FromPath[str], store: Store, type: FromQuery[str | None] = None
+    name: FromPath[str], version: FromPath[str], store: Store, serving: Serving, type: FromQuery[str | None] = None
 ) -> Provenance:
     """The whole recipe of a version: the runs that led to it, with code, environment and inputs, the first one first."""
+    other = elsewhere(serving)
+    if other is not None:
+        return await asyncio.to_thread(other.provenance, name, version, type)
     key = await _key(store, name, version, type)
     found = await store.model(PLUGIN).run(_ancestry, key)
     if found is None:

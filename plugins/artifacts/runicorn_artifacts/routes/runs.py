@@ -9,9 +9,10 @@ import msgspec
 from litestar import get
 from litestar.params import FromPath
 
-from runicorn.plugin import Store, find_run
+from runicorn.plugin import Serving, Store, find_run, is_attached
 from runicorn_artifacts import queries
 from runicorn_artifacts.entries import CREATED, USED, Entry
+from runicorn_artifacts.routes.elsewhere import elsewhere
 from runicorn_artifacts.version_facts import Status, VersionFacts, known_version, read_version
 
 FactsOf = Callable[[str, str, int], VersionFacts]
@@ -41,14 +42,17 @@ class RunArtifactLists(msgspec.Struct, frozen=True):
 
 
 @get("/api/runs/{run_id:str}/artifacts", operation_id="list_run_artifacts")
-async def list_run_artifacts(run_id: FromPath[str], store: Store) -> RunArtifactLists:
-    """The artifact versions that a run has created and used."""
+async def list_run_artifacts(run_id: FromPath[str], store: Store, serving: Serving) -> RunArtifactLists:
+    """The artifact versions that a run has created and used. Those of a run on a server are there, too."""
     key = await find_run(store, run_id)
     await store.look(key)
     model = store.model("artifacts")
     created, used = (model.query(queries.run_artifacts, key, direction) for direction in (CREATED, USED))
     if store.as_of is not None:  # the files are as they are now
         return model.query(lambda db: _lists(created, used, lambda *which: known_version(db, *which)))
+    other = elsewhere(serving) if is_attached(key) else None
+    if other is not None:
+        return await asyncio.to_thread(_lists, created, used, other.facts_of)
     return await asyncio.to_thread(lambda: _lists(created, used, lambda *which: read_version(store.root, *which)))
 
 

@@ -11,7 +11,8 @@ from litestar.params import FromPath, FromQuery, JSONBody
 from runicorn.plugin import Serving
 from runicorn_remote.remote import Remote
 from runicorn_remote.routes.remote import connected_adapter
-from runicorn_remote.smart.labels import add_tags, checked_alias, checked_tags, named_version, set_alias
+from runicorn_remote.smart.changes import set_alias
+from runicorn_remote.smart.labels import add_tags, checked_alias, checked_tags, named_version
 
 
 class AliasRequest(msgspec.Struct, kw_only=True):
@@ -48,7 +49,7 @@ async def set_remote_alias(
     adapter = connected_adapter(remote)
     found = named_version(adapter.cache, artifact_name, version, type)
     alias = checked_alias(data.alias)
-    await remote.run(set_alias, adapter, found, alias)
+    await remote.run(set_alias, adapter, found.key, alias, found.number)
     return Labelled(True, f"Set alias '{alias}' → {found}")
 
 

@@ -18,7 +18,7 @@ from runicorn_remote.remote import Remote
 from runicorn_remote.requests import ConnectRequest
 from runicorn_remote.routes.unified import MAX_SYNC_MINUTES, FirstSeenKey, NotConnected
 from runicorn_remote.saved_secrets import with_saved_secrets
-from runicorn_remote.smart.adapter import Adapter, Stats, stats_of
+from runicorn_remote.smart.adapter import Adapter, Stats
 from runicorn_remote.smart.mode import Mode
 from runicorn_remote.smart.sync import SyncProgress
 from runicorn_remote.structure import Structure, structure_of
@@ -214,8 +214,7 @@ def remote_status(serving: Serving) -> RemoteStatus:
     adapter = smart.adapter
     if adapter is not None:
         return RemoteStatus(smart.mode, adapter.connection.is_alive, adapter.status, adapter.progress, adapter.stats())
-    stats = None if smart.offline is None else stats_of(smart.offline)
-    return RemoteStatus(smart.mode, False, "disconnected", None, stats)
+    return RemoteStatus(smart.mode, False, "disconnected", None, smart.stats)
 
 
 @post("/api/remote/sync", status_code=200, operation_id="remote_sync")

@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import secrets
 import shutil
 import threading
 import time
@@ -87,6 +88,8 @@ class Cache:
         self.source = f"{username}@{host}:{integer(described.get('port')) or 22}"
         self.last_sync = number(described.get("last_sync"))
         self.totals = CacheTotals()
+        self._opened_as = secrets.token_hex(6)
+        self._changes = 0
         self._mutex = threading.Lock()
         self._lock = -1
         self._db: apsw.Connection | None = None
@@ -121,6 +124,16 @@ class Cache:
     def tree(self) -> LocalTree:
         """Where copies are written."""
         return LocalTree(self.metadata)
+
+    @property
+    def revision(self) -> str:
+        """Another one whenever the copies have changed, and for every `Cache`."""
+        return f"{self._opened_as}.{self._changes}"
+
+    def note_change(self) -> None:
+        """The copies are others now."""
+        with self._mutex:
+            self._changes += 1
 
     def files(self) -> dict[str, Seen]:
         """What the index says, by remote path."""
@@ -174,6 +187,14 @@ class Cache:
         with self._mutex:
             self._opened().execute("DELETE FROM tail WHERE path GLOB ?", (f"{_escaped(run)}/*",))
 
+    def remove_version(self, directory: str) -> None:
+        """Remove the copies of a version that is gone, given by its directory."""
+        shutil.rmtree(self.metadata / directory, ignore_errors=True)
+        with self._mutex:
+            self._opened().execute("DELETE FROM file WHERE path GLOB ?", (f"{_escaped(directory)}/*",))
+        self.note_change()
+        self.measure()
+
     def clear(self) -> None:
         """Forget everything but where it comes from."""
         with self._mutex:
@@ -185,6 +206,7 @@ class Cache:
             shutil.rmtree(path, ignore_errors=True)
         for entry in list(self.experiments.iterdir()):  # the directory itself stays: it may be attached
             shutil.rmtree(entry, ignore_errors=True)
+        self.note_change()
         self.measure()
 
     def measure(self) -> None:

@@ -14,7 +14,7 @@ from runicorn_remote.connection import Connection
 from runicorn_remote.errors import RemoteError
 from runicorn_remote.mirror.source import RemoteSource
 from runicorn_remote.registry import Registry
-from runicorn_remote.smart.adapter import Adapter
+from runicorn_remote.smart.adapter import Adapter, Stats, stats_of
 from runicorn_remote.smart.attaching import attach, detach_all, run_in, tell_origins
 from runicorn_remote.smart.cache import Cache, newest_cache
 from runicorn_remote.smart.cleanup import Cleaned, clean_up
@@ -40,7 +40,14 @@ class NothingCached(RemoteError):
 class Smart:
     """The smart mode of this server process. Calls that change it block, for threads; the rest answers from memory."""
 
-    def __init__(self, registry: Registry, current_store: Callable[[], Store], threads: ThreadPoolExecutor) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        current_store: Callable[[], Store],
+        threads: ThreadPoolExecutor,
+        on_mode: Callable[[Mode], object],
+    ) -> None:
+        """`on_mode` is called, in any thread, with what is shown from now on."""
         self._threads = threads
         self._registry = registry
         self._current_store = current_store
@@ -50,7 +57,8 @@ class Smart:
         self.downloads = Downloads()
         self.adapter: Adapter | None = None
         self.offline: Cache | None = None
-        self.mode: Mode = "local"
+        self._mode: Mode = "local"
+        self._on_mode = on_mode
 
     def bind(self, store: Store) -> None:
         """On the event loop, before a call that changes something: which store shows what is cached."""
@@ -85,7 +93,7 @@ class Smart:
             except BaseException:
                 adapter.cache.close()
                 if former is None:
-                    self.mode = "local"
+                    self._set_mode("local")
                 else:
                     self._show(former.cache)
                 raise
@@ -146,9 +154,25 @@ class Smart:
                 self._show(self.cache)
 
     @property
+    def mode(self) -> Mode:
+        """Whether remote runs and artifacts are shown."""
+        return self._mode
+
+    @property
     def cache(self) -> Cache | None:
         """The cache that is open."""
         return self.offline if self.adapter is None else self.adapter.cache
+
+    @property
+    def stats(self) -> Stats | None:
+        """What the open cache holds, from memory; None if none is open."""
+        if self.adapter is not None:
+            return self.adapter.stats()
+        return None if self.offline is None else stats_of(self.offline)
+
+    def _set_mode(self, mode: Mode) -> None:
+        self._mode = mode
+        self._on_mode(mode)
 
     def _show(self, cache: Cache) -> None:
         store = self._current_store()
@@ -156,11 +180,11 @@ class Smart:
         if detach_others:
             detach_all(store.root)
         attach(store.root, cache)
-        self.mode = "remote"
+        self._set_mode("remote")
         self._tell(cache)
 
     def _hide(self) -> None:
-        self.mode = "local"
+        self._set_mode("local")
         detach_all(self._current_store().root)
         self._discover()
 

@@ -29,7 +29,7 @@ _RUN_FILES = frozenset(
         DELETED_FILE,
     }
 )
-_VERSION_FILES = frozenset({"metadata.json", "manifest.json", DELETED_FILE})
+_VERSION_FILES = frozenset({"metadata.json", "manifest.json", "lifecycle.json", DELETED_FILE})
 _VERSION = re.compile(r"v[1-9][0-9]{0,17}", re.ASCII)
 _NO_PROJECTS = frozenset({ARTIFACTS, "sweeps", "runs"})
 
@@ -40,6 +40,8 @@ def place_of(path: str) -> str | None:
     if not is_safe_path(parts):
         return None
     if parts[0] == ARTIFACTS:
+        if any(part.startswith(".") for part in parts[1:3]):  # staging areas and pools
+            return None
         is_index = len(parts) == 4 and parts[3] == "versions.json"
         is_version = len(parts) == 5 and _VERSION.fullmatch(parts[3]) is not None and parts[4] in _VERSION_FILES
         return path if is_index or is_version else None

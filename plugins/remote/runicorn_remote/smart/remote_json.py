@@ -11,7 +11,7 @@ import json
 import secrets
 import stat
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, cast
 
 from runicorn.plugin import Conflict, parse_json
@@ -41,35 +41,14 @@ class NotAnObject(OperationFailed):
     status, code = 503, "unusable"
 
 
-def change_json(sftp: SFTPClient, path: str, change: Callable[[dict[str, Any]], None]) -> bytes:
-    """Apply `change` to the object in a file; the new content. RemoteLocked, an OperationFailed, or what `change` raises:
-    then the file is as it was.
-    """
-    temporary = f"{path}.tmp-{secrets.token_hex(6)}"
-    try:
-        with _locked(sftp, path, temporary), translated(path):
-            mode = stat.S_IMODE(sftp.stat(path).st_mode or 0o644)
-            with sftp.open(path, "rb") as file:
-                content = _object(file.read(_MAX_BYTES))
-            change(content)
-            data = json.dumps(content, ensure_ascii=False, indent=2).encode("utf-8", "replace")
-            with sftp.open(temporary, "wb") as file:
-                file.write(data)
-            sftp.chmod(temporary, mode)
-            sftp.posix_rename(temporary, path)
-            return data
-    finally:
-        with contextlib.suppress(Exception):  # it is in place, or the connection is lost
-            sftp.remove(temporary)
-
-
 @contextlib.contextmanager
-def _locked(sftp: SFTPClient, path: str, temporary: str) -> Generator[None]:
+def locked(sftp: SFTPClient, path: str) -> Generator[None]:
+    """Hold the lock of a file on the server. RemoteLocked if somebody else has it for ten seconds."""
     lock = f"{path}.lock"
     deadline = time.monotonic() + LOCK_WAIT_S
     while not _create(sftp, lock):
         since = _mtime(sftp, lock)
-        if since is not None and _now(sftp, temporary) - since > _STALE_S:
+        if since is not None and _now(sftp, path) - since > _STALE_S:
             with translated(lock), contextlib.suppress(FileNotFoundError):
                 sftp.remove(lock)
             continue
@@ -81,6 +60,42 @@ def _locked(sftp: SFTPClient, path: str, temporary: str) -> Generator[None]:
     finally:
         with contextlib.suppress(Exception):  # with a lost connection it stays, and is stale in a minute
             sftp.remove(lock)
+
+
+def read_object(sftp: SFTPClient, path: str) -> dict[str, Any]:
+    """The object in a JSON file. NotAnObject, or another OperationFailed."""
+    with translated(path), sftp.open(path, "rb") as file:
+        data = file.read(_MAX_BYTES)
+    try:
+        content = parse_json(data)
+    except ValueError:
+        content = None
+    if not isinstance(content, dict):
+        raise NotAnObject("The file on the server is not a JSON object")
+    return cast(dict[str, Any], content)
+
+
+def replace_json(sftp: SFTPClient, path: str, content: dict[str, Any]) -> bytes:
+    """Write a JSON file atomically, with the mode of the one that is there; its bytes. An OperationFailed as it comes."""
+    data = json.dumps(content, ensure_ascii=False, indent=2).encode("utf-8", "replace")
+    with _temporary(sftp, path) as temporary, translated(path):
+        with sftp.open(temporary, "wb") as file:
+            file.write(data)
+        with contextlib.suppress(FileNotFoundError):
+            sftp.chmod(temporary, stat.S_IMODE(sftp.stat(path).st_mode or 0o644))
+        sftp.posix_rename(temporary, path)
+    return data
+
+
+@contextlib.contextmanager
+def _temporary(sftp: SFTPClient, path: str) -> Generator[str]:
+    """The name of a file beside another one, which is removed in the end unless it was put in place."""
+    temporary = f"{path}.tmp-{secrets.token_hex(6)}"
+    try:
+        yield temporary
+    finally:
+        with contextlib.suppress(Exception):  # it is in place, or the connection is lost
+            sftp.remove(temporary)
 
 
 def _create(sftp: SFTPClient, path: str) -> bool:
@@ -103,18 +118,9 @@ def _mtime(sftp: SFTPClient, path: str) -> int | None:
         return None
 
 
-def _now(sftp: SFTPClient, temporary: str) -> int:
-    """The server's clock, as the time of a file that is made now."""
-    with translated(temporary):
-        sftp.open(temporary, "wb").close()
-    return _mtime(sftp, temporary) or 0
-
-
-def _object(data: bytes) -> dict[str, Any]:
-    try:
-        content = parse_json(data)
-    except ValueError:
-        content = None
-    if not isinstance(content, dict):
-        raise NotAnObject("The file on the server is not a JSON object")
-    return cast(dict[str, Any], content)
+def _now(sftp: SFTPClient, path: str) -> int:
+    """The server's clock, as the time of a file that is made now beside another one."""
+    with _temporary(sftp, path) as temporary:
+        with translated(temporary):
+            sftp.open(temporary, "wb").close()
+        return _mtime(sftp, temporary) or 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Literal
 
 import msgspec
@@ -15,7 +16,7 @@ from runicorn_remote.errors import ConnectionLost, OperationTimeout, RemoteError
 from runicorn_remote.mirror.progress import one_line
 from runicorn_remote.pipeline import Fetched, Pipeline, batches
 from runicorn_remote.smart.cache import Cache, Seen
-from runicorn_remote.smart.places import place_of, run_of
+from runicorn_remote.smart.places import ARTIFACTS, place_of, run_of
 
 MAX_FILE_BYTES = 16 << 20
 
@@ -154,7 +155,18 @@ def synchronise(
         if place is not None:
             with contextlib.suppress(OSError):
                 (cache.metadata / place).unlink()
+                _remove_empty(cache.metadata / ARTIFACTS, (cache.metadata / place).parent)
     cache.commit(work.changed, gone)
+    if work.changed or gone:
+        cache.note_change()
     runs = {run_of(path) for path in listed}
     for run in {run for path in gone if (run := run_of(path)) is not None} - runs:
         cache.remove_run(run)
+
+
+def _remove_empty(base: Path, directory: Path) -> None:
+    """Remove directories below `base` that nothing is left in, from the innermost outwards."""
+    while base in directory.parents:
+        with contextlib.suppress(FileNotFoundError):
+            directory.rmdir()  # OSError, if there is something in it
+        directory = directory.parent

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -38,9 +39,14 @@ class Version(msgspec.Struct, frozen=True):
     number: int
 
     @property
+    def key(self) -> str:
+        """The directory of the artifact, below the remote root and below the copies of metadata."""
+        return f"{ARTIFACTS}/{self.type}/{self.name}"
+
+    @property
     def directory(self) -> str:
-        """Below the remote root, and below the copies of metadata."""
-        return f"{ARTIFACTS}/{self.type}/{self.name}/v{self.number}"
+        """That of the version."""
+        return f"{self.key}/v{self.number}"
 
     def __str__(self) -> str:
         return f"{self.name}:v{self.number}"
@@ -60,8 +66,7 @@ def find_version(cache: Cache, name: str, version: str, type: str | None) -> Ver
     number = _VERSION.fullmatch(version)
     if number is None:
         raise BadInput("Invalid value for version: must be a positive integer")
-    if type is not None and type not in TYPES:
-        raise BadInput(f"Invalid artifact type: {shown(type)}")
+    check_type(cache, type)
     types = types_of(cache, name)
     if not types or (type is not None and type not in types):
         raise NotFound(f"Artifact not found in cache: {shown(name)}. Please sync metadata first.")
@@ -76,11 +81,26 @@ def find_version(cache: Cache, name: str, version: str, type: str | None) -> Ver
     return found
 
 
+def check_type(cache: Cache, type: str | None) -> None:
+    """BadInput for a type that is neither one of the standard ones nor one that the server has."""
+    if type is not None and type not in TYPES and type not in _custom_types(cache):
+        raise BadInput(f"Invalid artifact type: {shown(type)}")
+
+
 def types_of(cache: Cache, name: str) -> list[str]:
-    """The types in which a name exists."""
+    """The types in which a name exists, the standard ones first."""
     if not is_safe_name(name):
         return []
-    return [type for type in TYPES if (cache.metadata / ARTIFACTS / type / name).is_dir()]
+    types = [*TYPES, *_custom_types(cache)]
+    return [type for type in types if (cache.metadata / ARTIFACTS / type / name).is_dir()]
+
+
+def _custom_types(cache: Cache) -> list[str]:
+    try:
+        names = os.listdir(cache.metadata / ARTIFACTS)
+    except OSError:
+        return []
+    return sorted(name for name in names if name not in TYPES and not name.startswith("."))
 
 
 def files_of(cache: Cache, version: Version) -> list[VersionFile]:
