@@ -58,6 +58,7 @@ from runicorn.events.discovery import (
 from runicorn.events.envelope import Event, InvalidPayload, Payload, decode_data, decode_payload
 from runicorn.events.log import FileLog, LocatedEvent, Stream, StreamKind
 from runicorn.events.observed import RunMirrored, RunObserved
+from runicorn.events.past import moment_text
 from runicorn.events.run import (
     METRICS,
     RUN_EVENTS,
@@ -85,6 +86,11 @@ from runicorn.files import (
     replace_file,
     write_json,
 )
+from runicorn.history.entries import FieldChange, HistoryEntry, Who, presentable
+from runicorn.history.facts import Facts
+from runicorn.history.paging import Wanted, history_wanted
+from runicorn.history.positions import EventPositions
+from runicorn.history.telling import HistoryPage, Teller, Told, history_page
 from runicorn.hookspecs import hookimpl
 from runicorn.process_identity import ProcessIdentity, has_ended
 from runicorn.projection.base import Batch, Preparation, PreparesStreams, Projection, Tables
@@ -169,16 +175,21 @@ __all__ = [
     "ConnectionNotFound",
     "Deletion",
     "Event",
+    "EventPositions",
     "ExperimentManager",
     "ExperimentMetadata",
     "ExpiredReference",
     "ExportedRun",
+    "Facts",
+    "FieldChange",
     "FileLog",
     "FoldedPreparation",
     "FoldedProjection",
     "Forbidden",
     "ForeignReference",
     "Health",
+    "HistoryEntry",
+    "HistoryPage",
     "ImageLogged",
     "Imported",
     "InvalidName",
@@ -228,9 +239,12 @@ __all__ = [
     "Stream",
     "StreamKind",
     "Tables",
+    "Teller",
+    "Told",
     "TooLarge",
     "Unavailable",
     "UnusableArchive",
+    "Who",
     "annotate_run",
     "append_artifact_events",
     "appended_tags",
@@ -255,6 +269,8 @@ __all__ = [
     "find_runs",
     "formula_safe",
     "has_ended",
+    "history_page",
+    "history_wanted",
     "hookimpl",
     "html_pieces",
     "import_archive",
@@ -267,6 +283,7 @@ __all__ = [
     "latest",
     "limited_client",
     "markdown_pieces",
+    "moment_text",
     "number",
     "open_below",
     "open_run",
@@ -274,6 +291,7 @@ __all__ = [
     "open_to_read",
     "parse_json",
     "prepared_deletions",
+    "presentable",
     "purge",
     "read_artifact_events",
     "read_config",

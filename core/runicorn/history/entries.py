@@ -1,0 +1,91 @@
+"""What a history says: one entry per event, with the changes that the event made."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, cast
+
+import msgspec
+
+_MOST_CHARACTERS = 2000
+_MOST_INTEGER = 1 << 63
+
+
+class FieldChange(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One field that an event changed. What has no value is null."""
+
+    field: str
+    """Such as `status`, `tags`, `summary.loss`, `v3.stage`, `alias.best`."""
+    before: Any
+    after: Any
+    is_before_known: bool = True
+    """False where the event before this one is too far back to be looked for; `before` is null, then."""
+
+
+class Who(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Who acted, as far as the event says so."""
+
+    host: str | None = None
+    pid: int | None = None
+    user: str | None = None
+    run_id: str | None = None
+    """A run that acted on an artifact."""
+    source: str | None = None
+    """The machine that a run was brought from: `user@host:port`."""
+
+
+class HistoryEntry(msgspec.Struct, frozen=True):
+    """One event of a history."""
+
+    ts: float | None
+    """When it became true, in Unix seconds on the clock of whoever says so."""
+    time: str | None
+    """The same in ISO 8601, in UTC."""
+    stream: str
+    offset: int
+    """With the stream's name, the identity of the event."""
+    type: str
+    origin: str
+    """Where the event comes from: `process` (a training process, or a program that changes artifacts), `command` (on a run),
+    `observed` (files that others wrote), `server` (judged or brought by a server), or `other`."""
+    who: Who | None
+    """Null where the event says nothing of it."""
+    what: str
+    """What happened, in words."""
+    changes: list[FieldChange]
+
+
+def presentable(entry: HistoryEntry) -> HistoryEntry:
+    """The entry with values that every JSON reader accepts, none of them longer than about 2000 characters."""
+    changes = [
+        FieldChange(change.field, _cut(change.before), _cut(change.after), change.is_before_known)
+        for change in entry.changes
+    ]
+    return msgspec.structs.replace(entry, what=_cut_text(entry.what), changes=changes)
+
+
+def _cut(value: object) -> Any:
+    clean = _clean(value)
+    if isinstance(clean, (list, dict)):
+        encoded = msgspec.json.encode(clean).decode()
+        return clean if len(encoded) <= _MOST_CHARACTERS else _cut_text(encoded)
+    return clean
+
+
+def _clean(value: object) -> object:
+    if isinstance(value, str):
+        return _cut_text(value.encode("utf-8", "replace").decode())
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, int) and not -_MOST_INTEGER <= value < _MOST_INTEGER:
+        return _cut_text(hex(value))
+    if isinstance(value, list):
+        return [_clean(item) for item in cast("list[object]", value)]
+    if isinstance(value, dict):
+        items = cast("dict[str, object]", value).items()
+        return {str(_clean(key)): _clean(item) for key, item in items}
+    return value
+
+
+def _cut_text(text: str) -> str:
+    return text if len(text) <= _MOST_CHARACTERS else f"{text[:_MOST_CHARACTERS]}…"
