@@ -17,6 +17,7 @@ from runicorn.archive import (
 )
 from runicorn.cli.group import state_dir_option, storage_option
 from runicorn.cli.opened_store import OpenedStore, open_store
+from runicorn.cli.table import clean, table
 from runicorn.config import config_file, configured_root, storage_root, whole_numbers
 from runicorn.credentials.address import SECRET_FIELDS, Address, SecretField
 from runicorn.credentials.connections import AUTH_METHODS, ConnectionNotFound, SavedConnection, SavedConnections
@@ -88,8 +89,9 @@ from runicorn.files import (
 )
 from runicorn.history.entries import FieldChange, HistoryEntry, Who, presentable
 from runicorn.history.facts import Facts
-from runicorn.history.paging import Wanted, history_wanted
+from runicorn.history.paging import HistoryWanted, history_wanted
 from runicorn.history.positions import EventPositions
+from runicorn.history.subject import ChangedSince, NotReversible, Subject, Subjects
 from runicorn.history.telling import HistoryPage, Teller, Told, history_page
 from runicorn.hookspecs import hookimpl
 from runicorn.process_identity import ProcessIdentity, has_ended
@@ -100,8 +102,10 @@ from runicorn.projection.source import ArtifactSource, Source
 from runicorn.projection.wire import News
 from runicorn.run_commands.ids import InvalidRunId, check_run_ids
 from runicorn.run_commands.marker import Deletion, prepared_deletions
-from runicorn.run_commands.on_store import annotate_run, empty_recycle_bin, purge, restore, soft_delete
+from runicorn.run_commands.on_store import annotate_run, empty_recycle_bin, purge, restore, said_of, soft_delete
 from runicorn.run_commands.purging import remove_leftovers
+from runicorn.run_commands.recycling import RunPlace
+from runicorn.run_commands.undoing import IRREVERSIBLE_DECISIONS, REVERSIBLE_DECISIONS, take_back_decision
 from runicorn.run_files import (
     ARTIFACTS_CREATED_FILE,
     ARTIFACTS_USED_FILE,
@@ -120,7 +124,7 @@ from runicorn.run_files import (
     is_inside,
     stored_status,
 )
-from runicorn.run_lookup import LIST_ORDER, find_run
+from runicorn.run_lookup import LIST_ORDER, NoSuchRun, find_run, run_meant
 from runicorn.sdk.environment.remotes import without_credentials
 from runicorn.sdk.experiments import ExperimentManager
 from runicorn.server.attachment import attachment
@@ -151,6 +155,7 @@ __all__ = [
     "FAILED",
     "FINISHED",
     "INTERRUPTED",
+    "IRREVERSIBLE_DECISIONS",
     "LIST_ORDER",
     "LOGS_FILE",
     "MEDIA_DIRECTORY",
@@ -158,6 +163,7 @@ __all__ = [
     "META_FILE",
     "METRICS",
     "MIRRORS",
+    "REVERSIBLE_DECISIONS",
     "RUNNING",
     "RUN_EVENTS",
     "SECRET_FIELDS",
@@ -169,6 +175,7 @@ __all__ = [
     "ArtifactUsed",
     "BadInput",
     "Batch",
+    "ChangedSince",
     "ChildProcess",
     "Claim",
     "Conflict",
@@ -190,6 +197,7 @@ __all__ = [
     "Health",
     "HistoryEntry",
     "HistoryPage",
+    "HistoryWanted",
     "ImageLogged",
     "Imported",
     "InvalidName",
@@ -200,7 +208,9 @@ __all__ = [
     "LockTimeout",
     "ModelReader",
     "News",
+    "NoSuchRun",
     "NotFound",
+    "NotReversible",
     "NotSaved",
     "OpenedStore",
     "Part",
@@ -224,6 +234,7 @@ __all__ = [
     "RunNotFound",
     "RunObserved",
     "RunPinned",
+    "RunPlace",
     "RunPurged",
     "RunRestored",
     "RunSummarized",
@@ -238,6 +249,8 @@ __all__ = [
     "Store",
     "Stream",
     "StreamKind",
+    "Subject",
+    "Subjects",
     "Tables",
     "Teller",
     "Told",
@@ -255,6 +268,7 @@ __all__ = [
     "check_space",
     "checked_tags",
     "claim",
+    "clean",
     "conditional",
     "config_file",
     "configured_root",
@@ -302,6 +316,8 @@ __all__ = [
     "replace_file",
     "restore",
     "run_at",
+    "run_meant",
+    "said_of",
     "set_user_root",
     "shown",
     "soft_delete",
@@ -312,6 +328,8 @@ __all__ = [
     "storage_root",
     "stored_status",
     "strong_etag",
+    "table",
+    "take_back_decision",
     "text",
     "weak_etag",
     "whole_numbers",

@@ -58,13 +58,16 @@ class HistoryEntry(msgspec.Struct, frozen=True):
 def presentable(entry: HistoryEntry) -> HistoryEntry:
     """The entry with values that every JSON reader accepts, none of them longer than about 2000 characters."""
     changes = [
-        FieldChange(change.field, _cut(change.before), _cut(change.after), change.is_before_known)
+        FieldChange(
+            change.field, presentable_value(change.before), presentable_value(change.after), change.is_before_known
+        )
         for change in entry.changes
     ]
     return msgspec.structs.replace(entry, what=_cut_text(entry.what), changes=changes)
 
 
-def _cut(value: object) -> Any:
+def presentable_value(value: object) -> Any:
+    """A value as `presentable` leaves it."""
     clean = _clean(value)
     if isinstance(clean, (list, dict)):
         encoded = msgspec.json.encode(clean).decode()

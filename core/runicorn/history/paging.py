@@ -52,7 +52,7 @@ class Cursor(msgspec.Struct, frozen=True, array_like=True):
         return cursor
 
 
-class Wanted(NamedTuple):
+class HistoryWanted(NamedTuple):
     """A page of a history."""
 
     limit: int
@@ -62,11 +62,11 @@ class Wanted(NamedTuple):
     after: Cursor | None = None
 
 
-def history_wanted(types: str | None, *, newest_first: bool, limit: int, cursor: str | None) -> Wanted:
+def history_wanted(types: str | None, *, newest_first: bool, limit: int, cursor: str | None) -> HistoryWanted:
     """From the parameters of a request; `types` is a comma list. BadInput if the cursor is none."""
     chosen = frozenset(name.strip() for name in (types or "").split(",") if name.strip())
     after = None if cursor is None else Cursor.decode(cursor, newest_first=newest_first)
-    return Wanted(limit, newest_first, chosen, after)
+    return HistoryWanted(limit, newest_first, chosen, after)
 
 
 class Position(NamedTuple):
@@ -78,7 +78,7 @@ class Position(NamedTuple):
     label: str
 
 
-def positions(db: apsw.Connection, index: EventPositions, key: str, wanted: Wanted) -> list[Position]:
+def positions(db: apsw.Connection, index: EventPositions, key: str, wanted: HistoryWanted) -> list[Position]:
     """At most `wanted.limit` positions of events about the subject with this key, in the order that is wanted."""
     sign, order = ("<", "DESC") if wanted.newest_first else (">", "ASC")
     condition = ""

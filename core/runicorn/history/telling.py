@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import apsw
 import msgspec
@@ -18,11 +18,11 @@ from runicorn.events.log import FileLog, Stream
 from runicorn.events.past import moment_text
 from runicorn.history.entries import FieldChange, HistoryEntry, Who
 from runicorn.history.facts import Facts
-from runicorn.history.paging import Cursor, Position, Wanted, positions
+from runicorn.history.paging import Cursor, HistoryWanted, Position, positions
 from runicorn.history.positions import EventPositions
 
 _LOOKED_BACK = 2000
-_MOST_PARTS = 200  # events that set a part of one field, such as keys of a summary
+_MOST_PARTS = 1000  # events that set a part of one field, such as keys of a summary
 _MOST_BYTES = 1 << 20  # of one event; a longer one is told without what it says
 
 
@@ -38,10 +38,8 @@ class Told(NamedTuple):
 class Teller(Protocol):
     """Knows what the events about one kind of subject say."""
 
-    @property
-    def defaults(self) -> Mapping[str, Any]:
-        """The values of fields before any event; null, where one is not in here."""
-        ...
+    defaults: ClassVar[Mapping[str, Any]]
+    """The values of fields before any event; null, where one is not in here."""
 
     def sets(self, label: str) -> Mapping[str, bool]:
         """The fields that an event with this label may set: True, if as a whole; False, if only some of its keys."""
@@ -64,7 +62,7 @@ class HistoryPage(msgspec.Struct, frozen=True):
 
 
 def history_page(
-    db: apsw.Connection, log: FileLog, index: EventPositions, teller: Teller, key: str, wanted: Wanted
+    db: apsw.Connection, log: FileLog, index: EventPositions, teller: Teller, key: str, wanted: HistoryWanted
 ) -> HistoryPage:
     """A page of the history of the subject with this key. In a thread: it reads the log."""
     found = positions(db, index, key, wanted._replace(limit=wanted.limit + 1))
@@ -105,7 +103,7 @@ def _earlier(
     if not types:
         return _Earlier([], set(), None)
     back = positions(
-        db, index, key, Wanted(_LOOKED_BACK, types=frozenset(types), after=Cursor(True, *_place(page[-1])))
+        db, index, key, HistoryWanted(_LOOKED_BACK, types=frozenset(types), after=Cursor(True, *_place(page[-1])))
     )
     first = _place(page[0])
     parts: defaultdict[str, int] = defaultdict(int)

@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runicorn.plugin import RUN_EVENTS, Payload, Projection, Source, Store, hookimpl
+from runicorn.plugin import RUN_EVENTS, Payload, Projection, Source, Store, Subjects, hookimpl
 
 if TYPE_CHECKING:
     import click
@@ -89,6 +89,13 @@ def runicorn_commands() -> Sequence[click.Command]:
     from runicorn_runs.cli import manage
 
     return [manage]
+
+
+@hookimpl
+def runicorn_subjects() -> Sequence[Subjects]:
+    from runicorn_runs.history.subject import Runs
+
+    return [Runs()]
 
 
 @hookimpl
