@@ -98,7 +98,10 @@ class Lines:
     @cached_property
     def offsets(self) -> Sequence[int]:
         """Offset of each event, ascending: with the stream's name, the identity of the event."""
-        lengths = (len(line) + 1 for line in self._data.split(b"\n")[:-1])
+        if b"\r" in self._data:  # where `splitlines` ends lines, too
+            lengths = [len(line) + 1 for line in self._data.split(b"\n")[:-1]]
+        else:
+            lengths = map(len, self._data.splitlines(keepends=True))
         return list(accumulate(lengths, initial=self.start))[:-1]
 
     def keep_until(self, until: float, last: float) -> float:

@@ -7,6 +7,8 @@ from typing import Any, cast
 
 import msgspec
 
+from runicorn.fields import without_surrogates
+
 _MOST_CHARACTERS = 2000
 _MOST_INTEGER = 1 << 63
 
@@ -56,14 +58,21 @@ class HistoryEntry(msgspec.Struct, frozen=True):
 
 
 def presentable(entry: HistoryEntry) -> HistoryEntry:
-    """The entry with values that every JSON reader accepts, none of them longer than about 2000 characters."""
+    """The entry with texts and values that every JSON reader accepts, none of them longer than about 2000 characters."""
     changes = [
         FieldChange(
-            change.field, presentable_value(change.before), presentable_value(change.after), change.is_before_known
+            _text(change.field),
+            presentable_value(change.before),
+            presentable_value(change.after),
+            change.is_before_known,
         )
         for change in entry.changes
     ]
-    return msgspec.structs.replace(entry, what=_cut_text(entry.what), changes=changes)
+    who = entry.who
+    if who is not None:
+        shown = {name: presentable_value(getattr(who, name)) for name in who.__struct_fields__}
+        who = msgspec.structs.replace(who, **shown)
+    return msgspec.structs.replace(entry, type=_text(entry.type), who=who, what=_text(entry.what), changes=changes)
 
 
 def presentable_value(value: object) -> Any:
@@ -71,17 +80,17 @@ def presentable_value(value: object) -> Any:
     clean = _clean(value)
     if isinstance(clean, (list, dict)):
         encoded = msgspec.json.encode(clean).decode()
-        return clean if len(encoded) <= _MOST_CHARACTERS else _cut_text(encoded)
+        return clean if len(encoded) <= _MOST_CHARACTERS else _text(encoded)
     return clean
 
 
 def _clean(value: object) -> object:
     if isinstance(value, str):
-        return _cut_text(value.encode("utf-8", "replace").decode())
+        return _text(value)
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     if isinstance(value, int) and not -_MOST_INTEGER <= value < _MOST_INTEGER:
-        return _cut_text(hex(value))
+        return _text(hex(value))
     if isinstance(value, list):
         return [_clean(item) for item in cast("list[object]", value)]
     if isinstance(value, dict):
@@ -90,5 +99,7 @@ def _clean(value: object) -> object:
     return value
 
 
-def _cut_text(text: str) -> str:
-    return text if len(text) <= _MOST_CHARACTERS else f"{text[:_MOST_CHARACTERS]}…"
+def _text(text: str) -> str:
+    """Without lone surrogates, and not too long."""
+    clean = without_surrogates(text)
+    return clean if len(clean) <= _MOST_CHARACTERS else f"{clean[:_MOST_CHARACTERS]}…"

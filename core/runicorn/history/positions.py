@@ -20,11 +20,13 @@ from typing import Any, ClassVar, cast
 
 from runicorn.events.envelope import Event, InvalidPayload, Payload, decode_payload
 from runicorn.events.log import Stream, StreamKind
+from runicorn.fields import without_surrogates
 from runicorn.projection.base import Batch, Tables
 
 Row = tuple[Any, ...]
 
 _NO_TIME = 0.0
+_MOST_CHARACTERS = 128  # of the type of an event that no plugin has announced
 
 
 class EventPositions:
@@ -101,10 +103,14 @@ class EventPositions:
     def own_rows(self, batch: Batch, last: float) -> list[Row]:
         """(at, offset, label) of the events of a subject's own stream."""
         rows: list[Row] = []
+        masses, codes = self._masses, self._codes
         for event, offset in zip(batch.events, batch.offsets, strict=True):
-            if event.type and event.type not in self._masses:
-                last = max(last, event.ts) if event.ts == event.ts else last
-                rows.append((last, offset, self.code(event.type)))
+            kind = event.type
+            if kind not in masses and kind:
+                if event.ts > last:
+                    last = event.ts
+                code = codes.get(kind)
+                rows.append((last, offset, _stored(kind) if code is None else code))
         return rows
 
     def _store_rows(self, batch: Batch) -> list[Row]:
@@ -124,17 +130,23 @@ class EventPositions:
 
     def code(self, label: str) -> int | str:
         """As the tables have a label."""
-        return self._codes.get(label, label)
+        code = self._codes.get(label)
+        return _stored(label) if code is None else code
 
     def codes_of(self, types: Iterable[str]) -> list[int | str]:
         """As the tables have all labels of these types."""
         wanted = frozenset(types)
         known = [code for label, code in self._codes.items() if label.partition(":")[0] in wanted]
-        return [*known, *(name for name in sorted(wanted) if name not in self._codes)]
+        return [*known, *sorted({_stored(name) for name in wanted if name not in self._codes})]
 
     def decoded(self, code: int | str) -> str:
         """The label that the tables have as `code`."""
         return code if isinstance(code, str) else self.labels[code]
+
+    def is_of(self, event: Event, label: str) -> bool:
+        """Whether an event has this label, maybe without what its file adds."""
+        kind = _stored(event.type)
+        return label == kind or label.startswith(f"{kind}:")
 
     def is_about(self, event: Event, key: str) -> bool:
         """Whether an event of the store stream is about the subject with this key."""
@@ -182,6 +194,11 @@ class _Mention(Payload, frozen=True, kw_only=True):
     run: Any = None
     artifact: Any = None
     file: Any = None
+
+
+def _stored(label: str) -> str:
+    """A label that has no number, as SQLite accepts it; whatever is in a file, it does not grow beyond all measure."""
+    return without_surrogates(label[:_MOST_CHARACTERS])
 
 
 def hash_of(key: str) -> int:

@@ -143,7 +143,9 @@ def _read(log: FileLog, index: EventPositions, key: str, wanted: Sequence[Positi
         try:
             lines = log.read_lines(stream, (position.offset for position in of_stream), limit=_MOST_BYTES)
             for position, event in zip(of_stream, lines, strict=True):
-                if event is not None and (stream.kind != "store" or index.is_about(event, key)):
+                if event is None or not index.is_of(event, position.label):
+                    continue  # the stream was replaced; the read model will know in a moment
+                if stream.kind != "store" or index.is_about(event, key):
                     found[position] = event
         except OSError:  # it is gone; the read model will know in a moment
             continue
@@ -151,19 +153,18 @@ def _read(log: FileLog, index: EventPositions, key: str, wanted: Sequence[Positi
 
 
 def _entry(position: Position, event: Event | None, teller: Teller, facts: Facts) -> HistoryEntry | None:
-    kind = position.label.partition(":")[0]
-    if event is None or event.type != kind:
+    if event is None:
         return None
     told = teller.tell(event, position.label, facts)
     if told is None:
-        told = Told("other", kind, [])
+        told = Told("other", event.type, [])
     ts = event.ts if event.ts == event.ts else None
     return HistoryEntry(
         ts,
         None if ts is None else moment_text(ts),
         position.stream,
         position.offset,
-        kind,
+        event.type,
         told.origin,
         told.who,
         told.what,
