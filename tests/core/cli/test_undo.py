@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 
 from runicorn.artifacts import Artifact, create_artifact_storage
+from runicorn.sdk.experiments import ExperimentManager
+from runicorn_artifacts import promoting
 from tests.serving import Server, serve, wait_until
 from tests.stores import make_run
 
@@ -45,7 +47,7 @@ def root(tmp_path: Path) -> Path:
     created = {"run_id": RUN, "project": "p", "name": "n", "created_at": 5.0}
     make_run(root, KEY, events=json.dumps({"ts": 5.0, "type": "run.created", "data": created}) + "\n")
     for tag in ("a", "b"):
-        runicorn(root, "manage", "--action", "tag", "--run-id", RUN, "--tags", tag)
+        assert ExperimentManager(root).tag_experiment(RUN, [tag])
     storage = create_artifact_storage(root)
     for content in ("one", "two"):
         (tmp_path / "weights").write_text(content)
@@ -180,9 +182,10 @@ class TestUndo:
         assert json.loads((root / KEY / ".deleted").read_text()) == json.loads(marker)
 
     def test_a_promotion_is_taken_back_with_all_that_it_changed(self, root: Path) -> None:
-        for version in ("net:v1", "net:v2"):
+        folder = create_artifact_storage(root).lookup.find("net")
+        for version in (1, 2):
             for stage in ("staging", "production"):
-                runicorn(root, "artifacts", "promote", version, stage)
+                promoting.promote(folder, version, stage)
         assert stages(root) == {1: "staging", 2: "production"}
         assert index(root)["aliases"]["production"] == 2
         done = undo(root, "net")
@@ -194,8 +197,9 @@ class TestUndo:
         assert index(root)["aliases"]["production"] == 2
 
     def test_an_alias_does_not_go_back_to_a_version_that_is_gone(self, root: Path) -> None:
-        runicorn(root, "artifacts", "alias", "net:v1", "best")
-        runicorn(root, "artifacts", "alias", "net:v2", "best")
+        folder = create_artifact_storage(root).lookup.find("net")
+        for version in (1, 2):
+            promoting.set_alias(folder, "best", version)
         (moved, *_) = objects(undo(root, "net", "--list", "--json"))
         runicorn(root, "artifacts", "--action", "delete", "--name", "net", "--version", "1", "--permanent", "--yes")
         done = undo(root, "net", status=1)
