@@ -227,16 +227,42 @@ def test_what_was_logged_a_moment_ago_is_in_the_answer(server: Server) -> None:
 
 
 def test_far_back_is_unknown_and_not_wrong(serve: Callable[..., Server], tmp_path: Path) -> None:
-    lines = [event(T, "run.summarized", update={"first": 1})]
+    lines = [event(T, "run.created", run_id=RUN, project="p", name="n", created_at=T)]
+    lines += [event(T, "run.summarized", update={"first": 1})]
     lines += [event(T + step, "run.summarized", update={"acc": step}) for step in range(1, 3000)]
     lines.append(event(T + 5000, "run.summarized", update={"first": 2, "acc": 5000}))
+    lines.append(event(T + 6000, "run.finished", status="finished", ended_at=T + 6000))
     make_run(tmp_path / "root", KEY, events="".join(lines))
     server = serve(tmp_path / "root", "--rate-limit", "off")
     wait_until(lambda: len(server.http.get("/api/runs").json()) == 1, "the run")
-    (newest,) = history(server, types="run.summarized", per_page=1)["entries"]
+    finished, newest = history(server, types="run.summarized,run.finished", per_page=2)["entries"]
+    assert history(server, per_page=2)["entries"] == [finished, newest]
+    assert changes(finished) == {"status": ("running", "finished")}, "however much lies between"
     found = {change["field"]: change for change in newest["changes"]}
     assert found["summary.acc"] == {"field": "summary.acc", "before": 2999, "after": 5000}
     assert found["summary.first"] == {"field": "summary.first", "before": None, "after": 2, "is_before_known": False}
+
+
+def test_between_the_entries_of_a_filter_nothing_is_overlooked(server: Server) -> None:
+    whole = history(server, per_page=500, order_desc="false")["entries"]
+    for kind in sorted({entry["type"] for entry in whole}):
+        found = history(server, types=kind, per_page=500, order_desc="false")["entries"]
+        assert found == [entry for entry in whole if entry["type"] == kind]
+
+
+def test_an_event_that_is_too_long_is_named_and_makes_nothing_else_wrong(
+    serve: Callable[..., Server], tmp_path: Path
+) -> None:
+    lines = [event(T, "run.summarized", update={"acc": 1, "other": 1})]
+    lines.append(event(T + 1, "run.summarized", update={"acc": 2, "text": "x" * (2 << 20)}))
+    lines.append(event(T + 2, "run.summarized", update={"acc": 3}))
+    make_run(tmp_path / "root", KEY, events="".join(lines))
+    server = serve(tmp_path / "root", "--rate-limit", "off")
+    wait_until(lambda: len(server.http.get("/api/runs").json()) == 1, "the run")
+    last, long, first = history(server, types="run.summarized")["entries"]
+    assert (long["what"], long["changes"], long["ts"]) == ("run.summarized, which cannot be read", [], T + 1)
+    assert changes(first)["summary.acc"] == (None, 1)
+    assert last["changes"] == [{"field": "summary.acc", "before": None, "after": 3, "is_before_known": False}]
 
 
 def test_as_of_a_time_the_history_ends_there(tmp_path: Path) -> None:

@@ -11,16 +11,22 @@ from runicorn.history.entries import FieldChange
 class Facts:
     """The values of fields, while events are gone through in order.
 
-    `defaults` are those before any event; `unknown` were set further back than was looked.
+    `defaults` are those before any event.
     """
 
-    def __init__(self, defaults: Mapping[str, Any], unknown: Collection[str] = ()) -> None:
-        self._unknown = set(unknown)
-        self._values: dict[str, Any] = {field: v for field, v in defaults.items() if field not in self._unknown}
+    def __init__(self, defaults: Mapping[str, Any]) -> None:
+        self._values: dict[str, Any] = dict(defaults)
+        self._unknown: set[str] = set()
 
     def get(self, field: str) -> Any:
         """The value of a field; None where it has none, or an unknown one."""
         return self._values.get(field)
+
+    def forget(self, fields: Collection[str]) -> None:
+        """Nothing is known of these fields (any more)."""
+        self._unknown.update(fields)
+        for field in fields:
+            self._values.pop(field, None)
 
     def set(self, field: str, value: Any) -> list[FieldChange]:
         """Set a field; the change, if it is one."""

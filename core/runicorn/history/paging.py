@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 import math
+from collections.abc import Collection
 from typing import NamedTuple, cast
 
 import apsw
@@ -78,14 +79,24 @@ class Position(NamedTuple):
     label: str
 
 
-def positions(db: apsw.Connection, index: EventPositions, key: str, wanted: HistoryWanted) -> list[Position]:
-    """At most `wanted.limit` positions of events about the subject with this key, in the order that is wanted."""
+def positions(
+    db: apsw.Connection,
+    index: EventPositions,
+    key: str,
+    wanted: HistoryWanted,
+    labels: Collection[str] | None = None,
+) -> list[Position]:
+    """At most `wanted.limit` positions of events about the subject with this key, in the order that is wanted.
+
+    `labels`, where they are given, count instead of `wanted.types`.
+    """
     sign, order = ("<", "DESC") if wanted.newest_first else (">", "ASC")
     condition = ""
     parameters: dict[str, apsw.SQLiteValue] = {"key": key, "hash": hash_of(key), "limit": wanted.limit}
-    if wanted.types:
+    if labels is not None or wanted.types:
+        codes = index.codes_of(wanted.types) if labels is None else [index.code(label) for label in labels]
         condition += " AND p.label IN (SELECT value FROM json_each(:codes))"
-        parameters["codes"] = dump_json(index.codes_of(wanted.types)).decode()
+        parameters["codes"] = dump_json(codes).decode()
     if wanted.after is not None:
         # The first comparison is what the primary key can find, the second decides between equal times.
         condition += f" AND p.at {sign}= :at AND (p.at, s.name, p.offset) {sign} (:at, :stream, :offset)"

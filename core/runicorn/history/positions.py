@@ -49,7 +49,6 @@ class EventPositions:
         """
         self.name = name
         self.version = version
-        self.kind = kind
         self.streams = frozenset[StreamKind]({kind, "store"})
         self.labels = tuple(labels)
         self._subject = subject
@@ -76,7 +75,7 @@ class EventPositions:
             self._insert(self._put_store, batch.stream_id, self._store_rows(batch), tables)
         elif not batch.types <= self._masses:  # most batches hold metrics alone
             last = _last_time(self.name, batch.stream_id, tables) if batch.start else _NO_TIME
-            self._insert(self._put_own, batch.stream_id, self.own_rows(batch, last), tables)
+            self._insert(self._put_own, batch.stream_id, self._own_rows(batch, last), tables)
 
     def preparation(self, stream: Stream) -> PositionsPreparation:
         """See `runicorn.plugin.PreparesStreams`."""
@@ -98,9 +97,9 @@ class EventPositions:
         """Rows behind `stream_id`; `last` is the greatest time in a stream of its own so far."""
         if batch.stream.kind == "store":
             return self._store_rows(batch)
-        return [] if batch.types <= self._masses else self.own_rows(batch, last)
+        return [] if batch.types <= self._masses else self._own_rows(batch, last)
 
-    def own_rows(self, batch: Batch, last: float) -> list[Row]:
+    def _own_rows(self, batch: Batch, last: float) -> list[Row]:
         """(at, offset, label) of the events of a subject's own stream."""
         rows: list[Row] = []
         masses, codes = self._masses, self._codes

@@ -1,11 +1,12 @@
 """From positions to entries: the events of a page are read from the log, and what they changed is worked out.
 
-For that the facts before the page are needed: of each field, the event before it that set it. These are looked for among the
-2000 positions before the page; what was set further back is not known.
+For that the facts before the page are needed: of each field the last event that set it as a whole, and behind that one those
+that set parts of it. At most 500 of these are read; what was set further back is not known.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, Protocol
@@ -21,8 +22,8 @@ from runicorn.history.facts import Facts
 from runicorn.history.paging import Cursor, HistoryWanted, Position, positions
 from runicorn.history.positions import EventPositions
 
-_LOOKED_BACK = 2000
-_MOST_PARTS = 1000  # events that set a part of one field, such as keys of a summary
+_MOST_PARTS = 500  # events that set a part of one field, such as keys of a summary
+_MOST_BETWEEN = 2000  # events between the entries of a page, where a filter left them out
 _MOST_BYTES = 1 << 20  # of one event; a longer one is told without what it says
 
 
@@ -69,95 +70,108 @@ def history_page(
     page = found[: wanted.limit]
     if not page:
         return HistoryPage([], None)
-    earlier = _earlier(db, index, teller, key, page[::-1] if wanted.newest_first else page)
-    events = _read(log, index, key, [*earlier.positions, *page])
-    facts, chosen = Facts(teller.defaults, earlier.unknown), frozenset(page)
+    in_order = page[::-1] if wanted.newest_first else page
+    sources = [
+        _source(db, index, teller, key, in_order, labels, fields, has_gaps=bool(wanted.types))
+        for labels, fields in _setters(index, teller, page).items()
+    ]
+    chosen = frozenset(page)
+    together = sorted(chosen.union(*(source.positions for source in sources)), key=_place)
+    events = _read(log, index, key, together)
+    facts = Facts(teller.defaults)
     entries: list[HistoryEntry] = []
-    for position in sorted({*earlier.positions, *page}, key=_place):
-        is_known = earlier.begin is None or _place(position) >= earlier.begin
-        before = facts if is_known else Facts(teller.defaults, teller.sets(position.label))
-        entry = _entry(position, events.get(position), teller, before)
-        if entry is not None and position in chosen:
-            entries.append(entry)
+    for position in together:
+        for source in sources:
+            if source.begin is not None and _place(position) <= source.begin:
+                facts.forget(source.fields)
+        if position in events:
+            entry = _entry(position, events[position], teller, facts)
+            if position in chosen:
+                entries.append(entry)
     last = page[-1]
     following = Cursor(wanted.newest_first, *_place(last)) if len(found) > wanted.limit else None
     return HistoryPage(entries[::-1] if wanted.newest_first else entries, following)
 
 
-class _Earlier(NamedTuple):
+class _Source(NamedTuple):
+    """Where it is said what was known of some fields."""
+
+    fields: frozenset[str]
     positions: list[Position]
-    """What says what was known before the entries of a page, and between them."""
-    unknown: set[str]
-    """Fields that were set further back than was looked."""
     begin: tuple[float, str, int] | None
-    """Where looking back ended, if entries of the page are before it: of those nothing is known."""
+    """Where looking back ended too early: up to there nothing is known of the fields."""
 
 
-def _earlier(
-    db: apsw.Connection, index: EventPositions, teller: Teller, key: str, page: Sequence[Position]
-) -> _Earlier:
-    """What has to be read for a page, which ascends; with a filter, events between its entries count, too."""
+def _setters(index: EventPositions, teller: Teller, page: Sequence[Position]) -> dict[frozenset[str], frozenset[str]]:
+    """By the labels of the events that set them, the fields that have to be known for a page."""
     labels = {position.label for position in page}
     needed = {field for label in labels for field in (*teller.sets(label), *teller.uses(label))}
-    types = {label.partition(":")[0] for label in index.labels if not needed.isdisjoint(teller.sets(label))}
-    if not types:
-        return _Earlier([], set(), None)
-    back = positions(
-        db, index, key, HistoryWanted(_LOOKED_BACK, types=frozenset(types), after=Cursor(True, *_place(page[-1])))
-    )
+    found: defaultdict[frozenset[str], set[str]] = defaultdict(set)
+    for field in needed:
+        found[frozenset(label for label in index.labels if field in teller.sets(label))].add(field)
+    return {setters: frozenset(fields) for setters, fields in found.items()}
+
+
+def _source(
+    db: apsw.Connection,
+    index: EventPositions,
+    teller: Teller,
+    key: str,
+    page: Sequence[Position],
+    labels: frozenset[str],
+    fields: frozenset[str],
+    *,
+    has_gaps: bool,
+) -> _Source:
+    """The positions of events that set some fields: before a page, which ascends, and between its entries if it `has_gaps`."""
+
+    def is_whole(position: Position) -> bool:
+        said = teller.sets(position.label)
+        return all(said.get(field, False) for field in fields)
+
     first = _place(page[0])
-    parts: defaultdict[str, int] = defaultdict(int)
-    unknown: set[str] = set()
-    chosen: list[Position] = []
-    for position in back:
-        said = {field: whole for field, whole in teller.sets(position.label).items() if field in needed}
-        if not said:
-            continue
-        chosen.append(position)
-        if _place(position) >= first:
-            continue
-        for field, is_whole in said.items():
-            parts[field] += 1
-            if is_whole or parts[field] >= _MOST_PARTS:
-                needed.discard(field)
-                unknown |= set() if is_whole else {field}
-        if not needed:
-            break
-    if len(back) < _LOOKED_BACK:
-        return _Earlier(chosen, unknown, None)
-    return _Earlier(chosen, unknown | needed, _place(back[-1]))
+    parts = any(not teller.sets(label)[field] for label in labels for field in fields if field in teller.sets(label))
+    limit = _MOST_BETWEEN if has_gaps else _MOST_PARTS if parts else 1
+    after = Cursor(True, *(_place(page[-1]) if has_gaps else first))
+    back = positions(db, index, key, HistoryWanted(limit, after=after), labels)
+    for number, position in enumerate(back):
+        if _place(position) < first and is_whole(position):
+            return _Source(fields, back[: number + 1], None)
+    return _Source(fields, back, _place(back[-1]) if len(back) == limit else None)
 
 
 def _place(position: Position) -> tuple[float, str, int]:
     return position.at, position.stream, position.offset
 
 
-def _read(log: FileLog, index: EventPositions, key: str, wanted: Sequence[Position]) -> dict[Position, Event]:
-    """The events at these positions, without those that are no longer there or are about something else."""
+def _read(log: FileLog, index: EventPositions, key: str, wanted: Sequence[Position]) -> dict[Position, Event | None]:
+    """The events at these positions, without those about something else; None for one that cannot be read."""
     by_stream: defaultdict[str, list[Position]] = defaultdict(list)
-    for position in sorted(set(wanted), key=lambda it: (it.stream, it.offset)):
+    for position in wanted:
         by_stream[position.stream].append(position)
-    found: dict[Position, Event] = {}
+    found: dict[Position, Event | None] = {}
     for name, of_stream in by_stream.items():
         stream = Stream.named(name)
-        try:
+        found |= dict.fromkeys(of_stream)
+        with contextlib.suppress(OSError):  # it is gone; the read model will know in a moment
             lines = log.read_lines(stream, (position.offset for position in of_stream), limit=_MOST_BYTES)
             for position, event in zip(of_stream, lines, strict=True):
                 if event is None or not index.is_of(event, position.label):
-                    continue  # the stream was replaced; the read model will know in a moment
-                if stream.kind != "store" or index.is_about(event, key):
+                    continue  # too long; or the stream was replaced just now
+                if stream.kind == "store" and not index.is_about(event, key):
+                    del found[position]
+                else:
                     found[position] = event
-        except OSError:  # it is gone; the read model will know in a moment
-            continue
     return found
 
 
-def _entry(position: Position, event: Event | None, teller: Teller, facts: Facts) -> HistoryEntry | None:
+def _entry(position: Position, event: Event | None, teller: Teller, facts: Facts) -> HistoryEntry:
     if event is None:
-        return None
-    told = teller.tell(event, position.label, facts)
-    if told is None:
-        told = Told("other", event.type, [])
+        facts.forget(teller.sets(position.label))
+        event = Event(position.at, position.label.partition(":")[0])
+        told = Told("other", f"{event.type}, which cannot be read", [])
+    else:
+        told = teller.tell(event, position.label, facts) or Told("other", event.type, [])
     ts = event.ts if event.ts == event.ts else None
     return HistoryEntry(
         ts,
