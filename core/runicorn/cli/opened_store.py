@@ -74,16 +74,16 @@ class OpenedStore:
 
     def catch_up(self, key: str) -> None:
         """Make the next query exact for one run, where a server runs; else it is as of `refresh`."""
-        self.show(Stream("run", key))
+        self.until_visible(Stream("run", key))
 
     def record(self, *payloads: Payload) -> Stream:
-        """Append events to the store stream; the stream that they are in now is for `show`.
+        """Append events to the store stream; the stream that they are in now is for `until_visible`.
 
         StorageUnavailable if nothing was recorded.
         """
         return StoreStream(self.log).append(*payloads)[0]
 
-    def show(self, *streams: Stream) -> None:
+    def until_visible(self, *streams: Stream) -> None:
         """Have what was appended to these streams seen by all readers of a server; where none runs, nobody waits for it."""
         for stream in streams:
             ask(self.state_dir, Request(1, "apply", stream.name), timeout_s=_APPLY_S)

@@ -62,7 +62,7 @@ def undo(
         command = choose(found, offset)
         check(command)
         if not dry_run:
-            store.show(*found.take_back(command.changes, f"Undo of {command.stream}@{command.offset}"))
+            store.until_visible(*found.take_back(command.changes, f"Undo of {command.stream}@{command.offset}"))
     if as_json:
         _print_json({"subject": found.title, "is_undone": not dry_run, **_described(command)})
         return

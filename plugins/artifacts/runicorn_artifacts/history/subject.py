@@ -57,7 +57,7 @@ class ArtifactSubject:
         self._folder = folder
         self._key = folder.path.relative_to(store.root).as_posix()
         self.title = f"artifact {folder.type}/{folder.name}"
-        store.show(Stream("artifact", self._key))
+        store.until_visible(Stream("artifact", self._key))
 
     def page(self, wanted: HistoryWanted) -> HistoryPage:
         """A page of its history."""
