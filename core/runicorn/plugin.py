@@ -92,7 +92,7 @@ from runicorn.history.facts import Facts
 from runicorn.history.paging import HistoryWanted, history_wanted
 from runicorn.history.positions import EventPositions
 from runicorn.history.subject import ChangedSince, NotReversible, Subject, Subjects
-from runicorn.history.telling import HistoryPage, Teller, Told, history_page
+from runicorn.history.telling import HistoryPage, Teller, Told, decode_among, history_page
 from runicorn.hookspecs import hookimpl
 from runicorn.process_identity import ProcessIdentity, has_ended
 from runicorn.projection.base import Batch, Preparation, PreparesStreams, Projection, Tables
@@ -273,6 +273,7 @@ __all__ = [
     "config_file",
     "configured_root",
     "csv_pieces",
+    "decode_among",
     "decode_data",
     "decode_payload",
     "dump_json",

@@ -6,7 +6,7 @@ import json
 import math
 import tempfile
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +119,27 @@ def test_positions_are_those_of_the_streams_however_they_were_read(
         model.close()
 
 
+def test_nobody_speaks_for_others(tmp_path: Path) -> None:
+    """A run does not delete itself by its own stream, nor does the store stream say what a training did."""
+    about = {"run": KEYS[0], "run_id": "a", "status": "finished", "ended_at": 1.0, "tags": ["x"]}
+    kinds = ("run.tagged", "run.finished", "run.observed", "metrics", "run.praised")
+    lines = "".join(
+        json.dumps({"ts": 1.0, "type": kind, "data": {**about, "file": "meta.json"}}) + "\n" for kind in kinds
+    )
+    log = FileLog(tmp_path, tmp_path / "state")
+    model = ReadModel(tmp_path / "one.db", "runs", [RUN_HISTORY])
+    for name in (KEYS[0], STREAMS[-1]):
+        path = Path(log.path(Stream.named(name)))
+        path.parent.mkdir(parents=True)
+        path.write_text(lines)
+        level(log, model, name, 1 << 20)
+    found = [(stream, kind) for _, stream, _, kind in pages(model, KEYS[0], 100, newest_first=False)]
+    assert [kind for stream, kind in found if stream == KEYS[0]] == ["run.finished", "run.praised"]
+    others = ["run.tagged", "run.observed", "metrics", "run.praised"]
+    assert [kind for stream, kind in found if stream == STREAMS[-1]] == others
+    model.close()
+
+
 @settings(max_examples=150)
 @given(st.lists(hostile_lines(), max_size=10))
 def test_whatever_a_file_holds_its_history_can_be_sent(lines: list[bytes]) -> None:
@@ -156,6 +177,19 @@ def taken_back(subject: Subject) -> None:
     subject.take_back(command.changes, "undone")
 
 
+def check_undo(
+    subject: Subject, state: Callable[[], object], before: object, after: object, *, stays_undone: bool
+) -> None:
+    """The last command can be taken back, and that, too."""
+    taken_back(subject)
+    assert state() == before
+    taken_back(subject)
+    assert state() == after
+    if stays_undone:
+        taken_back(subject)
+        assert state() == before
+
+
 @settings(max_examples=40)
 @given(run_commands, st.data())
 def test_after_an_undo_a_run_is_as_before_and_after_another_as_it_was(
@@ -186,15 +220,8 @@ def test_after_an_undo_a_run_is_as_before_and_after_another_as_it_was(
             before = state()
             carry_out(place, what, value)
             after = state()
-            if before == after:
-                continue
-            taken_back(subject)
-            assert state() == before
-            taken_back(subject)
-            assert state() == after
-            if data.draw(st.booleans(), label="leave it taken back"):
-                taken_back(subject)
-                assert state() == before
+            if before != after:
+                check_undo(subject, state, before, after, stays_undone=data.draw(st.booleans()))
         store.reopen()
         place.projector.close()
 
@@ -250,15 +277,8 @@ def test_after_an_undo_an_artifact_is_as_before_and_after_another_as_it_was(
             if not carried_out(folder, what, version, argument):
                 continue
             after = state()
-            if before == after:
-                continue
-            taken_back(subject)
-            assert state() == before
-            taken_back(subject)
-            assert state() == after
-            if data.draw(st.booleans(), label="leave it taken back"):
-                taken_back(subject)
-                assert state() == before
+            if before != after:
+                check_undo(subject, state, before, after, stays_undone=data.draw(st.booleans()))
         store.reopen()
         projector.close()
 

@@ -40,19 +40,22 @@ class EventPositions:
         kind: StreamKind,
         subject: str,
         labels: Sequence[str],
+        own: frozenset[str],
         masses: frozenset[str] = frozenset(),
     ) -> None:
         """Of streams of one `kind`. Events of the store stream name their subject, by its key, in the field `subject`.
 
-        `labels` are stored as their places in the sequence: append to it only, or raise the version. Events of the types
-        `masses` have no position.
+        `labels` are stored as their places in the sequence: append to it only, or raise the version. Of their types, those in
+        `own` count in the subject's own stream, and the others in the store stream; other types count in both. Events of
+        the types `masses` have no position.
         """
         self.name = name
         self.version = version
         self.streams = frozenset[StreamKind]({kind, "store"})
         self.labels = tuple(labels)
         self._subject = subject
-        self._masses = masses
+        self._own = own
+        self._not_own = masses.union(label.partition(":")[0] for label in labels) - own
         self._codes: Mapping[str, int] = {label: code for code, label in enumerate(self.labels)}
         self._put_own = f"INSERT INTO {name}_own(stream_id, at, offset, label) VALUES (?, ?, ?, ?)"
         self._put_store = f"INSERT INTO {name}_store(stream_id, subject, at, offset, label) VALUES (?, ?, ?, ?, ?)"
@@ -73,7 +76,7 @@ class EventPositions:
         """Add the positions of a batch."""
         if batch.stream.kind == "store":
             self._insert(self._put_store, batch.stream_id, self._store_rows(batch), tables)
-        elif not batch.types <= self._masses:  # most batches hold metrics alone
+        elif not batch.types <= self._not_own:  # most batches hold metrics alone
             last = _last_time(self.name, batch.stream_id, tables) if batch.start else _NO_TIME
             self._insert(self._put_own, batch.stream_id, self._own_rows(batch, last), tables)
 
@@ -97,15 +100,15 @@ class EventPositions:
         """Rows behind `stream_id`; `last` is the greatest time in a stream of its own so far."""
         if batch.stream.kind == "store":
             return self._store_rows(batch)
-        return [] if batch.types <= self._masses else self._own_rows(batch, last)
+        return [] if batch.types <= self._not_own else self._own_rows(batch, last)
 
     def _own_rows(self, batch: Batch, last: float) -> list[Row]:
         """(at, offset, label) of the events of a subject's own stream."""
         rows: list[Row] = []
-        masses, codes = self._masses, self._codes
+        passed_over, codes = self._not_own, self._codes
         for event, offset in zip(batch.events, batch.offsets, strict=True):
             kind = event.type
-            if kind not in masses and kind:
+            if kind not in passed_over and kind:
                 if event.ts > last:
                     last = event.ts
                 code = codes.get(kind)
@@ -117,7 +120,7 @@ class EventPositions:
         rows: list[Row] = []
         for event, offset in zip(batch.events, batch.offsets, strict=True):
             key, file = self._said(event)
-            if key is not None and event.type:
+            if key is not None and event.type and event.type not in self._own:
                 at = event.ts if math.isfinite(event.ts) else _NO_TIME
                 rows.append((hash_of(key), at, offset, self.code(self.label(event.type, file))))
         return rows

@@ -9,12 +9,12 @@ from __future__ import annotations
 import contextlib
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar
 
 import apsw
 import msgspec
 
-from runicorn.events.envelope import Event
+from runicorn.events.envelope import Event, InvalidPayload, Payload, decode_payload
 from runicorn.events.log import FileLog, Stream
 from runicorn.events.past import moment_text
 from runicorn.history.entries import FieldChange, HistoryEntry, Who
@@ -25,6 +25,9 @@ from runicorn.history.positions import EventPositions
 _MOST_PARTS = 500  # events that set a part of one field, such as keys of a summary
 _MOST_BETWEEN = 2000  # events between the entries of a page, where a filter left them out
 _MOST_BYTES = 1 << 20  # of one event; a longer one is told without what it says
+
+
+P = TypeVar("P", bound=Payload)
 
 
 class Told(NamedTuple):
@@ -53,6 +56,17 @@ class Teller(Protocol):
     def tell(self, event: Event, label: str, facts: Facts) -> Told | None:
         """What an event says, given the facts before it, which are changed by it. None if that cannot be understood."""
         ...
+
+
+def decode_among(event: Event, types: Mapping[str, type[P]]) -> P | None:
+    """What an event says, if it is of one of these types and has the shape that its type promises."""
+    payload_type = types.get(event.type)
+    if payload_type is None:
+        return None
+    try:
+        return decode_payload(event, payload_type)
+    except InvalidPayload:
+        return None
 
 
 class HistoryPage(msgspec.Struct, frozen=True):

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 from runicorn.plugin import EventPositions
 from runicorn_artifacts.events import (
+    ARTIFACT_EVENTS,
     ArtifactAliased,
     ArtifactObserved,
     VersionCreated,
@@ -39,5 +40,10 @@ SETS: Mapping[str, Mapping[str, bool]] = {
 """By label, the fields that an event sets some keys of; True: as a whole."""
 
 ARTIFACT_HISTORY = EventPositions(
-    "artifact_history", version=1, kind="artifact", subject="artifact", labels=tuple(SETS)
+    "artifact_history",
+    version=1,
+    kind="artifact",
+    subject="artifact",
+    labels=tuple(SETS),
+    own=frozenset(event.event_type for event in ARTIFACT_EVENTS),
 )

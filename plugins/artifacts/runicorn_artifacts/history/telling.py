@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any, ClassVar
 
-from runicorn.plugin import Event, Facts, FieldChange, InvalidPayload, Told, Who, decode_payload
+from runicorn.plugin import Event, Facts, FieldChange, Told, Who, decode_among
 from runicorn_artifacts.events import (
     ARTIFACT_EVENTS,
     OBSERVED_EVENTS,
@@ -43,14 +43,10 @@ class ArtifactTeller:
 
     def tell(self, event: Event, label: str, facts: Facts) -> Told | None:
         """What an event says."""
-        payload_type = _TYPES.get(event.type)
-        if payload_type is None:
-            return None
-        try:
-            payload = decode_payload(event, payload_type)
-        except InvalidPayload:
-            return None
+        payload = decode_among(event, _TYPES)
         match payload:
+            case None:
+                return None
             case VersionCreated():
                 return _created(payload, facts)
             case ArtifactObserved():

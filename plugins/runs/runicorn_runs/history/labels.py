@@ -91,5 +91,11 @@ OWN = frozenset(
 """What the training process says after `run.created`."""
 
 RUN_HISTORY = EventPositions(
-    "run_history", version=1, kind="run", subject="run", labels=tuple(SETS), masses=frozenset({METRICS, IMAGE})
+    "run_history",
+    version=1,
+    kind="run",
+    subject="run",
+    labels=tuple(SETS),
+    own=OWN | {RunCreated.event_type},
+    masses=frozenset({METRICS, IMAGE}),
 )

@@ -20,7 +20,6 @@ from runicorn.plugin import (
     Event,
     Facts,
     FieldChange,
-    InvalidPayload,
     Payload,
     RunArchived,
     RunConfigured,
@@ -39,7 +38,7 @@ from runicorn.plugin import (
     RunTagged,
     Told,
     Who,
-    decode_payload,
+    decode_among,
     number,
     text,
 )
@@ -82,14 +81,10 @@ class RunTeller:
 
     def tell(self, event: Event, label: str, facts: Facts) -> Told | None:
         """What an event says."""
-        payload_type = _TYPES.get(event.type)
-        if payload_type is None:
-            return None
-        try:
-            payload = decode_payload(event, payload_type)
-        except InvalidPayload:
-            return None
+        payload = decode_among(event, _TYPES)
         match payload:
+            case None:
+                return None
             case RunObserved():
                 return Told("observed", *_observed(payload, event.ts, facts))
             case RunDecision():
