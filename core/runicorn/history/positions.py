@@ -55,7 +55,7 @@ class EventPositions:
         self.labels = tuple(labels)
         self._subject = subject
         self._own = own
-        self._not_own = masses.union(label.partition(":")[0] for label in labels) - own
+        self._not_own = masses.union(("", *(label.partition(":")[0] for label in labels))) - own
         self._codes: Mapping[str, int] = {label: code for code, label in enumerate(self.labels)}
         self._put_own = f"INSERT INTO {name}_own(stream_id, at, offset, label) VALUES (?, ?, ?, ?)"
         self._put_store = f"INSERT INTO {name}_store(stream_id, subject, at, offset, label) VALUES (?, ?, ?, ?, ?)"
@@ -104,15 +104,15 @@ class EventPositions:
 
     def _own_rows(self, batch: Batch, last: float) -> list[Row]:
         """(at, offset, label) of the events of a subject's own stream."""
-        rows: list[Row] = []
         passed_over, codes = self._not_own, self._codes
-        for event, offset in zip(batch.events, batch.offsets, strict=True):
-            kind = event.type
-            if kind not in passed_over and kind:
-                if event.ts > last:
-                    last = event.ts
-                code = codes.get(kind)
-                rows.append((last, offset, _stored(kind) if code is None else code))
+        found = [(place, event) for place, event in enumerate(batch.events) if event.type not in passed_over]
+        rows: list[Row] = []
+        offsets = batch.offsets_of([place for place, _ in found])
+        for offset, (_, event) in zip(offsets, found, strict=True):
+            if event.ts > last:
+                last = event.ts
+            code = codes.get(event.type)
+            rows.append((last, offset, _stored(event.type) if code is None else code))
         return rows
 
     def _store_rows(self, batch: Batch) -> list[Row]:

@@ -35,6 +35,10 @@ class Batch:
         """Offset of each event of `events`."""
         return self._lines.offsets
 
+    def offsets_of(self, places: Sequence[int]) -> list[int]:
+        """Offsets of the events at these places in `events`, which ascend: cheaper than all, if they are few."""
+        return self._lines.offsets_of(places)
+
     @cached_property
     def types(self) -> frozenset[str]:
         """The types of its events."""
