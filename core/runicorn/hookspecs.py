@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from runicorn.events.envelope import Payload
     from runicorn.events.log import LocatedEvent
+    from runicorn.history.subject import Subjects
     from runicorn.projection.base import Projection
     from runicorn.projection.source import ArtifactSource, Source
     from runicorn.server.health import Health
@@ -87,6 +88,16 @@ def runicorn_commands() -> Sequence[click.Command]:  # type: ignore[empty-body]
 
     Called once at the start of the command line, so keep imports light. A name that exists already is an error that
     names both plugins. Added in 0.5.
+    """
+
+
+@hookspec
+def runicorn_subjects() -> Sequence[Subjects]:  # type: ignore[empty-body]
+    """Contribute kinds of subjects (such as runs) whose history people look at, and whose commands they take back.
+
+    Called by `runicorn history` and `runicorn events undo`, with the read models level with the log. Each kind is asked what
+    the user's text means; where several kinds know it, the user has to be more precise. An exception disables the plugin.
+    Added in 0.5.
     """
 
 

@@ -203,7 +203,7 @@ def claim(owners: dict[str, str], key: str, plugin: str, what: str) -> None:
         )
 
 
-_LISTS = frozenset({"event_types", "projections", "sources", "routes", "commands"})
+_LISTS = frozenset({"event_types", "projections", "sources", "routes", "commands", "subjects"})
 
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")  # it becomes part of file names, and of lists with commas

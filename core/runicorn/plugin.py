@@ -18,6 +18,7 @@ from runicorn.archive import (
 from runicorn.artifact_place import ArtifactPlace, PlaceCopies, PlaceState
 from runicorn.cli.group import state_dir_option, storage_option
 from runicorn.cli.opened_store import OpenedStore, open_store
+from runicorn.cli.table import clean, table
 from runicorn.config import config_file, configured_root, storage_root, whole_numbers
 from runicorn.credentials.address import SECRET_FIELDS, Address, SecretField
 from runicorn.credentials.connections import AUTH_METHODS, ConnectionNotFound, SavedConnection, SavedConnections
@@ -60,6 +61,7 @@ from runicorn.events.discovery import (
 from runicorn.events.envelope import Event, InvalidPayload, Payload, decode_data, decode_payload
 from runicorn.events.log import FileLog, LocatedEvent, Stream, StreamKind
 from runicorn.events.observed import RunMirrored, RunObserved
+from runicorn.events.past import moment_text
 from runicorn.events.run import (
     METRICS,
     RUN_EVENTS,
@@ -87,6 +89,12 @@ from runicorn.files import (
     replace_file,
     write_json,
 )
+from runicorn.history.entries import FieldChange, HistoryEntry, Who, presentable
+from runicorn.history.facts import Facts
+from runicorn.history.paging import HistoryWanted, history_wanted
+from runicorn.history.positions import EventPositions
+from runicorn.history.subject import ChangedSince, NotReversible, Subject, Subjects
+from runicorn.history.telling import HistoryPage, Teller, Told, decode_among, history_page
 from runicorn.hookspecs import hookimpl
 from runicorn.process_identity import ProcessIdentity, has_ended
 from runicorn.projection.base import Batch, Preparation, PreparesStreams, Projection, Tables
@@ -96,8 +104,10 @@ from runicorn.projection.source import ArtifactSource, Source
 from runicorn.projection.wire import News
 from runicorn.run_commands.ids import InvalidRunId, check_run_ids
 from runicorn.run_commands.marker import Deletion, prepared_deletions
-from runicorn.run_commands.on_store import annotate_run, empty_recycle_bin, purge, restore, soft_delete
+from runicorn.run_commands.on_store import annotate_run, empty_recycle_bin, purge, restore, said_of, soft_delete
 from runicorn.run_commands.purging import remove_leftovers
+from runicorn.run_commands.recycling import RunPlace
+from runicorn.run_commands.undoing import IRREVERSIBLE_DECISIONS, REVERSIBLE_DECISIONS, take_back_decision
 from runicorn.run_files import (
     ARTIFACTS_CREATED_FILE,
     ARTIFACTS_USED_FILE,
@@ -116,7 +126,7 @@ from runicorn.run_files import (
     is_inside,
     stored_status,
 )
-from runicorn.run_lookup import LIST_ORDER, find_run
+from runicorn.run_lookup import LIST_ORDER, NoSuchRun, find_run, run_meant
 from runicorn.sdk.environment.remotes import without_credentials
 from runicorn.sdk.experiments import ExperimentManager
 from runicorn.server.attachment import attachment
@@ -147,6 +157,7 @@ __all__ = [
     "FAILED",
     "FINISHED",
     "INTERRUPTED",
+    "IRREVERSIBLE_DECISIONS",
     "LIST_ORDER",
     "LOGS_FILE",
     "MEDIA_DIRECTORY",
@@ -154,6 +165,7 @@ __all__ = [
     "META_FILE",
     "METRICS",
     "MIRRORS",
+    "REVERSIBLE_DECISIONS",
     "RUNNING",
     "RUN_EVENTS",
     "SECRET_FIELDS",
@@ -166,22 +178,29 @@ __all__ = [
     "ArtifactUsed",
     "BadInput",
     "Batch",
+    "ChangedSince",
     "ChildProcess",
     "Claim",
     "Conflict",
     "ConnectionNotFound",
     "Deletion",
     "Event",
+    "EventPositions",
     "ExperimentManager",
     "ExperimentMetadata",
     "ExpiredReference",
     "ExportedRun",
+    "Facts",
+    "FieldChange",
     "FileLog",
     "FoldedPreparation",
     "FoldedProjection",
     "Forbidden",
     "ForeignReference",
     "Health",
+    "HistoryEntry",
+    "HistoryPage",
+    "HistoryWanted",
     "ImageLogged",
     "Imported",
     "InvalidName",
@@ -192,7 +211,9 @@ __all__ = [
     "LockTimeout",
     "ModelReader",
     "News",
+    "NoSuchRun",
     "NotFound",
+    "NotReversible",
     "NotSaved",
     "OpenedStore",
     "Part",
@@ -218,6 +239,7 @@ __all__ = [
     "RunNotFound",
     "RunObserved",
     "RunPinned",
+    "RunPlace",
     "RunPurged",
     "RunRestored",
     "RunSummarized",
@@ -232,10 +254,15 @@ __all__ = [
     "Store",
     "Stream",
     "StreamKind",
+    "Subject",
+    "Subjects",
     "Tables",
+    "Teller",
+    "Told",
     "TooLarge",
     "Unavailable",
     "UnusableArchive",
+    "Who",
     "annotate_run",
     "append_artifact_events",
     "appended_tags",
@@ -246,10 +273,12 @@ __all__ = [
     "check_space",
     "checked_tags",
     "claim",
+    "clean",
     "conditional",
     "config_file",
     "configured_root",
     "csv_pieces",
+    "decode_among",
     "decode_data",
     "decode_payload",
     "dump_json",
@@ -260,6 +289,8 @@ __all__ = [
     "find_runs",
     "formula_safe",
     "has_ended",
+    "history_page",
+    "history_wanted",
     "hookimpl",
     "html_pieces",
     "import_archive",
@@ -273,6 +304,7 @@ __all__ = [
     "latest",
     "limited_client",
     "markdown_pieces",
+    "moment_text",
     "number",
     "open_below",
     "open_run",
@@ -280,6 +312,7 @@ __all__ = [
     "open_to_read",
     "parse_json",
     "prepared_deletions",
+    "presentable",
     "purge",
     "read_artifact_events",
     "read_config",
@@ -290,6 +323,8 @@ __all__ = [
     "replace_file",
     "restore",
     "run_at",
+    "run_meant",
+    "said_of",
     "set_user_root",
     "shown",
     "soft_delete",
@@ -300,6 +335,8 @@ __all__ = [
     "storage_root",
     "stored_status",
     "strong_etag",
+    "table",
+    "take_back_decision",
     "text",
     "weak_etag",
     "whole_numbers",

@@ -160,6 +160,20 @@ def test_garbage_between_lines_hides_no_event(good, bad, random):
     assert set(expected) <= set(Lines(data, 0).offsets)
 
 
+@given(
+    st.lists(st.one_of(good_lines, good_lines, garbage.map(lambda line: line + b"\n")), max_size=12),
+    st.integers(0, 10**12),
+    st.data(),
+)
+def test_some_offsets_are_found_as_all_are(pieces: list[bytes], start: int, data: st.DataObject) -> None:
+    for lines in (Lines(b"".join(pieces), start), Lines(b"".join(p for p in pieces if p.startswith(b"{")), start)):
+        numbers = range(len(lines.events))
+        places = sorted(data.draw(st.sets(st.sampled_from(numbers)))) if numbers else []
+        found = lines.offsets_of(places)
+        assert found == [lines.offsets[place] for place in places]
+        assert lines.offsets_of(places) == found
+
+
 def test_the_fast_way_is_taken_for_plain_lines_and_gives_the_same_offsets():
     data = b"".join(encode_event(float(i), "metrics", {"loss": i, "text": "}\\n{"}) for i in range(100))
     fast = Lines(data, 50)

@@ -19,6 +19,7 @@ CORE_COMMANDS = {
     "events": "runicorn.cli.events:events",
     "export": "runicorn.cli.archives:export_command",
     "export-data": "runicorn.cli.export_data:export_data",
+    "history": "runicorn.cli.history:history",
     "import": "runicorn.cli.archives:import_command",
     "plugins": "runicorn.cli.plugins:plugins",
     "rate-limit": "runicorn.cli.rate_limit:rate_limit",

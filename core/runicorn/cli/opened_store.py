@@ -16,7 +16,9 @@ import click
 
 from runicorn.config import state_directory, storage_root
 from runicorn.errors import RunicornError, StorageUnavailable
+from runicorn.events.envelope import Payload
 from runicorn.events.log import FileLog, Stream
+from runicorn.events.store import StoreStream
 from runicorn.files import LockTimeout, file_lock
 from runicorn.host import PluginHost, Selection
 from runicorn.projection.asking import ask
@@ -39,7 +41,7 @@ class OpenedStore:
         self.root = root
         self.state_dir = state_dir
         self.log = FileLog(root, state_dir)
-        self._host = host
+        self.host = host
         self._readers = {
             plugin.name: ModelReader(state_dir, plugin.name, projections)
             for plugin, projections in host.collect("projections")
@@ -61,7 +63,7 @@ class OpenedStore:
         deadline = time.monotonic() + _START_S
         while True:
             with contextlib.suppress(LockTimeout):
-                _bring_level(self.root, self.state_dir, self._host, progress)
+                _bring_level(self.root, self.state_dir, self.host, progress)
                 self.reopen()
                 return True
             is_level = self._is_level(progress)
@@ -72,7 +74,19 @@ class OpenedStore:
 
     def catch_up(self, key: str) -> None:
         """Make the next query exact for one run, where a server runs; else it is as of `refresh`."""
-        ask(self.state_dir, Request(1, "apply", Stream("run", key).name), timeout_s=_APPLY_S)
+        self.until_visible(Stream("run", key))
+
+    def record(self, *payloads: Payload) -> Stream:
+        """Append events to the store stream; the stream that they are in now is for `until_visible`.
+
+        StorageUnavailable if nothing was recorded.
+        """
+        return StoreStream(self.log).append(*payloads)[0]
+
+    def until_visible(self, *streams: Stream) -> None:
+        """Have what was appended to these streams seen by all readers of a server; where none runs, nobody waits for it."""
+        for stream in streams:
+            ask(self.state_dir, Request(1, "apply", stream.name), timeout_s=_APPLY_S)
 
     def now(self) -> float:
         """The time that answers are about, in Unix seconds."""

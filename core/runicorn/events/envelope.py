@@ -10,6 +10,7 @@ The codec is used in the training process, so this module imports nothing heavie
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from itertools import accumulate
@@ -98,8 +99,31 @@ class Lines:
     @cached_property
     def offsets(self) -> Sequence[int]:
         """Offset of each event, ascending: with the stream's name, the identity of the event."""
-        lengths = (len(line) + 1 for line in self._data.split(b"\n")[:-1])
+        if b"\r" in self._data:  # where `splitlines` ends lines, too
+            lengths = [len(line) + 1 for line in self._data.split(b"\n")[:-1]]
+        else:
+            lengths = map(len, self._data.splitlines(keepends=True))
         return list(accumulate(lengths, initial=self.start))[:-1]
+
+    def offsets_of(self, places: Sequence[int]) -> list[int]:
+        """The offsets of the events at these places, which ascend: where they are near the ends, cheaper than `offsets`."""
+        if "offsets" in self.__dict__:
+            return [self.offsets[place] for place in places]
+        data, count = self._data, len(self.events)
+        middle = bisect_left(places, count // 2)
+        first: list[int] = []
+        at = line = 0
+        for place in places[:middle]:
+            while line < place:
+                at, line = data.index(b"\n", at) + 1, line + 1
+            first.append(self.start + at)
+        last: list[int] = []
+        at, line = len(data), count
+        for place in reversed(places[middle:]):
+            while line > place:
+                at, line = data.rfind(b"\n", 0, at - 1) + 1, line - 1
+            last.append(self.start + at)
+        return [*first, *reversed(last)]
 
     def keep_until(self, until: float, last: float) -> float:
         """Forget the events after `until`; the time of the last one of all, from `last`, that of the one before the first.

@@ -16,7 +16,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from stat import S_ISREG
 from typing import Literal
@@ -25,7 +25,8 @@ import msgspec
 
 from runicorn.config import INTERNAL
 from runicorn.events.discovery import EVENTS_FILE, find_artifacts, find_runs, is_run_key
-from runicorn.events.envelope import Event, Lines
+from runicorn.events.envelope import Event, Lines, decode_event
+from runicorn.files import open_to_read
 
 StreamKind = Literal["run", "artifact", "store"]
 
@@ -165,11 +166,14 @@ class FileLog:
         """
         return self.read_level(stream, after=after, head=head, limit=limit)[0]
 
-    def read_range(self, stream: Stream, start: int, end: int) -> Iterator[LocatedEvent]:
-        """The events between two offsets where lines begin; fewer, or none, if the stream is no longer what it was."""
+    def read_range(self, stream: Stream, start: int, end: int, *, at_once: int = READ_BYTES) -> Iterator[LocatedEvent]:
+        """The events between two offsets where lines begin; fewer, or none, if the stream is no longer what it was.
+
+        About `at_once` bytes of it are in memory.
+        """
         while start < end:
             try:
-                lines = self.read(stream, after=start, limit=min(READ_BYTES, end - start))
+                lines = self.read(stream, after=start, limit=min(at_once, end - start))
             except (OSError, StreamReplaced):
                 return
             if lines.end == start:
@@ -177,6 +181,20 @@ class FileLog:
             for offset, event in zip(lines.offsets, lines.events, strict=True):
                 yield LocatedEvent(stream, offset, event)
             start = lines.end
+
+    def read_lines(self, stream: Stream, offsets: Iterable[int], *, limit: int = READ_BYTES) -> Iterator[Event | None]:
+        """The event that begins at each offset, whatever its time; None where none does any more, or only one of more bytes.
+
+        OSError if the stream cannot be read.
+        """
+        with open_to_read(self.path(stream)) as file:
+            for offset in offsets:
+                file.seek(offset)
+                line = file.readline(limit)
+                try:
+                    yield decode_event(line) if line.endswith(b"\n") else None
+                except ValueError:
+                    yield None
 
     def read_level(
         self, stream: Stream, *, after: int = 0, head: bytes = b"", limit: int = READ_BYTES

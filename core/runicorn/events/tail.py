@@ -29,6 +29,19 @@ def last_events(log: FileLog, ends: Mapping[Stream, int], count: int) -> list[Lo
     return [located for _, located in ordered][-count:] if count else []
 
 
+def events_since(log: FileLog, ends: Mapping[Stream, int], start: float) -> Iterator[LocatedEvent]:
+    """The events from `start` (Unix seconds) on that lie before the given ends of streams, by time.
+
+    Of each stream only its end is read, back to the first stretch of 64 KiB without such an event; little is in memory.
+    """
+    found = (
+        log.read_range(stream, _first_since(log, stream, end, start), end, at_once=_TAIL_BYTES)
+        for stream, end in ends.items()
+    )
+    ordered = merge(*map(_timed, found), key=lambda pair: pair[0])
+    return (located for _, located in ordered if located.event.ts >= start)
+
+
 def follow(
     log: FileLog,
     ends: Mapping[Stream, int],
@@ -87,6 +100,23 @@ def _appended(log: FileLog, stream: Stream, offsets: dict[Stream, int]) -> Itera
         offsets[stream] = lines.end
         for offset, event in zip(lines.offsets, lines.events, strict=True):
             yield LocatedEvent(stream, offset, event)
+
+
+def _first_since(log: FileLog, stream: Stream, end: int, start: float) -> int:
+    """An offset at or before the first event since `start`; `end` if there is none."""
+    reached, window = end, _TAIL_BYTES
+    while reached > 0:
+        try:
+            begin = log.line_start(stream, max(0, reached - window))
+        except OSError:
+            return end
+        if begin >= reached:  # one line is longer than the window
+            window *= 4
+        elif any(located.event.ts >= start for located in log.read_range(stream, begin, reached)):
+            reached = begin
+        else:
+            break
+    return reached
 
 
 def _before(log: FileLog, stream: Stream, end: int, count: int) -> Iterator[LocatedEvent]:

@@ -128,13 +128,30 @@ async def annotate_run(store: Store, run_id: str, change: Change) -> ExperimentM
     key = await find_run(store, run_id)
     if is_attached(key):
         raise RunIsReadOnly(run_id)
-    known = store.model("runs").query(_known, key)
+    known = store.model("runs").query(said_of, key)
     recorder = _Recorder(store)
     changed = await asyncio.to_thread(
         annotate, store.root, RunPlace(key, run_id), known, change, recorder, lock_timeout_s=_ENTRIES_LOCK_S
     )
     await recorder.until_visible()
     return changed
+
+
+def said_of(db: apsw.Connection, key: str) -> ExperimentMetadata:
+    """What the read model `runs` knows to be said about a run. RunNotFound if there is none with this key."""
+    rows = db.execute(
+        "SELECT run_id, project, name, tags, description, ifnull(created, 0), ifnull(annotated, 0), archived, pinned"
+        " FROM run WHERE key = ?",
+        (key,),
+    ).fetchall()
+    if not rows:
+        raise RunNotFound(key.rpartition("/")[2])
+    run_id, project, name, tags, description, created, annotated, archived, pinned = cast(list[tuple[Any, ...]], rows)[
+        0
+    ]
+    return ExperimentMetadata(
+        run_id, project, name, parse_json(tags.encode()), description, created, annotated, bool(archived), bool(pinned)
+    )
 
 
 async def _purge(store: Store, places: Sequence[RunPlace], keep_entries: Iterable[str]) -> Purged:
@@ -179,19 +196,3 @@ def _in_bin(db: apsw.Connection) -> tuple[list[RunPlace], list[str]]:
     )
     places = [RunPlace(str(key), str(run_id)) for key, run_id in rows if not is_attached(str(key))]
     return places, [str(run_id) for (run_id,) in elsewhere]
-
-
-def _known(db: apsw.Connection, key: str) -> ExperimentMetadata:
-    rows = db.execute(
-        "SELECT run_id, project, name, tags, description, ifnull(created, 0), ifnull(annotated, 0), archived, pinned"
-        " FROM run WHERE key = ?",
-        (key,),
-    ).fetchall()
-    if not rows:
-        raise RunNotFound(key.rpartition("/")[2])
-    run_id, project, name, tags, description, created, annotated, archived, pinned = cast(list[tuple[Any, ...]], rows)[
-        0
-    ]
-    return ExperimentMetadata(
-        run_id, project, name, parse_json(tags.encode()), description, created, annotated, bool(archived), bool(pinned)
-    )

@@ -66,14 +66,17 @@ class _Prepared(msgspec.Struct, frozen=True):
     temporary: str
 
 
-def put_into_bin(root: Path, runs: Sequence[RunPlace], record: Record, *, reason: str) -> Failures:
+def put_into_bin(
+    root: Path, runs: Sequence[RunPlace], record: Record, *, reason: str, deletion: Deletion | None = None
+) -> Failures:
     """Soft-delete runs: one append for all of them, then a marker in each directory; nothing else changes.
 
+    `deletion` is what the markers say, where runs are back in the bin as they were; else `reason`, and that it is now.
     Fails for a run that is in the bin already, for links, and where no marker can be written. StorageUnavailable if
     nothing can be recorded: then nothing has changed.
     """
     with alone(root):
-        found = in_threads(lambda run: _prepare(root, run, reason), runs)
+        found = in_threads(lambda run: _prepare(root, run, reason, deletion), runs)
         failures: Failures = {
             run.key: None if isinstance(it, _Prepared) else it for run, it in zip(runs, found, strict=True)
         }
@@ -146,13 +149,13 @@ def in_threads(function: Callable[[T], R], items: Iterable[T]) -> list[R]:
         return list(pool.map(function, listed))
 
 
-def _prepare(root: Path, run: RunPlace, reason: str) -> _Prepared | str:
+def _prepare(root: Path, run: RunPlace, reason: str, given: Deletion | None) -> _Prepared | str:
     run_dir = root / run.key
     try:
         check_place(root, run_dir)
         if is_marked(run_dir):
             return NOT_FOUND
-        deletion = Deletion.now(run_dir, reason)
+        deletion = given or Deletion.now(run_dir, reason)
         return _Prepared(run, deletion, prepare(run_dir, deletion))
     except RunicornError:
         return _IS_LINK

@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runicorn.plugin import ArtifactSource, Payload, Projection, Store, hookimpl
+from runicorn.plugin import ArtifactSource, Payload, Projection, Store, Subjects, hookimpl
 
 if TYPE_CHECKING:
     import click
@@ -23,10 +23,11 @@ def runicorn_event_types() -> Sequence[type[Payload]]:
 
 @hookimpl
 def runicorn_projections() -> Sequence[Projection]:
+    from runicorn_artifacts.history.labels import ARTIFACT_HISTORY
     from runicorn_artifacts.projections.artifact_versions import ArtifactVersions
     from runicorn_artifacts.projections.run_artifacts import RunArtifacts
 
-    return [ArtifactVersions(), RunArtifacts()]
+    return [ArtifactVersions(), RunArtifacts(), ARTIFACT_HISTORY]
 
 
 @hookimpl
@@ -44,6 +45,7 @@ def runicorn_routes() -> Sequence[ControllerRouterHandler]:
         comparing,
         content,
         form_upload,
+        history,
         lifecycle,
         lineage,
         reach,
@@ -59,6 +61,7 @@ def runicorn_routes() -> Sequence[ControllerRouterHandler]:
         artifacts.get_artifact_version,
         artifacts.list_artifact_files,
         comparing.artifact_diff,
+        history.artifact_history,
         content.artifact_file,
         content.artifact_zip,
         lineage.artifact_lineage,
@@ -89,6 +92,7 @@ def runicorn_rate_limits() -> Mapping[str, int]:
         "GET /api/artifacts": 100,
         "GET /api/artifacts/stats": 100,
         "GET /api/artifacts/{name}/versions": 100,
+        "GET /api/artifacts/{name}/history": 100,
         "GET /api/artifacts/{name}/{version}": 100,
         "GET /api/artifacts/{name}/{version}/files": 100,
         "GET /api/artifacts/{name}/{version}/lineage": 100,
@@ -99,6 +103,13 @@ def runicorn_rate_limits() -> Mapping[str, int]:
         "PUT /api/artifacts/{name}/uploads/{upload_id}/contents/{digest}": 30_000,
         "POST /api/artifacts/{name}/uploads/{upload_id}/commit": 600,
     }
+
+
+@hookimpl
+def runicorn_subjects() -> Sequence[Subjects]:
+    from runicorn_artifacts.history.subject import Artifacts
+
+    return [Artifacts()]
 
 
 @hookimpl

@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from runicorn.plugin import LockTimeout, RunicornError, dump_json, file_lock, replace_file
-from runicorn_artifacts.changing import LOCK_S, changing
+from runicorn_artifacts.changing import LOCK_S, Change, changing
 from runicorn_artifacts.errors import ArtifactLocked, VersionNotFound
 from runicorn_artifacts.events import ArtifactAliased, VersionDeleted, VersionPurged, VersionRestored
 from runicorn_artifacts.folder import FILES, LOCK_FILE, MANIFEST_FILE, MARKER_FILE, ArtifactFolder
@@ -43,35 +43,45 @@ def soft_delete(folder: ArtifactFolder, version: int) -> None:
     """Mark a version as deleted. Nothing happens if it is; VersionNotFound if there is no such version."""
     with changing(folder) as change:
         _check(change.folder, version)
-        if change.folder.is_deleted(version):
-            return
-        change.append(VersionDeleted(type=folder.type, name=folder.name, version=version, deleted_at=change.ts))
-        marker = {
-            "deleted_at": change.ts,
-            "deleted_by": "user",
-            "version": version,
-            "artifact_name": folder.name,
-        }
-        replace_file(folder.version_path(version) / MARKER_FILE, dump_json(marker))
-        item = change.index.item(version)
-        if item is not None:
-            item.status = "deleted"
-        change.commit()
+        if not change.folder.is_deleted(version):
+            mark_deleted(change, version, change.ts)
 
 
 def restore(folder: ArtifactFolder, version: int) -> None:
     """Take back a soft deletion. Nothing happens if there is none; VersionNotFound if there is no such version."""
     with changing(folder) as change:
         _check(change.folder, version)
-        if not change.folder.is_deleted(version):
-            return
-        change.append(VersionRestored(type=folder.type, name=folder.name, version=version))
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(folder.version_path(version) / MARKER_FILE)
-        item = change.index.item(version)
-        if item is not None:
-            item.status = "ready"
-        change.commit()
+        if change.folder.is_deleted(version):
+            mark_restored(change, version)
+
+
+def mark_deleted(change: Change, version: int, deleted_at: float) -> None:
+    """Mark an existing version as deleted since then, as a part of a change: its last one."""
+    folder = change.folder
+    change.append(VersionDeleted(type=folder.type, name=folder.name, version=version, deleted_at=deleted_at))
+    marker = {
+        "deleted_at": deleted_at,
+        "deleted_by": "user",
+        "version": version,
+        "artifact_name": folder.name,
+    }
+    replace_file(folder.version_path(version) / MARKER_FILE, dump_json(marker))
+    item = change.index.item(version)
+    if item is not None:
+        item.status = "deleted"
+    change.commit()
+
+
+def mark_restored(change: Change, version: int) -> None:
+    """Take the mark of an existing version away, as a part of a change: its last one."""
+    folder = change.folder
+    change.append(VersionRestored(type=folder.type, name=folder.name, version=version))
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(folder.version_path(version) / MARKER_FILE)
+    item = change.index.item(version)
+    if item is not None:
+        item.status = "ready"
+    change.commit()
 
 
 def purge(folder: ArtifactFolder, version: int, content: ContentStore) -> int:

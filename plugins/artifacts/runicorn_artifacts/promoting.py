@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -18,6 +19,10 @@ from runicorn_artifacts.naming import PRODUCTION as PRODUCTION_ALIAS
 
 EVALUATIONS = "evaluations"
 """Folder of the root with a file for each evaluation."""
+
+
+Move = tuple[int, str, str | None, str | None]
+"""A version, the stage that it is in from now on, notes, and the run that has evaluated it."""
 
 
 class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,7 +65,7 @@ def promote(
         from_stage = now.lifecycle(version).stage
         if not is_allowed(from_stage, to_stage):
             raise BadInput(f"Invalid transition from {from_stage} to {to_stage}")
-        moves: list[tuple[int, str, str | None, str | None]] = [(version, to_stage, notes, evaluator_run_id)]
+        moves: list[Move] = [(version, to_stage, notes, evaluator_run_id)]
         aliased: list[ArtifactAliased] = []
         if to_stage == PRODUCTION:
             others = [other for other in now.versions if other != version and now.lifecycle(other).stage == PRODUCTION]
@@ -68,11 +73,12 @@ def promote(
             aliased = change.alias(PRODUCTION_ALIAS, version)
         elif from_stage == PRODUCTION and change.index.aliases.get(PRODUCTION_ALIAS) == version:
             aliased = change.alias(PRODUCTION_ALIAS, None)
-        _move(change, moves, aliased)
+        move(change, moves, aliased)
     return from_stage
 
 
-def _move(change: Change, moves: list[tuple[int, str, str | None, str | None]], aliased: list[ArtifactAliased]) -> None:
+def move(change: Change, moves: Sequence[Move], aliased: Sequence[ArtifactAliased]) -> None:
+    """Record that versions are in other stages, and aliases elsewhere, as a part of a change: its last one."""
     folder = change.folder
     lifecycles = {version: folder.lifecycle(version) for version, *_ in moves}
     events = [

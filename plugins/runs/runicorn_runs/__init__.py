@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runicorn.plugin import RUN_EVENTS, Payload, Projection, Source, Store, hookimpl
+from runicorn.plugin import RUN_EVENTS, Payload, Projection, Source, Store, Subjects, hookimpl
 
 if TYPE_CHECKING:
     import click
@@ -23,12 +23,13 @@ def runicorn_event_types() -> Sequence[type[Payload]]:
 
 @hookimpl
 def runicorn_projections() -> Sequence[Projection]:
+    from runicorn_runs.history.labels import RUN_HISTORY
     from runicorn_runs.projections.metric_points import MetricPoints
     from runicorn_runs.projections.run_images import RunImages
     from runicorn_runs.projections.run_list import RunList
     from runicorn_runs.projections.run_values import RunValues
 
-    return [RunList(), MetricPoints(), RunImages(), RunValues()]
+    return [RunList(), MetricPoints(), RunImages(), RunValues(), RUN_HISTORY]
 
 
 @hookimpl
@@ -45,6 +46,7 @@ def runicorn_routes() -> Sequence[ControllerRouterHandler]:
         environment,
         experiments,
         export,
+        history,
         live,
         logs,
         media,
@@ -59,7 +61,7 @@ def runicorn_routes() -> Sequence[ControllerRouterHandler]:
         *(recycle_bin.soft_delete_runs, recycle_bin.list_recycle_bin, recycle_bin.restore_runs, recycle_bin.empty_bin),
         *(projects.list_projects, projects.list_names, projects.list_runs_of_name),
         *(experiments.tag_experiment, experiments.search_experiments, experiments.delete_experiments),
-        experiments.annotate_experiment,
+        *(experiments.annotate_experiment, history.experiment_history),
         *(metrics.metrics_by_step, metrics.metrics_by_time, metrics.run_progress),
         *(logs.run_log, logs.not_upgraded),
         *(live.event_stream, live.event_socket, live.events_not_upgraded),
@@ -75,6 +77,7 @@ def runicorn_rate_limits() -> Mapping[str, int]:
         "GET /api/runs/{run_id}": 240,
         "GET /api/runs/{run_id}/metrics_step": 240,
         "GET /api/runs/{run_id}/media/{path}": 1200,  # a page of images asks for each of them
+        "GET /api/v2/experiments/{exp_id}/history": 200,
         "POST /api/runs/soft-delete": 20,
         "POST /api/recycle-bin/empty": 5,
         "DELETE /api/experiments/delete": 10,
@@ -86,6 +89,13 @@ def runicorn_commands() -> Sequence[click.Command]:
     from runicorn_runs.cli import manage
 
     return [manage]
+
+
+@hookimpl
+def runicorn_subjects() -> Sequence[Subjects]:
+    from runicorn_runs.history.subject import Runs
+
+    return [Runs()]
 
 
 @hookimpl

@@ -7,10 +7,14 @@ import os
 import subprocess
 import sys
 import threading
+import time
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
+from runicorn.cli.events.opening import read_from
 from runicorn.events.append import StreamWriter
+from runicorn.events.log import FileLog, Stream
 from tests.recorded import RUNS, recorded, wait_until_live
 from tests.serving import Server, serve
 from tests.stores import make_run, metrics_event, write
@@ -71,8 +75,67 @@ class TestShow:
         make_run(tmp_path, "p/n/runs/a", events='{"ts": 1, "type": "x", "data": {"v": NaN, "n": 1' + "0" * 30 + "}}\n")
         assert '"data":{"v":NaN,"n":1' + "0" * 30 + "}" in events("show", "a", "--json", root=tmp_path).stdout
 
+    def test_all_streams_are_shown_one_after_the_other(self, recorded: Path) -> None:
+        shown = objects(events("show", "--all", "--json", root=recorded))
+        lines = [path.read_bytes().count(b"\n") for path in recorded.glob("**/events.jsonl")]
+        assert len(shown) == sum(lines)
+        streams = list(dict.fromkeys(event["stream"] for event in shown))
+        assert streams == sorted(streams)
+        assert len(streams) == len(lines)
+
+    def test_a_project_chooses_the_streams_of_its_runs(self, tmp_path: Path) -> None:
+        for key in ("a/n/runs/1", "a/m/runs/2", "b/n/runs/3", "runs/4"):
+            make_run(tmp_path, key, events=metrics_event(global_step=1))
+        shown = objects(events("show", "--project", "a", "--json", root=tmp_path))
+        assert [event["stream"] for event in shown] == ["a/m/runs/2", "a/n/runs/1"]
+        assert len(objects(events("show", "--all", "-n", "3", "--json", root=tmp_path))) == 3
+        done = events("show", "--project", "c", root=tmp_path)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert "No run of the project c" in done.stderr
+
+    def test_stream_all_and_project_exclude_each_other(self, tmp_path: Path) -> None:
+        for arguments in ([], ["a", "--all"], ["--all", "--project", "p"], ["--all", "--offset", "5"]):
+            done = events("show", *arguments, root=tmp_path)
+            assert done.returncode == 2
+            assert "Usage:" in done.stderr
+
+    def test_a_long_stream_takes_no_more_memory_than_a_short_one(self, tmp_path: Path) -> None:
+        make_run(tmp_path, "p/n/runs/a", events=metrics_event(global_step=1, loss=0.5) * 300_000)
+        log = FileLog(tmp_path, tmp_path / "state")
+        tracemalloc.start()
+        count = sum(1 for _ in read_from(log, Stream("run", "p/n/runs/a"), 0))
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert count == 300_000
+        assert peak < 16 << 20, "the stream has 21 MB, and its events are more"
+
 
 class TestTail:
+    def test_since_shows_all_since_then(self, tmp_path: Path) -> None:
+        now = time.time()
+        for run in range(2):
+            times = [now - 90_000 + step for step in range(3000)] + [now - 200 + step for step in range(100)]
+            lines = (metrics_event(ts=ts + run / 10, global_step=1, text="x" * 40) for ts in times)
+            make_run(tmp_path, f"p/n/runs/{run}", events="".join(lines))
+        make_run(tmp_path, "p/n/runs/old", events=metrics_event(ts=now - 90_000))
+        shown = events("tail", "--json", "--since", "1h", root=tmp_path)
+        times = [event["ts"] for event in objects(shown)]
+        assert len(times) == 200
+        assert times == sorted(times)
+        assert min(times) >= now - 201
+        assert "Left out" not in shown.stderr
+
+    def test_with_a_limit_it_is_said_what_was_left_out(self, tmp_path: Path) -> None:
+        now = time.time()
+        lines = [metrics_event(ts=now - 50 + step, global_step=step) for step in range(30)]
+        make_run(tmp_path, "p/n/runs/a", events="".join(lines))
+        shown = events("tail", "--json", "--since", "1h", "-n", "10", root=tmp_path)
+        assert [event["data"]["global_step"] for event in objects(shown)] == list(range(20, 30))
+        assert "Left out: 20 earlier events since then. Without -n all are shown." in shown.stderr
+        assert "Left out" not in events("tail", "--since", "1h", "-n", "30", root=tmp_path).stderr
+        one = events("tail", "--since", "1h", "-n", "29", root=tmp_path)
+        assert "Left out: 1 earlier event since then." in one.stderr
+
     def test_the_last_events_of_all_streams_are_shown_by_time(self, tmp_path: Path) -> None:
         for run in range(3):
             lines = (metrics_event(ts=float(100 * step + run), global_step=step) for step in range(50))
@@ -142,6 +205,18 @@ class TestVerify:
         )
 
 
+class TestStats:
+    def test_one_is_no_plural(self, tmp_path: Path) -> None:
+        make_run(tmp_path, "p/n/runs/a", events=metrics_event(ts=5.0))
+        size = len(metrics_event(ts=5.0))
+        shown = events("stats", root=tmp_path).stdout
+        assert shown.startswith(f"1 stream, 1 event, {size} bytes, 0 lines that are no events\n")
+        with (tmp_path / "p/n/runs/a/events.jsonl").open("a") as file:
+            file.write(metrics_event(ts=6.0) + "nonsense\n")
+        shown = events("stats", root=tmp_path).stdout
+        assert shown.startswith(f"1 stream, 2 events, {2 * size + 9} bytes, 1 line that is no event\n")
+
+
 class TestReplay:
     def test_read_models_are_built_again_without_a_server(self, recorded: Path, serve: Callable[..., Server]) -> None:
         done = events("replay", "--json", root=recorded)
@@ -181,7 +256,7 @@ def test_a_missing_root_is_an_error_that_says_what_to_do(tmp_path: Path) -> None
 
 
 def test_help_has_examples() -> None:
-    for command in ("tail", "show", "verify", "replay"):
+    for command in ("tail", "show", "verify", "replay", "undo"):
         assert "Examples:" in runicorn("events", command, "--help").stdout
 
 

@@ -1,4 +1,4 @@
-"""`runicorn events`: look into the log, check it, and build the read models again from it."""
+"""`runicorn events`: look into the log, check it, take a command back, and build the read models again."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ EVENTS_COMMANDS = {
     "show": "runicorn.cli.events.show:show",
     "stats": "runicorn.cli.events.stats:stats",
     "tail": "runicorn.cli.events.tail:tail",
+    "undo": "runicorn.cli.events.undo:undo",
     "verify": "runicorn.cli.events.verify:verify",
 }
 
 events = LazyGroup(
-    "events", EVENTS_COMMANDS, help="Look into the event log, check it, and build read models again from it."
+    "events",
+    EVENTS_COMMANDS,
+    help="Look into the event log, check it, take commands back, and replay it into read models.",
 )
 
 __all__ = ["EVENTS_COMMANDS", "events"]

@@ -38,11 +38,18 @@ def of_types(types: Sequence[str]) -> Callable[[LocatedEvent], bool]:
 
 
 def read_from(log: FileLog, stream: Stream, offset: int) -> Iterator[LocatedEvent]:
-    """The events of a stream whose lines begin at or behind `offset`."""
-    from runicorn.events.log import LocatedEvent
+    """The events of a stream whose lines begin at or behind `offset`; about a MiB of it is in memory.
 
-    after = log.line_start(stream, offset)
-    while (lines := log.read(stream, after=after)).end > after:
-        for start, event in zip(lines.offsets, lines.events, strict=True):
-            yield LocatedEvent(stream, start, event)
-        after = lines.end
+    Where it cannot be read (any more), that is said on standard error.
+    """
+    from runicorn.events.log import LocatedEvent, StreamReplaced
+
+    try:
+        after = log.line_start(stream, offset)
+        while (lines := log.read(stream, after=after)).end > after:
+            for start, event in zip(lines.offsets, lines.events, strict=True):
+                yield LocatedEvent(stream, start, event)
+            after = lines.end
+    except (OSError, StreamReplaced) as error:
+        reason = getattr(error, "strerror", None) or "it was replaced meanwhile"
+        click.echo(f"{stream.name} cannot be read further: {reason}", err=True)

@@ -24,6 +24,11 @@ def print_events(located: Iterable[LocatedEvent], as_json: bool) -> None:
             sys.stdout.flush()
 
 
+def counted(number: int, what: str) -> str:
+    """`1 stream`, `2 streams`."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
 def _as_json(one: LocatedEvent) -> str:
     from runicorn.events.envelope import decode_data
     from runicorn.files import dump_json

@@ -9,7 +9,7 @@ import click
 import msgspec
 
 from runicorn.cli.events.opening import is_chosen, open_log
-from runicorn.cli.events.printing import clock
+from runicorn.cli.events.printing import clock, counted
 from runicorn.cli.group import state_dir_option, storage_option
 from runicorn.cli.progress import progress_bar
 
@@ -49,9 +49,11 @@ def stats(storage: str | None, state_dir: Path | None, runs: tuple[str, ...], la
     if as_json:
         click.echo(msgspec.json.encode(found))
         return
-    click.echo(
-        f"{found.streams} streams, {found.events} events, {found.bytes} bytes, {found.bad} lines that are no events"
+    lines = (
+        f"{counted(found.bad, 'line')} that {'is' if found.bad == 1 else 'are'} no event{'' if found.bad == 1 else 's'}"
     )
+    sizes = (counted(found.streams, "stream"), counted(found.events, "event"), counted(found.bytes, "byte"), lines)
+    click.echo(", ".join(sizes))
     if found.first is not None and found.last is not None:
         click.echo(f"from {clock(found.first)} to {clock(found.last)}: {found.events_per_day:.0f} events a day")
     for heading, rows in (("by type", found.types), ("largest streams", found.largest)):

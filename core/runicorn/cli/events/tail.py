@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from runicorn.cli.events.opening import is_chosen, of_types, open_log
-from runicorn.cli.events.printing import json_option, print_events
+from runicorn.cli.events.printing import counted, json_option, print_events
 from runicorn.cli.group import state_dir_option, storage_option
 
 if TYPE_CHECKING:
-    from runicorn.events.log import LocatedEvent, Stream
+    from runicorn.events.log import FileLog, LocatedEvent, Stream
+
+_LINES = 20
 
 
 @click.command()
@@ -22,9 +26,13 @@ if TYPE_CHECKING:
 @click.option("--run", "runs", multiple=True, help="Only this run: its id, or its path below the root. Repeatable.")
 @click.option("--type", "types", multiple=True, help="Only this event type, such as run.finished. Repeatable.")
 @click.option(
-    "-n", "--lines", "count", default=20, show_default=True, type=click.IntRange(min=0), help="How many to begin with."
+    "-n",
+    "--lines",
+    "count",
+    type=click.IntRange(min=0),
+    help="How many to begin with, the last ones. [default: 20; with --since all]",
 )
-@click.option("--since", metavar="TIME", help="Only events after this time: ISO 8601, or how long ago, such as 10m.")
+@click.option("--since", metavar="TIME", help="Events from this time on: ISO 8601, or how long ago, such as 10m.")
 @click.option("-f", "--follow", is_flag=True, help="Go on with events as they are appended, until Ctrl-C.")
 @json_option
 def tail(
@@ -32,7 +40,7 @@ def tail(
     state_dir: Path | None,
     runs: tuple[str, ...],
     types: tuple[str, ...],
-    count: int,
+    count: int | None,
     since: str | None,
     follow: bool,
     as_json: bool,
@@ -43,7 +51,7 @@ def tail(
     Examples:
       runicorn events tail
       runicorn events tail --follow --type run.created --type run.finished
-      runicorn events tail --since 10m -n 1000
+      runicorn events tail --since 10m
       runicorn events tail --run 20250114_153045_a1b2c3 --json
     """
     from runicorn.events import tail as tailing
@@ -63,12 +71,45 @@ def tail(
     def wanted(event: LocatedEvent) -> bool:
         return is_of_type(event) and (start is None or event.event.ts >= start)
 
-    # With a filter, more than `count` events have to be looked at.
     ends = tailing.ends_of(log, streams)
-    shown = [event for event in tailing.last_events(log, ends, count * 50 if types else count) if wanted(event)]
-    print_events(shown[-count:] if count else [], as_json)
+    if start is None:
+        _print_last(log, ends, wanted, _LINES if count is None else count, has_filter=bool(types), as_json=as_json)
+    else:
+        _print_since(filter(is_of_type, tailing.events_since(log, ends, start)), count, as_json)
     if follow:
         try:
             print_events((event for event in tailing.follow(log, ends, choose) if wanted(event)), as_json)
         except KeyboardInterrupt:
             return
+
+
+def _print_last(
+    log: FileLog,
+    ends: Mapping[Stream, int],
+    wanted: Callable[[LocatedEvent], bool],
+    count: int,
+    *,
+    has_filter: bool,
+    as_json: bool,
+) -> None:
+    from runicorn.events.tail import last_events
+
+    # With a filter, more than `count` events have to be looked at.
+    shown = [event for event in last_events(log, ends, count * 50 if has_filter else count) if wanted(event)]
+    print_events(shown[-count:] if count else [], as_json)
+
+
+def _print_since(events: Iterable[LocatedEvent], count: int | None, as_json: bool) -> None:
+    """All of them as they are read; or the last `count`, and how many there were before those."""
+    if count is None:
+        print_events(events, as_json)
+        return
+    last: deque[LocatedEvent] = deque(maxlen=count)
+    total = 0
+    for event in events:
+        total += 1
+        last.append(event)
+    print_events(last, as_json)
+    if total > count:
+        left_out = f"{counted(total - count, 'earlier event')} since then"
+        click.echo(f"Left out: {left_out}. Without -n all are shown.", err=True)

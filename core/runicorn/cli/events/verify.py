@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from runicorn.cli.events.opening import open_log
-from runicorn.cli.events.printing import json_option
+from runicorn.cli.events.printing import counted, json_option
 from runicorn.cli.group import state_dir_option, storage_option
 from runicorn.cli.progress import progress_bar
 
@@ -59,6 +59,7 @@ def verify(storage: str | None, state_dir: Path | None, as_json: bool) -> None:
                     advance(found)
         for problem in verify_side_files(log.root):
             report(problem)
-    click.echo(f"{len(streams)} streams, {total} bytes checked: {problems or 'no'} problems.", err=True)
+    checked = f"{counted(len(streams), 'stream')}, {counted(total, 'byte')} checked"
+    click.echo(f"{checked}: {counted(problems, 'problem') if problems else 'no problems'}.", err=True)
     if problems:
         sys.exit(1)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 import sys
 import time
-import unicodedata
-from collections.abc import Sequence
 
 import click
 import msgspec
@@ -14,10 +12,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from runicorn.plugin import clean, table
+
+__all__ = ["age", "clean", "console", "duration", "heading", "moment", "show", "show_json", "status", "table", "value"]
+
 _AGES = ((60, 1, "s"), (3600, 60, "min"), (86400, 3600, "h"), (86400 * 60, 86400, "d"))
 _STYLES = {"running": "cyan", "finished": "green", "failed": "red", "interrupted": "yellow"}
-
-Cell = str | Text
 
 
 def console() -> Console:
@@ -25,27 +25,6 @@ def console() -> Console:
     return (
         Console(highlight=False) if sys.stdout.isatty() else Console(highlight=False, width=10_000, color_system=None)
     )
-
-
-def table(columns: Sequence[str], rows: Sequence[Sequence[Cell]], *, right: Sequence[str] = ()) -> Table | str:
-    """Rows under a header; as text, columns are parted by two blanks and nothing is cut."""
-    if sys.stdout.isatty():
-        rich = Table(*(), box=None, pad_edge=False, header_style="bold")
-        for column in columns:
-            rich.add_column(column, justify="right" if column in right else "left", overflow="fold")
-        for row in rows:
-            rich.add_row(*row)
-        return rich
-    texts = [list(columns), *([clean(str(cell)) for cell in row] for row in rows)]
-    widths = [max(_width(row[place]) for row in texts) for place in range(len(columns))]
-    lines = (
-        "  ".join(
-            _padded(cell, width, right=column in right)
-            for cell, width, column in zip(row, widths, columns, strict=True)
-        ).rstrip()
-        for row in texts
-    )
-    return "\n".join(lines)
 
 
 def show(*parts: Table | Text | str) -> None:
@@ -71,11 +50,6 @@ def heading(text: str) -> Text:
 def status(value: str, *, is_stale: bool = False) -> Text:
     """A run's status, in its colour."""
     return Text(f"{clean(value)} (stale)" if is_stale else clean(value), style=_STYLES.get(value, ""))
-
-
-def clean(text: str) -> str:
-    """Text without control characters: what is stored must not move the cursor of a terminal."""
-    return "".join(c if c.isprintable() else " " if c in "\t\n\r" else "\ufffd" for c in text)
 
 
 def value(item: object) -> str:
@@ -112,13 +86,3 @@ def duration(seconds: float | None) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02} min"
-
-
-def _width(text: str) -> int:
-    """Columns of a terminal; Chinese, Japanese and Korean characters take two."""
-    return sum(2 if unicodedata.east_asian_width(c) in "WF" else 0 if unicodedata.combining(c) else 1 for c in text)
-
-
-def _padded(text: str, width: int, *, right: bool) -> str:
-    blanks = " " * (width - _width(text))
-    return blanks + text if right else text + blanks

@@ -8,27 +8,12 @@ from typing import NamedTuple, cast
 import apsw
 import msgspec
 
-from runicorn.plugin import LOGS_FILE, NotFound, OpenedStore, open_to_read, parse_json, shown
+from runicorn.plugin import LOGS_FILE, OpenedStore, open_to_read, parse_json, run_meant
 from runicorn_query import queries
 from runicorn_query.experiments import Experiment, View
 from runicorn_query.search.blocks import lines_of, text_of
 
 _TAIL_BYTES = 256 << 10
-_CANDIDATES = 10
-
-
-class RunAmbiguous(NotFound):
-    """Several runs have an id that begins so."""
-
-    def __init__(self, text: str, ids: list[str]) -> None:
-        super().__init__(f"{shown(text)} may be any of these runs:\n  " + "\n  ".join(ids))
-
-
-class NoSuchRun(NotFound):
-    """No run has an id that begins so."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__(f"No run has the id {shown(text)}, or one that begins so. `runicorn runs` lists them.")
 
 
 class MetricFigures(msgspec.Struct, frozen=True):
@@ -54,7 +39,7 @@ class RunView(NamedTuple):
 
 def find(store: OpenedStore, text: str) -> str:
     """The key of the run that an id, the beginning of one, or a path below the root means. NotFound if not exactly one is."""
-    return store.model("runs").query(_find, text)
+    return store.model("runs").query(run_meant, text)
 
 
 def view(store: OpenedStore, key: str) -> RunView:
@@ -75,23 +60,6 @@ def last_lines(store: OpenedStore, key: str, count: int) -> list[str]:
     if size > _TAIL_BYTES:
         lines = lines[1:]  # a part of one
     return [line for line in lines if line.strip()][-count:] if count else []
-
-
-def _find(db: apsw.Connection, text: str) -> str:
-    exact = db.execute("SELECT key FROM run_named WHERE run_id = ?1 UNION SELECT key FROM run WHERE key = ?1", (text,))
-    for (key,) in exact.fetchall():
-        return str(key)
-    begun = db.execute(
-        "SELECT run_id FROM run WHERE run_id >= ?1 AND run_id < ?2 GROUP BY run_id"
-        " ORDER BY max(listed) DESC, run_id DESC LIMIT ?3",
-        (text, f"{text}\U0010ffff", _CANDIDATES),
-    )
-    ids = [str(run_id) for (run_id,) in begun] if text else []
-    if not ids:
-        raise NoSuchRun(text)
-    if len(ids) > 1:
-        raise RunAmbiguous(text, ids)
-    return str(db.execute("SELECT key FROM run_named WHERE run_id = ?", ids).fetchall()[0][0])
 
 
 def _view(db: apsw.Connection, store: OpenedStore, key: str) -> RunView:

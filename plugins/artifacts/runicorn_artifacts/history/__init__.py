@@ -1,0 +1,1 @@
+"""The history of artifacts: which events say what, and what can be taken back."""

@@ -1,0 +1,1 @@
+"""The history of runs: which events say what, what comes in masses, and what can be taken back."""
