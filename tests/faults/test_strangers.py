@@ -1,0 +1,211 @@
+"""Whatever a plugin by a stranger does, in whichever hook: everything else answers as without it, and health names it.
+
+The command line is part of it: what is asked there (`runicorn_commands`, the import) is waited for no longer than elsewhere.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+import runicorn
+from tests.faults.strangers import AT_START, IN_THE_PROJECTOR, NAME, WHILE_SERVING, Case, hook, module
+from tests.plugin_on_path import PluginDirectory
+from tests.serving import Server, wait_until
+
+PATIENCE_S = "2"
+ASKED = ("/api/runs", "/api/v2/experiments", "/api/artifacts", "/api/projects", "/api/config")
+
+Serve = Callable[..., Server]
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Two runs with metrics, and an artifact."""
+    directory = tmp_path / "root"
+    (tmp_path / "weights.bin").write_bytes(b"1")
+    for loss in (1.0, 0.5):
+        with runicorn.init("project", "name", storage=str(directory), capture_env=False) as run:
+            run.log({"loss": loss})
+            run.log_artifact(str(tmp_path / "weights.bin"), name="net", type="model")
+    return directory
+
+
+@pytest.fixture
+def stranger(tmp_path: Path) -> Callable[[str], dict[str, str]]:
+    """A function that installs the stranger's plugin; the environment in which it is found."""
+
+    def add(source: str) -> dict[str, str]:
+        plugins = PluginDirectory(tmp_path / "plugins")
+        plugins.add(NAME, source)
+        return {**plugins.environment, "RUNICORN_PLUGIN_PATIENCE": PATIENCE_S}
+
+    return add
+
+
+def answers(server: Server) -> dict[str, Any]:
+    """What everybody else says."""
+    found: dict[str, Any] = {}
+    for path in ASKED:
+        answer = server.http.get(path)
+        assert answer.status_code == 200, f"{path}: {answer.status_code} {answer.text}"
+        found[path] = answer.content
+    (first, *_) = server.http.get("/api/runs").json()
+    found["metrics"] = server.http.get(f"/api/runs/{first['id']}/metrics_step").content
+    return found
+
+
+def health(server: Server) -> dict[str, str]:
+    return server.health()["plugins"][NAME]
+
+
+def log_a_run(server: Server) -> str:
+    with runicorn.init("project", "later", storage=str(server.root), capture_env=False) as run:
+        run.log({"loss": 0.1})
+    return run.id
+
+
+def is_named(server: Server, case: Case) -> bool:
+    told = health(server)
+    return told["status"] == case.status and re.search(case.reason, told.get("detail") or "") is not None
+
+
+def check(case: Case, serve: Serve, root: Path, environment: dict[str, str]) -> None:
+    arguments = ("--rate-limit", "off", "--state-dir", str(root.parent / "state"))
+    with Server(root, "--without", NAME, *arguments, environment=environment) as alone:
+        alone.wait_until_live()
+        alone.wait_until_visible()
+        expected = answers(alone)
+    server = serve(root, *arguments, environment=environment)
+    server.wait_until_visible()
+    if case.provoke is not None:
+        for _ in range(12):
+            server.http.get(case.provoke)
+    later = ""
+    if case.name.startswith("on_events"):
+        later = log_a_run(server)
+    try:
+        wait_until(lambda: is_named(server, case), f"{NAME} in health", 60)
+    except AssertionError as error:
+        raise AssertionError(f"{health(server)}\n{server.log}") from error
+    if not later:
+        assert answers(server) == expected
+        later = log_a_run(server)
+    wait_until(lambda: later in server.http.get("/api/runs").text, "a run that is logged later", 30)
+    assert server.http.get(f"/api/runs/{later}").json()["status"] == "finished"
+    assert server.stop() == 0
+
+
+@pytest.mark.parametrize(
+    "case", [*AT_START, *IN_THE_PROJECTOR, *WHILE_SERVING], ids=lambda case: case.name.replace(" ", "-")
+)
+def test_everything_else_answers_as_without_the_stranger(
+    case: Case, serve: Serve, root: Path, stranger: Callable[[str], dict[str, str]]
+) -> None:
+    check(case, serve, root, stranger(case.source))
+
+
+def cli(environment: dict[str, str], root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "runicorn", *arguments],
+        env={**os.environ, **environment, "RUNICORN_DIR": str(root)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ("raise KeyError('lost')", "commands: KeyError: 'lost'"),
+        ("sys.exit(5)", "commands: SystemExit: 5"),
+        ("forever()", "commands has not returned for 2 s"),
+        ("return 42", "commands: returned int, not a list"),
+        ("return ['x']", "commands: returned str, not a click command"),
+        ("return [click.Command('a/b')]", "commands: a command has the name 'a/b'"),
+        ("return [click.Command('a'), click.Command('a')]", "commands: returned two with the name a"),
+        ("return iter(lambda: click.Command(str(time.time_ns())), 0)", "commands: returned more than 1000 things"),
+    ],
+)
+def test_the_command_line_works_as_without_the_stranger(
+    root: Path, stranger: Callable[[str], dict[str, str]], body: str, reason: str
+) -> None:
+    environment = stranger(module(hook("commands", body)))
+    helped = cli(environment, root, "--help")
+    assert helped.returncode == 0, helped.stderr
+    assert re.search(r"^  manage ", helped.stdout, re.M)  # of another plugin
+    listed = cli(environment, root, "plugins")
+    assert listed.returncode == 0, listed.stderr
+    assert reason in listed.stdout
+
+
+def test_a_command_that_raises_is_its_own_matter(root: Path, stranger: Callable[[str], dict[str, str]]) -> None:
+    environment = stranger(
+        module(
+            "def fail(): raise KeyError('lost')\n" + hook("commands", "return [click.Command('fail', callback=fail)]")
+        )
+    )
+    assert cli(environment, root, "fail").returncode == 1
+    assert cli(environment, root, "plugins").returncode == 0
+
+
+def test_a_projection_that_hangs_ends_no_command_that_reads_the_store(
+    root: Path, stranger: Callable[[str], dict[str, str]]
+) -> None:
+    environment = stranger(module("Seen.apply = forever\n"))
+    replayed = cli(environment, root, "events", "replay")
+    assert replayed.returncode == 1
+    assert f"The plugin {NAME} cannot apply the log: apply has not returned for 2 s" in replayed.stderr
+    listed = cli(environment, root, "runs")
+    assert listed.returncode == 0, listed.stderr
+    assert f"plugin {NAME}" in listed.stderr
+
+
+def test_logging_never_meets_a_plugin(root: Path, stranger: Callable[[str], dict[str, str]]) -> None:
+    environment = stranger("raise SystemExit(7)")
+    train = "import runicorn as rn\nwith rn.init('p', capture_env=False): rn.log({'a': 1})\nprint('trained')"
+    done = subprocess.run(
+        [sys.executable, "-c", train],
+        env={**os.environ, **environment, "RUNICORN_DIR": str(root)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert (done.stdout, done.stderr) == ("trained\n", "")
+
+
+def test_the_other_workers_answer_while_one_is_held_up(
+    serve: Serve, root: Path, stranger: Callable[[str], dict[str, str]]
+) -> None:
+    body = "    time.sleep(4); return {}\n"
+    handler = "@get('/api/stranger', sync_to_thread=False)\ndef route(store: Store) -> dict[str, int]:\n" + body
+    environment = stranger(module(handler + hook("routes", "return [route]")))
+    environment["RUNICORN_PLUGIN_PATIENCE"] = "30"
+    server = serve(root, "--workers", "2", "--rate-limit", "off", environment=environment)
+    server.wait_until_visible()
+    held = threading.Thread(target=lambda: httpx.get(f"{server.url}/api/stranger", timeout=30))
+    held.start()
+    answered = 0
+
+    def other_worker_answers() -> bool:  # a new connection may reach either of them
+        nonlocal answered
+        with contextlib.suppress(httpx.TimeoutException):
+            answered += httpx.get(f"{server.url}/api/runs", timeout=0.5).status_code == 200
+        return answered >= 3
+
+    wait_until(other_worker_answers, "answers of the other worker")
+    held.join()
