@@ -16,7 +16,7 @@ import msgspec
 MOST = 1000
 """Things that one hook of one plugin may contribute."""
 
-_EVENT_TYPE = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+")
+_EVENT_TYPE = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*")
 _LIMIT = re.compile(r"[A-Z]+ /\S*")
 _KINDS = frozenset({"run", "artifact", "store"})
 _LONGEST = 200

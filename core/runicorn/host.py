@@ -115,7 +115,9 @@ class PluginHost:
         unknown = sorted(((selection.only or frozenset()) | selection.without) - set(entries))
         if unknown:
             raise PluginFailed(f"No such plugin: {', '.join(unknown)}. `runicorn plugins` lists what is installed.")
-        host = cls([_import(entry, selection, patience) for entry in entries.values()], patience)
+        # Ours first: what all of them import, no stranger is to be charged for.
+        ordered = sorted(entries.values(), key=lambda entry: (entry.name not in BUILT_IN, entry.name))
+        host = cls([_import(entry, selection, patience) for entry in ordered], patience)
         for plugin in host.plugins:
             if plugin.state == "failed" and plugin.name in BUILT_IN and plugin.name in (selection.only or ()):
                 raise PluginFailed(f"The plugin {plugin.name} was selected, but cannot be loaded: {plugin.error}")

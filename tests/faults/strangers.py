@@ -10,11 +10,9 @@ from __future__ import annotations
 import textwrap
 from typing import NamedTuple
 
-NAME = "stranger"
-
 
 class Case(NamedTuple):
-    """One way to misbehave. `reason` is a pattern for the detail in `/api/health`."""
+    """One way to misbehave. `reason` is a pattern for the detail in `/api/health`; the plugin is called `stranger`."""
 
     name: str
     source: str
@@ -22,6 +20,12 @@ class Case(NamedTuple):
     provoke: str | None = None
     """A path to ask for before health is looked at."""
     status: str = "error"
+
+    def called(self, plugin: str) -> Case:
+        """The same under another name, so that it can be installed beside the others."""
+        provoke = self.provoke and self.provoke.replace("stranger", plugin)
+        source, reason = self.source.replace("stranger", plugin), self.reason.replace("stranger", plugin)
+        return self._replace(source=source, reason=reason, provoke=provoke)
 
 
 def module(body: str) -> str:

@@ -20,7 +20,7 @@ _SLOW_S = 0.1
 _SHARE = 0.01  # of the event loop's time that a slow report may take
 _LONGEST = 500
 _STATES = frozenset({"ok", "degraded", "error", "disabled"})
-_PATH = re.compile(r"(?<![\w.])(?:[A-Za-z]:)?[/\\](?:[^\s'\":;,()\[\]]+[/\\])+")
+_PATH = re.compile(r"(?<![\w.])(?!/api/)(?:[A-Za-z]:)?[/\\](?:[^\s'\":;,()\[\]]+[/\\])+")
 
 
 class PluginHealth:
@@ -98,5 +98,5 @@ def _checked(report: object) -> Health:
 
 
 def without_paths(text: str) -> str:
-    """`text` with directories cut off the files that it names."""
+    """`text` with directories cut off the files that it names. Routes of the API stay."""
     return _PATH.sub("", text)

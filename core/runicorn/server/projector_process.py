@@ -29,17 +29,18 @@ class ProjectorProcess(ChildProcess):
         self._state_dir = state_dir
         self._deaths: Counter[str] = Counter()
 
-    def ended(self, status: int) -> None:
+    def ended(self, status: int) -> bool:
         """Set a plugin aside, if it is to blame."""
         call = last_call(self._state_dir)
         if call is None or call.plugin in BUILT_IN:
-            return
+            return False
         self._deaths[call.plugin] += 1
         if status == -signal.SIGALRM:
             reason = Patience().reason(call.what)
         elif self._deaths[call.plugin] >= _DEATHS:
             reason = f"the projector has died {_DEATHS} times in its {call.what}, with status {status}"
         else:
-            return
+            return False
         logger.error("plugin %s is set aside until the server is started again: %s", call.plugin, reason)
         self.add_arguments("--set-aside", f"{call.plugin}={reason}")
+        return True

@@ -218,10 +218,11 @@ class Serving:
     async def _open(self, root: Path, state_dir: Path) -> _Opened:
         await asyncio.to_thread(prepare, root, state_dir)
         projector = None
+        store = Store(root, state_dir, self.host, is_leader=self._is_leader)  # first: it may disable plugins
         if self._is_leader:
             arguments = [*_selected(self.host).arguments(), "--log-level", self._log_level]
             projector = ProjectorProcess(root, state_dir, arguments)
-        opened = _Opened(Store(root, state_dir, self.host, is_leader=self._is_leader), projector)
+        opened = _Opened(store, projector)
         try:
             if projector is not None:
                 await projector.start()
