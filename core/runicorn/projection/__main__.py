@@ -69,6 +69,7 @@ class ProjectorProcess:
         self._plugins = sorted(plugin.name for plugin in host)
         self.projector, self._projections = assemble(root, state_dir, host)
         self.projector.models.failed.update(set_aside_plugins or {})
+        self._stopped_models = len(self.projector.models.failed)
         self._was_building = self.projector.models.is_building
         self._journal = Journal(state_dir, is_building=self._was_building)
         self.reactions = Reactions(state_dir, self.log, host, self.projector.models.committed_end)
@@ -202,6 +203,9 @@ class ProjectorProcess:
                 notice = msgspec.structs.replace(notice, news=self._journal.record(notice.news.ranges))
             self.endpoint.broadcast(notice)
             self.reactions.notify(notice)
+        if self._stopped_models != len(self.projector.models.failed):
+            self._stopped_models = len(self.projector.models.failed)
+            self.reactions.look_again()
         self.watcher.watch(self.projector.directories_to_watch(), self.projector.replaced_directories)
 
     def _look(self, paths: frozenset[str] | None) -> None:

@@ -72,6 +72,8 @@ class Reactions:
         hangs_after_s: float = _HANGS_AFTER_S,
     ) -> None:
         self._hangs_after_s = hangs_after_s
+        self._log = log
+        self._committed_end = committed_end
         self._threads = [
             _Reaction(state_dir, log, host, plugin, committed_end, first_retry_s)
             for plugin in host
@@ -92,6 +94,11 @@ class Reactions:
         """Something was committed."""
         for thread in self._threads:
             thread.notify((name, end) for name, _, end in notice.streams)
+
+    def look_again(self) -> None:
+        """A read model has stopped: what it lacked was committed in all others before, and no commit will tell of it."""
+        for thread in self._threads:
+            thread.notify((stream.name, self._committed_end(stream)) for stream in self._log.streams())
 
     def stop(self) -> None:
         """End the threads after the call that they are in, waiting at most a second."""
