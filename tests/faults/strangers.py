@@ -129,11 +129,6 @@ AT_START = [
     *_contributing("event_types"),
     Case("event_types of a bad name", module("Happened.event_type = 'Hello World'\n" + hook("event_types", "return [Happened]")), "event_types: .*'Hello World'"),
     Case("event_types twice", module(hook("event_types", "return [Happened, Happened]")), "event_types: returned two with the name"),
-    *_contributing("projections"),
-    Case("projections of a bad name", module("Seen.name = '../up'\n"), "projections: .*'../up'"),
-    Case("projections of one name", module(hook("projections", "return [Seen(), Seen()]")), "projections: returned two with the name seen"),
-    Case("projections with a broken schema", module("Seen.schema = 'CREATE TALBE'\n"), "syntax error"),
-    Case("projections with tables of the server", module("Seen.schema = 'CREATE TABLE meta(x)'\n"), "already exists"),
     *_contributing("routes"),
     Case("routes that cannot be", module("@get('api/stranger/{x:nothing}')\ndef bad(x) -> None: ...\n" + hook("routes", "return [bad]")), "routes: "),
     Case("routes with an unknown parameter", module("@get('/api/stranger', sync_to_thread=False)\ndef bad(x: 'Nowhere') -> None: ...\n" + hook("routes", "return [bad]")), "routes: "),
@@ -141,6 +136,14 @@ AT_START = [
     Case("rate_limits of a bad name", module(hook("rate_limits", "return {'everything': 5}")), "rate_limits: 'everything' is no route"),
     Case("rate_limits below one", module(hook("rate_limits", "return {'GET /api/stranger': -1}")), "rate_limits: -1 requests"),
     Case("rate_limits of others", module(hook("rate_limits", "return {'GET /api/runs': 1}")), "rate_limits: GET /api/runs is no route of this plugin"),
+]  # fmt: skip
+
+ON_OPENING = [
+    *_contributing("projections"),
+    Case("projections of a bad name", module("Seen.name = '../up'\n"), "projections: .*'../up'"),
+    Case("projections of one name", module(hook("projections", "return [Seen(), Seen()]")), "projections: returned two with the name seen"),
+    Case("projections with a broken schema", module("Seen.schema = 'CREATE TALBE'\n"), "syntax error"),
+    Case("projections with tables of the server", module("Seen.schema = 'CREATE TABLE meta(x)'\n"), "already exists"),
     Case("lifespan raises", _lifespan("raise KeyError('lost')"), "lifespan: KeyError: 'lost'"),
     Case("lifespan exits", _lifespan("sys.exit(5)"), "lifespan: SystemExit: 5"),
     Case("lifespan waits", _lifespan("import asyncio; await asyncio.sleep(3600)"), "lifespan: has not been entered for"),

@@ -20,7 +20,7 @@ import httpx
 import pytest
 
 import runicorn
-from tests.faults.strangers import AT_START, IN_THE_PROJECTOR, WHILE_SERVING, Case, hook, module
+from tests.faults.strangers import AT_START, IN_THE_PROJECTOR, ON_OPENING, WHILE_SERVING, Case, hook, module
 from tests.plugin_on_path import PluginDirectory
 from tests.serving import Server, wait_until
 
@@ -89,7 +89,9 @@ def is_named(case: Case, told: Mapping[str, Any]) -> bool:
 
 
 @pytest.mark.parametrize(
-    "group", [AT_START, IN_THE_PROJECTOR, WHILE_SERVING], ids=["at start", "in the projector", "while serving"]
+    "group",
+    [AT_START, ON_OPENING, IN_THE_PROJECTOR, WHILE_SERVING],
+    ids=["at start", "on opening a root", "in the projector", "while serving"],
 )
 def test_everything_else_answers_as_without_strangers_and_health_names_each(
     group: list[Case],
