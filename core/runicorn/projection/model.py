@@ -180,6 +180,8 @@ class ReadModel:
         except DAMAGE as error:
             raise ModelDamaged(self.path) from error
         except BaseException as error:  # a stranger's projection may raise anything, and exit
+            if not what and self.plugin in BUILT_IN:
+                raise  # a moment's trouble with the file: a new process will do
             raise ModelFailed(self, error) from error
 
     @property
@@ -188,7 +190,7 @@ class ReadModel:
         if self.plugin in BUILT_IN:
             return self._connection
         try:
-            if self._lent is not None and not self._lent.in_transaction:
+            if self._lent is not None and self._lent.txn_state() == apsw.SQLITE_TXN_NONE:
                 return self._lent
         except apsw.ConnectionClosedError:
             pass

@@ -6,6 +6,7 @@ import logging
 import re
 import time
 from collections.abc import Callable, Mapping
+from typing import cast
 
 from runicorn.host import Plugin, PluginHost, describe
 from runicorn.patience import BUILT_IN, TookTooLong
@@ -89,7 +90,7 @@ def _checked(report: object) -> Health:
         return Health("ok")
     if not isinstance(report, Health):
         return Health("error", f"health: returned {type(report).__name__}, not a Health")
-    detail: object = report.detail
+    detail = cast(object, report.detail)  # a struct takes any value
     if report.status not in _STATES or not isinstance(detail, str | None):
         return Health("error", "health: returned a Health with a status or a detail that there is not")
     if report.detail is not None and len(report.detail) > _LONGEST:
