@@ -102,8 +102,8 @@ def runicorn_subjects() -> Sequence[Subjects]:  # type: ignore[empty-body]
     """Contribute kinds of subjects (such as runs) whose history people look at, and whose commands they take back.
 
     Called by `runicorn history` and `runicorn events undo`, with the read models level with the log. Each kind is asked what
-    the user's text means; where several kinds know it, the user has to be more precise. An exception disables the plugin.
-    Added in 0.5.
+    the user's text means; where several kinds know it, the user has to be more precise. A kind that raises anything but
+    `NotFound`, or does not return, finds nothing. Added in 0.5.
     """
 
 

@@ -6,6 +6,7 @@ The command line is part of it: what is asked there (`runicorn_commands`, the im
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import subprocess
@@ -175,6 +176,27 @@ def test_the_command_line_works_as_without_the_stranger(
     listed = cli(environment, root, "plugins")
     assert listed.returncode == 0, listed.stderr
     assert reason in listed.stdout
+
+
+@pytest.mark.parametrize(
+    ("body", "find", "reason"),
+    [
+        ("raise KeyError('lost')", "", "subjects: KeyError: 'lost'"),
+        ("return [Kind()]", "raise KeyError('lost')", "subjects: KeyError: 'lost'"),
+        ("return [Kind()]", "sys.exit(5)", "subjects: SystemExit: 5"),
+        ("return [Kind()]", "forever()", "subjects has not returned for 3 s"),
+        ("return [5]", "", "subjects: int has no method find"),
+    ],
+)
+def test_histories_are_shown_as_without_the_stranger(
+    root: Path, strangers: Callable[[Mapping[str, str]], dict[str, str]], body: str, find: str, reason: str
+) -> None:
+    kind = f"class Kind:\n    def find(self, store, text):\n        {find or 'pass'}\n"
+    environment = strangers({NAME: module(kind + hook("subjects", body))})
+    (run, *_) = json.loads(cli(environment, root, "runs", "--json").stdout)
+    shown = cli(environment, root, "history", run["id"])
+    assert shown.returncode == 0, shown.stderr
+    assert f"plugin {NAME} is disabled: {reason}" in shown.stderr
 
 
 def test_a_command_that_raises_is_its_own_matter(
