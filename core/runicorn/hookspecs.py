@@ -1,8 +1,9 @@
 """The hooks by which a plugin takes part. A plugin is a module (or object) with some of these functions.
 
 Register it under the entry-point group `runicorn.plugins`; its name there is the plugin's name. Mark implementations
-with `runicorn.plugin.hookimpl`. Hooks are called separately for every plugin: an exception disables that plugin only,
-with one line in the log, and `runicorn plugins` and `/api/health` show it.
+with `runicorn.plugin.hookimpl`. Hooks are called separately for every plugin. One that raises, exits, does not return within
+30 s (`RUNICORN_PLUGIN_PATIENCE`) or returns what cannot be used disables that plugin only, with one line in the log, and
+`runicorn plugins` and `/api/health` show it. A hook contributes at most 1000 things, with names that differ.
 
 Which process calls what: `serve` loads plugins in the API workers (routes, rate limits, lifespan, health) and in the
 projector process (event types, projections, sources, reactions); the command line asks for commands. Keep imports of
@@ -50,8 +51,9 @@ def runicorn_projections() -> Sequence[Projection]:  # type: ignore[empty-body]
 
     Called once in the projector process and once in each API worker (which only needs names, versions and schemas to
     find the file). Names are unique within the plugin. Raise `version` whenever the schema or the meaning of a table
-    changes: the tables are then built again from the log, while the old ones still serve. An exception in `apply` stops
-    this plugin's read model at its checkpoint; other plugins go on. Added in 0.5.
+    changes: the tables are then built again from the log, while the old ones still serve. Names are letters, digits and
+    `_`. An exception in `apply`, or a batch that takes longer than the patience of the server, stops this plugin's read model
+    at its checkpoint until the server is started again; other plugins go on. Added in 0.5.
     """
 
 
@@ -60,7 +62,8 @@ def runicorn_sources(root: Path) -> Sequence[Source | ArtifactSource]:  # type: 
     """Contribute sources: readers that turn files of runs or artifacts which are not event streams into events.
 
     Called once in the projector process, before any stream is read; `root` may be read-only. Names are unique over all
-    plugins. An exception disables this plugin. Added in 0.5.
+    plugins: one that is taken disables the plugin that is loaded later. A source that raises, does not return or says what is
+    no event is asked no more until the server is started again; the read model of its plugin goes on. Added in 0.5.
     """
 
 
@@ -70,7 +73,9 @@ def runicorn_routes() -> Sequence[ControllerRouterHandler]:  # type: ignore[empt
 
     Called once per API worker, before the application is built. Handlers may take the parameters `store: Store` and
     `serving: Serving`. Raise the classes of `runicorn.errors` for errors that users see. A path and method that another
-    plugin has already (parameter names do not count) is an error at start that names both. Added in 0.5.
+    plugin has already (parameter names do not count) is an error at start that names both. A route that fails ten times
+    within a minute answers 503 for 30 s, then for longer; one that holds up all others for longer than the patience of the
+    server is interrupted, and answers 503 until the server is started again. Added in 0.5.
     """
 
 
@@ -78,7 +83,8 @@ def runicorn_routes() -> Sequence[ControllerRouterHandler]:  # type: ignore[empt
 def runicorn_rate_limits() -> Mapping[str, int]:  # type: ignore[empty-body]
     """Contribute rate limits: requests per 60 s and client, by `METHOD /api/path/{parameter}`.
 
-    Called once per API worker. Routes without an entry have 60. A user's `rate_limits.json` beats these. Added in 0.5.
+    Called once per API worker. Routes without an entry have 60. A user's `rate_limits.json` beats these. An entry for a route
+    of another plugin, or one that is no whole number above 0, disables the plugin. Added in 0.5.
     """
 
 
@@ -96,8 +102,8 @@ def runicorn_subjects() -> Sequence[Subjects]:  # type: ignore[empty-body]
     """Contribute kinds of subjects (such as runs) whose history people look at, and whose commands they take back.
 
     Called by `runicorn history` and `runicorn events undo`, with the read models level with the log. Each kind is asked what
-    the user's text means; where several kinds know it, the user has to be more precise. An exception disables the plugin.
-    Added in 0.5.
+    the user's text means; where several kinds know it, the user has to be more precise. A kind that raises anything but
+    `NotFound`, or does not return, finds nothing. Added in 0.5.
     """
 
 
@@ -106,8 +112,8 @@ def runicorn_lifespan(store: Store) -> AbstractAsyncContextManager[None]:  # typ
     """Run something as long as an API worker serves a root: return an async context manager.
 
     Entered after the store is open and before the first request; left before the store is closed, at most 2 s before the
-    process ends. An exception on entering disables the plugin. `store.is_leader` is true in exactly one worker: do
-    periodic work there. Added in 0.5.
+    process ends. An exception on entering, or not being entered within the patience of the server, disables the plugin.
+    `store.is_leader` is true in exactly one worker: do periodic work there. Added in 0.5.
     """
 
 
@@ -116,7 +122,9 @@ def runicorn_health(store: Store) -> Health:  # type: ignore[empty-body]
     """Report the state of this plugin for `/api/health`.
 
     Called on the event loop for every health request, so answer from memory, without files, network or locks. An
-    exception is reported as status `error`. Plugins without this hook are `ok` while they are enabled. Added in 0.5.
+    exception is reported as status `error`. A hook that takes longer than 0.1 s is asked so seldom that it costs one percent
+    of the time; one that had to be interrupted is asked no more. Plugins without this hook are `ok` while they are enabled.
+    Added in 0.5.
     """
 
 

@@ -8,20 +8,21 @@ import importlib.util
 import logging
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any, Literal, TypeVar, cast
 
 import msgspec
 import pluggy
 
 from runicorn import hookspecs
+from runicorn.contributions import NotUsable, checked
 from runicorn.errors import RunicornError
 from runicorn.files import read_json_object
+from runicorn.patience import BUILT_IN, Patience, TookTooLong
 
 logger = logging.getLogger("runicorn.plugins")
 
 GROUP = "runicorn.plugins"
-BUILT_IN = frozenset({"runs", "artifacts", "remote", "query", "system"})
 HOOKS = tuple(name for name in vars(hookspecs) if name.startswith("runicorn_"))
 
 T = TypeVar("T")
@@ -80,9 +81,13 @@ class Selection(msgspec.Struct, frozen=True):
 
 
 class PluginHost:
-    """The loaded plugins. Iterate over it for those that are enabled, in order of their names, built-in ones first."""
+    """The loaded plugins. Iterate over it for those that are enabled, in order of their names, built-in ones first.
 
-    def __init__(self, plugins: Sequence[Plugin] = ()) -> None:
+    `patience` is how long a hook is waited for where `collect` calls it.
+    """
+
+    def __init__(self, plugins: Sequence[Plugin] = (), patience: Patience | None = None) -> None:
+        self.patience = patience or Patience()
         self.plugins = sorted(plugins, key=lambda plugin: (plugin.name not in BUILT_IN, plugin.name))
         self._manager = pluggy.PluginManager("runicorn")
         self._manager.add_hookspecs(hookspecs)
@@ -91,13 +96,14 @@ class PluginHost:
                 self._register(plugin)
 
     @classmethod
-    def load(cls, selection: Selection | None = None) -> PluginHost:
+    def load(cls, selection: Selection | None = None, patience: Patience | None = None) -> PluginHost:
         """Discover and import the plugins of this environment.
 
         PluginFailed if a name is selected that does not exist, or a built-in plugin that was selected by name fails;
         PluginCollision if two distributions bring a plugin of the same name.
         """
         selection = selection or Selection()
+        patience = patience or Patience()
         entries: dict[str, importlib.metadata.EntryPoint] = {}
         for entry in importlib.metadata.entry_points(group=GROUP):
             other = entries.setdefault(entry.name, entry)
@@ -109,7 +115,9 @@ class PluginHost:
         unknown = sorted(((selection.only or frozenset()) | selection.without) - set(entries))
         if unknown:
             raise PluginFailed(f"No such plugin: {', '.join(unknown)}. `runicorn plugins` lists what is installed.")
-        host = cls([_import(entry, selection) for entry in entries.values()])
+        # Ours first: what all of them import, no stranger is to be charged for.
+        ordered = sorted(entries.values(), key=lambda entry: (entry.name not in BUILT_IN, entry.name))
+        host = cls([_import(entry, selection, patience) for entry in ordered], patience)
         for plugin in host.plugins:
             if plugin.state == "failed" and plugin.name in BUILT_IN and plugin.name in (selection.only or ()):
                 raise PluginFailed(f"The plugin {plugin.name} was selected, but cannot be loaded: {plugin.error}")
@@ -132,16 +140,29 @@ class PluginHost:
         return results[0] if results else None
 
     def collect(self, hook: str, **arguments: object) -> list[tuple[Plugin, Any]]:
-        """Call a hook of every enabled plugin; a plugin that raises is disabled. What they returned, None left out."""
+        """Call a hook of every enabled plugin. What they returned, None left out.
+
+        A plugin that raises, takes too long or returns what cannot be used is disabled.
+        """
         collected: list[tuple[Plugin, Any]] = []
         for plugin in list(self):
-            try:
+            with self.disabled_if_it_fails(plugin, hook), self.patience.call(plugin.name, hook):
                 result = self.call(plugin, hook, **arguments)
                 if result is not None:
-                    collected.append((plugin, list(result) if hook in _LISTS else result))
-            except (Exception, SystemExit) as error:  # a stranger's code: this concerns the plugin alone
-                self.fail(plugin, f"{hook}: {describe(error)}", error)
+                    collected.append((plugin, checked(hook, result)))
         return collected
+
+    @contextlib.contextmanager
+    def disabled_if_it_fails(self, plugin: Plugin, what: str) -> Generator[None]:
+        """Around code of a plugin: whatever it raises concerns this plugin alone, and disables it."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            raise
+        except TookTooLong as error:
+            self.fail(plugin, str(error), error)
+        except BaseException as error:
+            self.fail(plugin, f"{what}: {describe(error)}", error)
 
     def unique(self, hook: str, key: Callable[[Any], str], what: str, **arguments: object) -> list[tuple[Plugin, Any]]:
         """Like `collect`, one pair for each contribution; PluginCollision if two plugins contribute the same key.
@@ -151,14 +172,13 @@ class PluginHost:
         owners: dict[str, str] = {}
         contributions: list[tuple[Plugin, Any]] = []
         for plugin, items in self.collect(hook, **arguments):
-            try:
+            keys: list[str] = []
+            with self.disabled_if_it_fails(plugin, hook):
                 keys = [key(item) for item in items]
-            except Exception as error:  # a stranger's object: whatever is wrong with it concerns this plugin alone
-                self.fail(plugin, f"{hook}: {describe(error)}", error)
-                continue
             for name in keys:
                 claim(owners, name, plugin.name, what)
-            contributions += [(plugin, item) for item in items]
+            if plugin.state == "enabled":
+                contributions += [(plugin, item) for item in items]
         return contributions
 
     def fail(self, plugin: Plugin, reason: str, error: BaseException | None = None) -> None:
@@ -179,6 +199,11 @@ class PluginHost:
             with contextlib.suppress(AssertionError, ValueError):  # it may be registered in part, or not at all
                 self._manager.unregister(plugin.module)
             self.fail(plugin, describe(error), error)
+
+
+def installed_plugins() -> frozenset[str]:
+    """The names of all plugins of this environment, selected or not. Imports none of them."""
+    return frozenset(entry.name for entry in importlib.metadata.entry_points(group=GROUP))
 
 
 def source_paths() -> list[str]:
@@ -203,9 +228,6 @@ def claim(owners: dict[str, str], key: str, plugin: str, what: str) -> None:
         )
 
 
-_LISTS = frozenset({"event_types", "projections", "sources", "routes", "commands", "subjects"})
-
-
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")  # it becomes part of file names, and of lists with commas
 
 
@@ -217,7 +239,7 @@ def _distribution(entry: importlib.metadata.EntryPoint) -> str:
     return entry.dist.name if entry.dist else "unknown"
 
 
-def _import(entry: importlib.metadata.EntryPoint, selection: Selection) -> Plugin:
+def _import(entry: importlib.metadata.EntryPoint, selection: Selection, patience: Patience) -> Plugin:
     distribution = entry.dist
     plugin = Plugin(
         name=entry.name,
@@ -232,9 +254,13 @@ def _import(entry: importlib.metadata.EntryPoint, selection: Selection) -> Plugi
         plugin.state, plugin.error = "disabled", "not selected"
         return plugin
     try:
-        plugin.module = entry.load()
-    except (Exception, SystemExit) as error:  # a stranger's code: whatever it raises concerns this plugin alone
-        plugin.state, plugin.error = "failed", f"import: {describe(error)}"
+        with patience.call(entry.name, "import"):
+            plugin.module = entry.load()
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a stranger's code: whatever it raises concerns this plugin alone
+        plugin.state = "failed"
+        plugin.error = str(error) if isinstance(error, TookTooLong) else f"import: {describe(error)}"
         logger.error("plugin %s is disabled: %s", plugin.name, plugin.error)
         logger.debug("plugin %s", plugin.name, exc_info=True)
     return plugin
@@ -242,7 +268,12 @@ def _import(entry: importlib.metadata.EntryPoint, selection: Selection) -> Plugi
 
 def describe(error: BaseException) -> str:
     """One line about an exception: its class and the first line of its text."""
-    text = str(error).strip().splitlines()
+    try:
+        text = str(error).strip().splitlines()
+    except Exception:  # an exception of a stranger's class, with a `__str__` that raises
+        text = []
+    if isinstance(error, TookTooLong | NotUsable):
+        return text[0]
     return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
 
 

@@ -11,14 +11,16 @@ import pytest
 
 from runicorn.config import config_file
 from runicorn.host import PluginCollision, PluginFailed, PluginHost, Selection
+from runicorn.patience import Patience
 from tests.plugin_on_path import PluginDirectory
 
-PROJECTING = """
+CONTRIBUTING = """
+    import click
     from runicorn.plugin import hookimpl
 
     @hookimpl
     def runicorn_commands():
-        return ["{command}"]
+        return [click.Command("{command}")]
 """
 
 
@@ -39,12 +41,16 @@ def load(**selection: object) -> PluginHost:
     return PluginHost.load(Selection(**selection))  # type: ignore[arg-type]
 
 
+def commands(host: PluginHost) -> list[tuple[str, str]]:
+    return [(plugin.name, item.name) for plugin, items in host.collect("commands") for item in items]
+
+
 def only(*names: str) -> frozenset[str]:
     return frozenset(names)
 
 
 def test_a_plugin_is_found_by_its_entry_point_with_version_and_distribution(plugins):
-    plugins.add("hello", PROJECTING.format(command="hi"), version="2.5")
+    plugins.add("hello", CONTRIBUTING.format(command="hi"), version="2.5")
     plugin = load(only=only("hello")).get("hello")
     assert plugin is not None
     assert (plugin.version, plugin.distribution, plugin.state, plugin.hooks) == (
@@ -72,7 +78,7 @@ def test_built_in_plugins_come_first_then_by_name(plugins):
 )
 def test_a_plugin_that_cannot_be_imported_is_disabled_and_others_go_on(plugins, source, error):
     plugins.add("broken", source)
-    plugins.add("fine", PROJECTING.format(command="hi"))
+    plugins.add("fine", CONTRIBUTING.format(command="hi"))
     host = load(only=only("broken", "fine"))
     broken = next(plugin for plugin in host.plugins if plugin.name == "broken")
     assert broken.state == "failed"
@@ -81,11 +87,11 @@ def test_a_plugin_that_cannot_be_imported_is_disabled_and_others_go_on(plugins, 
 
 
 def test_a_hook_that_raises_disables_its_plugin_only(plugins):
-    plugins.add("exits", PROJECTING.format(command="x").replace('return ["x"]', "raise SystemExit(1)"))
-    plugins.add("raises", PROJECTING.format(command="x").replace('return ["x"]', "yield 1 / 0"))
-    plugins.add("fine", PROJECTING.format(command="hi"))
+    plugins.add("exits", CONTRIBUTING.format(command="x").replace('return [click.Command("x")]', "raise SystemExit(1)"))
+    plugins.add("raises", CONTRIBUTING.format(command="x").replace('return [click.Command("x")]', "yield 1 / 0"))
+    plugins.add("fine", CONTRIBUTING.format(command="hi"))
     host = load(only=only("exits", "raises", "fine"))
-    assert [(plugin.name, items) for plugin, items in host.collect("commands")] == [("fine", ["hi"])]
+    assert commands(host) == [("fine", "hi")]
     assert {plugin.name: plugin.state for plugin in host.plugins if plugin.name in ("exits", "raises")} == {
         "exits": "failed",
         "raises": "failed",
@@ -108,10 +114,10 @@ def test_a_hook_without_the_mark_is_an_error_and_not_silence(plugins):
 )
 def test_a_hook_that_does_not_exist_or_has_other_arguments_disables_its_plugin(plugins, source):
     plugins.add("odd", source)
-    plugins.add("fine", PROJECTING.format(command="hi"))
+    plugins.add("fine", CONTRIBUTING.format(command="hi"))
     host = load(only=only("odd", "fine"))
     assert next(plugin for plugin in host.plugins if plugin.name == "odd").state == "failed"
-    assert [items for _, items in host.collect("commands")] == [["hi"]]
+    assert commands(host) == [("fine", "hi")]
 
 
 def test_an_unknown_name_in_the_selection_is_refused_by_name():
@@ -122,19 +128,19 @@ def test_an_unknown_name_in_the_selection_is_refused_by_name():
 
 
 def test_two_plugins_with_one_contribution_are_both_named(plugins):
-    plugins.add("one", PROJECTING.format(command="same"))
-    plugins.add("two", PROJECTING.format(command="same"))
+    plugins.add("one", CONTRIBUTING.format(command="same"))
+    plugins.add("two", CONTRIBUTING.format(command="same"))
     host = load(only=only("one", "two"))
     with pytest.raises(PluginCollision, match="The plugins one and two both contribute the command same"):
-        host.unique("commands", str, "command")
+        host.unique("commands", lambda command: command.name, "command")
 
 
 def test_a_plugin_whose_contribution_has_no_key_is_disabled_and_the_others_count(plugins):
-    plugins.add("odd", PROJECTING.format(command="it"))
-    plugins.add("fine", PROJECTING.format(command="its"))
+    plugins.add("odd", CONTRIBUTING.format(command="it"))
+    plugins.add("fine", CONTRIBUTING.format(command="its"))
     host = load(only=only("odd", "fine"))
 
-    assert [item for _, item in host.unique("commands", lambda item: item[2], "command")] == ["its"]
+    assert [item.name for _, item in host.unique("commands", lambda item: item.name[2], "command")] == ["its"]
     assert next(plugin for plugin in host.plugins if plugin.name == "odd").state == "failed"
 
 
@@ -177,3 +183,105 @@ def test_a_selection_survives_the_way_to_another_process():
     chosen = Selection(frozenset({"runs", "query"}), frozenset({"remote"}))
     assert chosen.arguments() == ["--plugins", "query,runs", "--without", "remote"]
     assert Selection().arguments() == []
+
+
+RETURNING = """
+    from pathlib import Path
+    from typing import ClassVar
+    from runicorn.plugin import Payload, hookimpl
+
+    class Happened(Payload, frozen=True):
+        event_type: ClassVar[str] = "thing.happened"
+
+    class Good:
+        name, version, schema, streams, files = "good", 1, "", frozenset({"run"}), frozenset({"x.txt"})
+        def apply(self, batch, tables): ...
+        def forget(self, stream_id, tables): ...
+        def observe(self, root, run, model): return []
+
+    class Bad(Good):
+        pass
+
+    def with_(**fields):
+        for name, value in fields.items():
+            setattr(Bad, name, value)
+        return [Bad()]
+
+    class Never(Payload, frozen=True):
+        event_type: ClassVar[str] = "Never Ever"
+
+    @hookimpl
+    def runicorn_@HOOK@():
+        return @VALUE@
+"""
+
+
+@pytest.mark.parametrize(
+    ("hook", "value", "reason"),
+    [
+        ("event_types", "[Happened]", None),
+        ("event_types", "Happened", "returned Happened, not a list"),
+        ("event_types", "'Happened'", "returned str, not a list"),
+        ("event_types", "[Good]", "returned Good, not a subclass of Payload"),
+        ("event_types", "[Happened, Happened]", "returned two with the name thing.happened"),
+        ("event_types", "[Never]", "Never has the event_type 'Never Ever': it is like alert.raised"),
+        ("projections", "[Good()]", None),
+        ("projections", "(Good() for _ in range(1))", None),
+        (
+            "projections",
+            "with_(name='two words')",
+            "a projection has the name 'two words': letters, digits and `_` only",
+        ),
+        ("projections", "with_(version='1')", "the projection good has the version '1': it is a whole number"),
+        ("projections", "with_(schema=None)", "the projection good has no schema"),
+        ("projections", "with_(streams={'all'})", "the projection good has the streams {'all'}: a frozenset of"),
+        ("projections", "with_(forget=None)", "good has no method forget"),
+        ("routes", "['/api/x']", "returned str, not a route handler"),
+        ("rate_limits", "{'GET /api/x': 5}", None),
+        ("rate_limits", "[5]", "returned list, not a mapping"),
+        (
+            "rate_limits",
+            "{'GET /api/x': True}",
+            "True requests to GET /api/x are no limit: it is a whole number above 0",
+        ),
+        ("rate_limits", "{str(n): 5 for n in range(2000)}", "returned more than 1000 things"),
+    ],
+)
+def test_what_hooks_return_is_checked_where_it_comes_in(plugins, hook, value, reason):
+    plugins.add("saying", RETURNING.replace("@HOOK@", hook).replace("@VALUE@", value))
+    host = load(only=only("saying"))
+    collected = host.collect(hook)
+    plugin = host.plugins[-1]
+    if reason is None:
+        assert (plugin.error, len(collected)) == (None, 1)
+    else:
+        assert plugin.error is not None
+        assert plugin.error.startswith(f"{hook}: {reason}")
+        assert collected == []
+
+
+def test_sources_are_checked_where_they_come_in(plugins):
+    for number, (value, reason) in enumerate(
+        (
+            ("[Good()]", None),
+            ("with_(files='x.txt')", "the source good has the files 'x.txt': a frozenset of names"),
+            ("with_(observe=None)", "good has no method observe"),
+            ("with_(observe_artifact=print)", "good has no method signature"),
+        )
+    ):
+        plugins.add(f"saying{number}", RETURNING.replace("@HOOK@()", "sources(root)").replace("@VALUE@", value))
+        host = load(only=only(f"saying{number}"))
+        host.collect("sources", root=Path())
+        assert next(p.error for p in host.plugins if p.name == f"saying{number}") == (reason and f"sources: {reason}")
+
+
+def test_a_plugin_that_does_not_return_is_given_up(plugins):
+    plugins.add("importing", "import time\nwhile True:\n    time.sleep(60)\n")
+    plugins.add("asked", CONTRIBUTING.format(command="x").replace("return [", "while True: pass #"))
+    importlib.invalidate_caches()
+    host = PluginHost.load(Selection(only("importing", "asked")), Patience(0.3))
+    host.collect("commands")
+    assert {plugin.name: plugin.error for plugin in host.plugins if plugin.state == "failed"} == {
+        "asked": "commands has not returned for 0.3 s",
+        "importing": "import has not returned for 0.3 s",
+    }

@@ -109,7 +109,7 @@ def test_links_between_pages_lead_somewhere() -> None:
 
 
 def test_the_plugin_guide_lists_every_hook_with_its_parameters() -> None:
-    page = (TOP / "docs" / "plugins.md").read_text()
+    page = (TOP / "docs" / "plugins" / "README.md").read_text()
     documented = dict(re.findall(r"^\| `(runicorn_\w+)\(([^)]*)\)`", page, re.M))
     hooks = {name: hook for name, hook in vars(hookspecs).items() if name.startswith("runicorn_")}
     assert set(documented) == set(hooks)
@@ -117,6 +117,18 @@ def test_the_plugin_guide_lists_every_hook_with_its_parameters() -> None:
         parameters = hook.__code__.co_varnames[: hook.__code__.co_argcount]
         assert documented[name] == ", ".join(parameters)
         assert len(hook.__doc__ or "") > 100
+
+
+def test_the_reference_of_hooks_is_as_the_script_writes_it() -> None:
+    command = [sys.executable, str(TOP / "docs" / "generate_hooks.py"), "--check"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_every_page_about_plugins_is_linked_from_their_first_page() -> None:
+    directory = TOP / "docs" / "plugins"
+    linked = set(re.findall(r"\]\(([\w-]+\.md)\)", (directory / "README.md").read_text()))
+    assert linked == {path.name for path in directory.glob("*.md")} - {"README.md"}
 
 
 def test_every_decision_is_listed() -> None:

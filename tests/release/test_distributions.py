@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 import tarfile
@@ -13,8 +12,8 @@ from pathlib import Path
 import pytest
 
 import runicorn.version
+from tests.release.building import TOP, build
 
-TOP = Path(__file__).parents[2]
 PACKAGES = ("runicorn", "runicorn_runs", "runicorn_artifacts", "runicorn_remote", "runicorn_query", "runicorn_system")
 
 
@@ -30,13 +29,7 @@ def test_the_import_warns_of_nothing() -> None:
 @pytest.mark.timeout(300)
 def test_wheel_and_source_distribution_install_and_work_without_a_compiler(tmp_path: Path) -> None:
     """From both, without the network: dependencies are those that are here, and the build's tools, too."""
-    source = tmp_path / "source"
-    ignored = shutil.ignore_patterns(".*", "__pycache__", "dist")
-    shutil.copytree(TOP, source, ignore=ignored)
-    build = [sys.executable, "-m", "hatchling", "build", "-d", str(tmp_path / "dist")]
-    subprocess.run(build, cwd=source, check=True, capture_output=True)
-    (wheel,) = (tmp_path / "dist").glob("*.whl")
-    (archive,) = (tmp_path / "dist").glob("*.tar.gz")
+    wheel, archive = build(TOP, tmp_path)
     assert wheel.name.endswith("-py3-none-any.whl")  # nothing in it was compiled
     assert "runicorn/py.typed" in zipfile.ZipFile(wheel).namelist()
     with tarfile.open(archive) as tar:

@@ -1,4 +1,4 @@
-"""`runicorn plugins`: what is installed, in which state, and what each contributes; `new` makes one."""
+"""`runicorn plugins`: what is installed, in which state, and what each contributes; `new` makes one, `clean` cleans up."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class PluginReport(msgspec.Struct):
     commands: list[str] = []
 
 
-PLUGINS_COMMANDS = {"new": "runicorn.cli.new_plugin:new"}
+PLUGINS_COMMANDS = {"clean": "runicorn.cli.clean_plugins:clean", "new": "runicorn.cli.new_plugin:new"}
 
 
 @click.group(cls=LazyGroup, where=PLUGINS_COMMANDS, invoke_without_command=True)
@@ -47,6 +47,7 @@ def plugins(
       runicorn plugins
       runicorn plugins --json
       runicorn plugins new slack-alerts
+      runicorn plugins clean --dry-run
     """
     if context.invoked_subcommand is not None:
         return

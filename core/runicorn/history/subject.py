@@ -9,10 +9,12 @@ from runicorn.errors import Conflict, NotFound, shown
 from runicorn.history.entries import FieldChange
 from runicorn.history.paging import HistoryWanted
 from runicorn.history.telling import HistoryPage
+from runicorn.patience import BUILT_IN
 
 if TYPE_CHECKING:
     from runicorn.cli.opened_store import OpenedStore
     from runicorn.events.log import Stream
+    from runicorn.host import Plugin
 
 
 class NotReversible(Conflict):
@@ -89,10 +91,29 @@ class SubjectAmbiguous(NotFound):
 
 def find_subject(store: OpenedStore, text: str) -> Subject:
     """The subject that people mean by a text, whichever plugin has it. NotFound if not exactly one is."""
-    kinds: list[Subjects] = [kind for _, contributed in store.host.collect("subjects") for kind in contributed]
-    found = [subject for kind in kinds if (subject := kind.find(store, text)) is not None]
+    asked = [
+        _ask(plugin, kind, store, text)
+        for plugin, contributed in store.host.collect("subjects")
+        for kind in contributed
+    ]
+    found = [subject for subject in asked if subject is not None]
     if not found:
         raise NoSuchSubject(text)
     if len(found) > 1:
         raise SubjectAmbiguous(text, [subject.title for subject in found])
     return found[0]
+
+
+def _ask(plugin: Plugin, kind: Subjects, store: OpenedStore, text: str) -> Subject | None:
+    """What one kind finds. A plugin of strangers that raises, or does not return, is disabled and finds nothing."""
+    if plugin.name in BUILT_IN:
+        return kind.find(store, text)
+    found: Subject | NotFound | None = None
+    with store.host.disabled_if_it_fails(plugin, "subjects"), store.host.patience.call(plugin.name, "subjects"):
+        try:
+            found = kind.find(store, text)
+        except NotFound as error:  # the text may mean several things
+            found = error
+    if isinstance(found, NotFound):
+        raise found
+    return found

@@ -1,5 +1,7 @@
 """The projector process: `python -m runicorn.projection --root R --state-dir S [--plugins a,b] [--without c]`.
 
+A plugin that does not return from a call ends the process by SIGALRM; `--set-aside NAME=REASON` then leaves it out.
+
 Its standard input is a pipe held by the process that started it: end of file means that the parent died. Exit status 75
 (`EX_TEMPFAIL`) says that another projector holds the lock of the state directory.
 """
@@ -16,6 +18,7 @@ import signal
 import stat
 import sys
 from collections import deque
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -24,6 +27,7 @@ from runicorn.errors import RunicornError
 from runicorn.events.log import FileLog, Stream
 from runicorn.files import LockTimeout, lock_descriptor
 from runicorn.host import PluginHost, Selection
+from runicorn.patience import Deadly
 from runicorn.projection.assembly import assemble
 from runicorn.projection.endpoint import Endpoint, Peer
 from runicorn.projection.generations import fingerprint, newest, set_aside
@@ -51,9 +55,21 @@ class Task(msgspec.Struct):
 class ProjectorProcess:
     """The projector with everything that wakes it: workers, watcher, signals, the end of the parent."""
 
-    def __init__(self, root: Path, state_dir: Path, host: PluginHost, *, force_polling: bool = False) -> None:
+    def __init__(
+        self,
+        root: Path,
+        state_dir: Path,
+        host: PluginHost,
+        *,
+        force_polling: bool = False,
+        set_aside_plugins: Mapping[str, str] | None = None,
+    ) -> None:
         self.log = FileLog(root, state_dir)
+        self._patience = host.patience
+        self._plugins = sorted(plugin.name for plugin in host)
         self.projector, self._projections = assemble(root, state_dir, host)
+        self.projector.models.failed.update(set_aside_plugins or {})
+        self._stopped_models = len(self.projector.models.failed)
         self._was_building = self.projector.models.is_building
         self._journal = Journal(state_dir, is_building=self._was_building)
         self.reactions = Reactions(state_dir, self.log, host, self.projector.models.committed_end)
@@ -153,7 +169,9 @@ class ProjectorProcess:
             case "status":
                 status = self.projector.status(self.watcher.mode)
                 failed = {**self.reactions.problems(), **status.failed}
-                return Reply(request.id, status=msgspec.structs.replace(status, failed=failed))
+                slow = {} if status.state == "building" else self._patience.slow()
+                status = msgspec.structs.replace(status, failed=failed, slow=slow, plugins=self._plugins)
+                return Reply(request.id, status=status)
             case "reopen":
                 if not is_begun:
                     return self._reopen(request)
@@ -167,7 +185,7 @@ class ProjectorProcess:
         for plugin, path in self.projector.models.files().items():
             latest = newest(self.log.state_dir, plugin, fingerprint(self._projections[plugin]))
             if latest is not None and latest != path:
-                successors.append(ReadModel(latest, plugin, self._projections[plugin]))
+                successors.append(ReadModel(latest, plugin, self._projections[plugin], patience=self._patience))
         if not successors:
             return Reply(request.id)
         self.projector.succeed(successors)
@@ -185,6 +203,9 @@ class ProjectorProcess:
                 notice = msgspec.structs.replace(notice, news=self._journal.record(notice.news.ranges))
             self.endpoint.broadcast(notice)
             self.reactions.notify(notice)
+        if self._stopped_models != len(self.projector.models.failed):
+            self._stopped_models = len(self.projector.models.failed)
+            self.reactions.look_again()
         self.watcher.watch(self.projector.directories_to_watch(), self.projector.replaced_directories)
 
     def _look(self, paths: frozenset[str] | None) -> None:
@@ -206,6 +227,7 @@ def main() -> int:
     parser.add_argument("--state-dir", type=Path, required=True)
     parser.add_argument("--plugins")
     parser.add_argument("--without", action="append", default=[])
+    parser.add_argument("--set-aside", action="append", default=[], metavar="NAME=REASON")
     parser.add_argument(
         "--poll", action="store_true", help="look for changes, as on file systems that do not tell of them"
     )
@@ -225,8 +247,10 @@ def main() -> int:
         logger.error("the state directory is not usable: %s", error.strerror)
         return 1
     try:
-        host = PluginHost.load(Selection.resolve(arguments.plugins, arguments.without))
-        ProjectorProcess(arguments.root, state_dir, host, force_polling=arguments.poll).run()
+        aside = dict(item.split("=", 1) for item in arguments.set_aside)
+        selection = Selection.resolve(arguments.plugins, [*arguments.without, *aside])
+        host = PluginHost.load(selection, Deadly(state_dir))
+        ProjectorProcess(arguments.root, state_dir, host, force_polling=arguments.poll, set_aside_plugins=aside).run()
     except RunicornError as error:
         logger.error("%s", error)
         return 1

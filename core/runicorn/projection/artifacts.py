@@ -15,9 +15,9 @@ from pathlib import Path
 from runicorn.errors import StorageUnavailable
 from runicorn.events.artifact import look_at_artifact
 from runicorn.events.discovery import find_artifacts, is_artifact_key, subdirectories
-from runicorn.events.envelope import Payload
 from runicorn.events.log import Stream
 from runicorn.events.store import StoreStream
+from runicorn.projection.asked_sources import AskedSources
 from runicorn.projection.backlog import Backlog
 from runicorn.projection.model import ReadModel
 from runicorn.projection.signatures import Signatures
@@ -41,13 +41,11 @@ class ArtifactObserver:
     def __init__(
         self, root: Path, state_dir: Path, store: StoreStream, sources: Sequence[tuple[ReadModel, ArtifactSource]]
     ) -> None:
-        self.failed: dict[str, str] = {}
-        """Plugins whose source failed, with the reason."""
         self.waiting: Backlog[str] = Backlog()
         """Keys of artifacts that are to be looked at."""
         self._root = root
         self._store = store
-        self._sources = list(sources)
+        self._sources: AskedSources[ArtifactSource] = AskedSources(sources)
         self._signatures = Signatures(state_dir / "observed.db", "artifact_signature")
         self._keys: set[str] = set()
         self._is_first_look = True
@@ -55,6 +53,11 @@ class ArtifactObserver:
         self._next_look = 0.0
         self._stamps: list[tuple[str, float]] = []
         self._directories: list[str] | None = None
+
+    @property
+    def failed(self) -> dict[str, str]:
+        """Plugins whose source failed, with the reason."""
+        return self._sources.failed
 
     def discover(self) -> list[str]:
         """Find artifacts that appeared or vanished since the last call; their keys. They wait to be looked at, then.
@@ -101,10 +104,13 @@ class ArtifactObserver:
         """Look once at every artifact, known or new, for changes; yields often."""
         if self._is_first_look:
             self._is_first_look = False
-            for model, source in self._sources:
-                for key in source.known_artifacts(model.connection):
-                    if key not in self._keys:
-                        self.waiting.add(key)
+            known = self._sources.ask(
+                "the artifacts that it knows",
+                lambda source, model: [key for key in source.known_artifacts(model.connection) if is_artifact_key(key)],
+            )
+            for key in known:
+                if key not in self._keys:
+                    self.waiting.add(key)
         for key in list(self._keys):
             if self._signature(key) != self._signatures.get(key):
                 self.waiting.add(key)
@@ -154,7 +160,10 @@ class ArtifactObserver:
             self.waiting.done([key])
             apply(Stream("artifact", key))
             signature = self._signature(key)
-            events = self._ask(key)
+            events = self._sources.observe(
+                f"the artifact {key}",
+                lambda source, model: source.observe_artifact(self._root, key, model.connection),
+            )
             if events:
                 try:
                     stream, _ = self._store.append_at(events)
@@ -174,22 +183,17 @@ class ArtifactObserver:
 
     def replace_model(self, old: ReadModel, new: ReadModel) -> None:
         """Compare with the read model `new` from now on, where `old` was used."""
-        self._sources = [(new if model is old else model, source) for model, source in self._sources]
-
-    def _ask(self, key: str) -> list[tuple[float | None, Payload]]:
-        events: list[tuple[float | None, Payload]] = []
-        for model, source in list(self._sources):
-            try:
-                events += source.observe_artifact(self._root, key, model.connection)
-            except Exception as error:  # a stranger's code: whatever it raises concerns this source alone
-                logger.exception("source %s is disabled: it failed on the artifact %s", source.name, key)
-                self.failed[model.plugin] = f"source {source.name}: {type(error).__name__}: {error}"
-                self._sources.remove((model, source))
-        return events
+        self._sources.replace_model(old, new)
 
     def _signature(self, key: str) -> int | None:
-        signatures = [source.signature(self._root, key) for _, source in self._sources]
+        signatures = self._sources.ask(
+            f"the artifact {key}", lambda source, _: [_number(source.signature(self._root, key))]
+        )
         return None if None in signatures or not signatures else hash(tuple(signatures))
+
+
+def _number(signature: int | None) -> int | None:
+    return None if signature is None else int(signature)
 
 
 def _modified(path: str) -> float:

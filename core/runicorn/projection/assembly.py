@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from runicorn.events.log import FileLog
 from runicorn.events.store import StoreStream
-from runicorn.host import PluginHost
+from runicorn.host import PluginHost, describe
 from runicorn.projection.base import Projection
-from runicorn.projection.model import DAMAGE, STORAGE_ERRORS, ReadModel
+from runicorn.projection.model import DAMAGE, STORAGE_ERRORS, ModelDamaged, ReadModel
 from runicorn.projection.observing import Observer
 from runicorn.projection.projector import Projector
 from runicorn.projection.source import ArtifactSource, Source
-
-logger = logging.getLogger("runicorn.projection")
 
 
 class Assembled(NamedTuple):
@@ -35,23 +32,36 @@ def assemble(root: Path, state_dir: Path, host: PluginHost) -> Assembled:
     log = FileLog(root, state_dir)
     projections: dict[str, Sequence[Projection]] = {}
     models: dict[str, ReadModel] = {}
-    failed: dict[str, str] = {}
     for plugin, found in host.collect("projections"):
         try:
-            models[plugin.name] = ReadModel.open_newest(state_dir, plugin.name, found)
-        except (*STORAGE_ERRORS, *DAMAGE):
+            with host.patience.call(plugin.name, "schema"):
+                models[plugin.name] = ReadModel.open_newest(state_dir, plugin.name, found, patience=host.patience)
+        except (*STORAGE_ERRORS, *DAMAGE, ModelDamaged, KeyboardInterrupt):
             raise
-        except Exception as error:  # a stranger's schema: whatever is wrong with it concerns this plugin alone
-            host.fail(plugin, f"projections: {type(error).__name__}: {error}", error)
-            failed[plugin.name] = plugin.error or "projections"
+        except BaseException as error:  # a stranger's schema: whatever is wrong with it concerns this plugin alone
+            host.fail(plugin, f"projections: {describe(error)}", error)
         else:
             projections[plugin.name] = found
-    sources: list[tuple[ReadModel, Source | ArtifactSource]] = []
-    for plugin, source in host.unique("sources", lambda source: source.name, "source", root=root):
-        if plugin.name in models:
-            sources.append((models[plugin.name], source))
-        else:
-            logger.error("source %s of the plugin %s is not used: it has no read model", source.name, plugin.name)
+    sources = _sources(host, root, models)
+    failed = {plugin.name: plugin.error or "failed" for plugin in host.plugins if plugin.state == "failed"}
     projector = Projector(log, list(models.values()), Observer(root, state_dir, StoreStream(log), sources))
     projector.models.failed.update(failed)
     return Assembled(projector, projections)
+
+
+def _sources(
+    host: PluginHost, root: Path, models: dict[str, ReadModel]
+) -> list[tuple[ReadModel, Source | ArtifactSource]]:
+    """The sources of all plugins. One that takes the name of another one's source disables its plugin."""
+    owners: dict[str, str] = {}
+    sources: list[tuple[ReadModel, Source | ArtifactSource]] = []
+    for plugin, found in host.collect("sources", root=root):
+        taken = next((source.name for source in found if source.name in owners), None)
+        if plugin.name not in models:
+            host.fail(plugin, "sources: it has no projections that they could compare with")
+        elif taken is not None:
+            host.fail(plugin, f"sources: the plugin {owners[taken]} has a source {taken}, too")
+        else:
+            owners.update((source.name, plugin.name) for source in found)
+            sources += [(models[plugin.name], source) for source in found]
+    return sources

@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
 from runicorn.events.log import READ_BYTES, FileLog, Position, Stream, StreamReplaced
-from runicorn.projection.model import DAMAGE, STORAGE_ERRORS, ModelDamaged, ReadModel, readers
+from runicorn.projection.model import ReadModel, readers
 
 logger = logging.getLogger("runicorn.projection")
-
-
-class ModelFailed(Exception):
-    """A projection raised: its read model stays at its checkpoint. The cause is the projection's exception."""
-
-    def __init__(self, model: ReadModel, error: Exception) -> None:
-        super().__init__(f"{type(error).__name__}: {error}")
-        self.model = model
 
 
 class Applied(msgspec.Struct, frozen=True):
@@ -79,7 +70,7 @@ def catch_up(
         logger.warning("stream %s: %d lines are not events; see `runicorn events verify`", stream.name, len(lines.bad))
     reached = Position(lines.end, position.inode, 0) if level is None else level
     for model in same:
-        with _attributed(model):
+        with model.blamed("apply"):
             model.apply(stream, lines, reached, lines.head if start == 0 else b"")
     more = level is None or len(same) < len(behind)
     return Applied(start, lines.end, len(lines.events), more=more, forgot=forgot)
@@ -88,22 +79,9 @@ def catch_up(
 def _forget(models: Sequence[ReadModel], stream: Stream) -> bool:
     known = [model for model in models if model.checkpoint(stream) is not None]
     for model in known:
-        with _attributed(model):
+        with model.blamed("forget"):
             model.forget(stream)
     return bool(known)
-
-
-@contextlib.contextmanager
-def _attributed(model: ReadModel) -> Generator[None]:
-    """Tell which model an exception concerns, and whether the disk, the file or the projection is to blame."""
-    try:
-        yield
-    except (*STORAGE_ERRORS, ModelDamaged):
-        raise
-    except DAMAGE as error:
-        raise ModelDamaged(model.path) from error
-    except Exception as error:  # a stranger's projection may raise anything
-        raise ModelFailed(model, error) from error
 
 
 def _is_replaced(model: ReadModel, stream: Stream, position: Position) -> bool:

@@ -25,6 +25,7 @@ _LOOKS = 3
 FINISHED_BY = ".building"
 """Suffix of a file that nobody reads yet: worthless after a crash."""
 _KEEP_OTHERS_S = 86400.0
+_DAMAGED = ".damaged"
 
 FRAMEWORK_SCHEMA = """
 CREATE TABLE meta(key TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -60,6 +61,12 @@ def named(path: Path) -> ModelFile | None:
     """What the name of a read model file says; None if it is the name of something else."""
     match = _NAME.fullmatch(path.name)
     return match and ModelFile(path, match["plugin"], match["fingerprint"], int(match["generation"]))
+
+
+def model_named(name: str) -> str | None:
+    """The plugin whose read model has this name, or had it before it was set aside as damaged; None for other names."""
+    file = named(Path(name.removesuffix(_DAMAGED) + ".db")) if name.endswith(_DAMAGED) else named(Path(name))
+    return file and file.plugin
 
 
 def model_files(state_dir: Path, plugin: str | None = None) -> list[ModelFile]:
@@ -138,7 +145,7 @@ def set_aside(path: Path) -> None:
     for suffix in ("-wal", "-shm"):
         path.with_name(path.name + suffix).unlink(missing_ok=True)
     with contextlib.suppress(FileNotFoundError):
-        path.replace(path.with_suffix(".damaged"))
+        path.replace(path.with_suffix(_DAMAGED))
 
 
 def remove_file(path: Path) -> None:

@@ -16,6 +16,8 @@ import apsw
 
 from runicorn.events.envelope import Lines
 from runicorn.events.log import Position, Stream, StreamKind
+from runicorn.host import describe
+from runicorn.patience import BUILT_IN, Patience
 from runicorn.projection.base import (
     Batch,
     HasReadingIndexes,
@@ -58,16 +60,36 @@ class ModelDamaged(Exception):
         self.path = path
 
 
+class ModelFailed(Exception):
+    """A projection raised, or left its file in disorder: its read model stays at its checkpoint. The cause says how."""
+
+    def __init__(self, model: ReadModel, error: BaseException) -> None:
+        super().__init__(describe(error))
+        self.model = model
+
+
 class ReadModel:
     """The writing side of one file. Only the projector, or a rebuild, has one.
 
     `is_scratch` is for a file that is thrown away if the process or the machine dies: faster, and without a journal.
+    Whatever the projections raise comes out as ModelFailed; `patience` is how long they are waited for.
     """
 
-    def __init__(self, path: Path, plugin: str, projections: Sequence[Projection], *, is_scratch: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path,
+        plugin: str,
+        projections: Sequence[Projection],
+        *,
+        is_scratch: bool = False,
+        patience: Patience | None = None,
+    ) -> None:
         self.path = path
         self.plugin = plugin
         self.projections = projections
+        self.patience = patience or Patience()
+        self.is_closed = False
+        self._lent: apsw.Connection | None = None
         self._kinds = kinds_of(projections)
         self._preparing = [one if isinstance(one, PreparesStreams) else None for one in projections]
         self._connection = apsw.Connection(os.fspath(path))
@@ -90,32 +112,41 @@ class ReadModel:
             raise
 
     @classmethod
-    def open_newest(cls, state_dir: Path, plugin: str, projections: Sequence[Projection]) -> ReadModel:
+    def open_newest(
+        cls, state_dir: Path, plugin: str, projections: Sequence[Projection], *, patience: Patience | None = None
+    ) -> ReadModel:
         """Open the newest ready file of these projections, else the newest unfinished one, else a new one.
 
         A file that SQLite cannot read is set aside as `*.damaged` and built again: it is only a cache.
         """
         path = newest(state_dir, plugin, fingerprint(projections)) or next_path(state_dir, plugin, projections)
         try:
-            return cls(path, plugin, projections)
+            return cls(path, plugin, projections, patience=patience)
         except ModelDamaged as damage:
             logger.error("%s and will be built again", damage)
             set_aside(path)
-            return cls(next_path(state_dir, plugin, projections), plugin, projections)
+            return cls(next_path(state_dir, plugin, projections), plugin, projections, patience=patience)
 
     @contextlib.contextmanager
     def transaction(self) -> Generator[None]:
-        """One commit for everything inside; an inner transaction joins the outer one. ModelDamaged if it cannot be had."""
+        """One commit for everything inside; an inner transaction joins the outer one.
+
+        ModelDamaged if it cannot be had, ModelFailed if the projections are to blame for that.
+        """
         if self._in_transaction:
             yield
             return
-        self._execute_guarded("BEGIN IMMEDIATE")
+        with self.blamed():
+            self._connection.execute("BEGIN IMMEDIATE")
         self._in_transaction = True
         try:
             yield
-            for projection in self._writing_at_commit:
-                projection.before_commit(self._tables)
-            self._execute_guarded("COMMIT")
+            if self._writing_at_commit:
+                with self.blamed("before_commit"):
+                    for projection in self._writing_at_commit:
+                        projection.before_commit(self._tables)
+            with self.blamed():  # a projection may have closed the connection, or ended the transaction
+                self._connection.execute("COMMIT")
             self._moved.update(self._tables.end_transaction())
         except BaseException:
             with contextlib.suppress(apsw.Error):  # what went wrong first is what to tell
@@ -128,18 +159,60 @@ class ReadModel:
         finally:
             self._in_transaction = False
 
+    @contextlib.contextmanager
+    def blamed(self, what: str = "") -> Generator[None]:
+        """Tell whether the disk, the file or the projections are to blame for what is raised: ModelFailed if it is they.
+
+        `what` of theirs is called inside; empty: nothing, but they may have left something that raises now.
+        """
+        try:
+            if what:
+                with self.patience.call(self.plugin, what):
+                    yield
+            else:
+                yield
+        except MemoryError as error:
+            if self.plugin in BUILT_IN:
+                raise
+            raise ModelFailed(self, error) from error
+        except (*STORAGE_ERRORS, ModelDamaged, ModelFailed, KeyboardInterrupt):
+            raise
+        except DAMAGE as error:
+            raise ModelDamaged(self.path) from error
+        except BaseException as error:  # a stranger's projection may raise anything, and exit
+            if not what and self.plugin in BUILT_IN:
+                raise  # a moment's trouble with the file: a new process will do
+            raise ModelFailed(self, error) from error
+
     @property
     def connection(self) -> apsw.Connection:
         """For queries by sources of the same plugin, in the projector process. Not for writing."""
-        return self._connection
+        if self.plugin in BUILT_IN:
+            return self._connection
+        try:
+            if self._lent is not None and self._lent.txn_state() == apsw.SQLITE_TXN_NONE:
+                return self._lent
+        except apsw.ConnectionClosedError:
+            pass
+        self._let_go()
+        self._lent = apsw.Connection(os.fspath(self.path), flags=apsw.SQLITE_OPEN_READONLY)
+        self._lent.set_busy_timeout(_BUSY_TIMEOUT_MS)
+        return self._lent
 
     def checkpoint(self, stream: Stream) -> Checkpoint | None:
-        """How far the stream has been applied; None if it is unknown here."""
-        return self._checkpoints.get(stream.name)
+        """How far the stream has been applied; None if it is unknown here. ModelFailed if the projections took the table."""
+        try:
+            return self._checkpoints.get(stream.name)
+        except (apsw.SQLError, apsw.ConnectionClosedError) as error:
+            raise ModelFailed(self, error) from error
 
     def checkpoints(self) -> Iterator[tuple[str, Checkpoint]]:
-        """The names and checkpoints of all streams; what changes meanwhile may or may not be in it."""
-        return self._checkpoints.all()
+        """The names and checkpoints of all streams; what changes meanwhile may or may not be in it. It ends with `close`."""
+        if not self.is_closed:
+            for known in self._checkpoints.all():
+                yield known
+                if self.is_closed:
+                    return
 
     @property
     def stream_count(self) -> int:
@@ -196,13 +269,14 @@ class ReadModel:
             self._checkpoints.remove(stream.name, known)
 
     def active_streams(self) -> list[str]:
-        """Names of the streams that its projections expect to grow, the most recent first."""
-        return [
-            name
-            for projection in self.projections
-            if isinstance(projection, KnowsActiveStreams)
-            for name in projection.active_streams(self._tables)
-        ]
+        """Names of the streams that its projections expect to grow, the most recent first. ModelFailed."""
+        names: list[str] = []
+        for projection in self.projections:
+            if isinstance(projection, KnowsActiveStreams):
+                with self.blamed("active_streams"):
+                    names += [Stream.named(name).name for name in projection.active_streams(self._tables)]
+                    self._connection.changes()  # or it is closed, which nobody else shall notice
+        return names
 
     def take_counters(self) -> dict[str, int]:
         """The counters that commits moved since the last call, with their new values."""
@@ -217,7 +291,8 @@ class ReadModel:
                     self._tables.postpones_merges = False
                     for projection in self.projections:
                         if isinstance(projection, MergesLast):
-                            projection.merge_all(self._tables)
+                            with self.blamed("merge_all"):
+                                projection.merge_all(self._tables)
                 for index in self._postponed:
                     self._connection.execute(index)
                 self._postponed = []
@@ -247,13 +322,14 @@ class ReadModel:
 
     def close(self) -> None:
         """Close the file; nothing is lost without it."""
+        self.is_closed = True
+        self._let_go()
         self._connection.close()
 
-    def _execute_guarded(self, sql: str) -> None:
-        try:
-            self._connection.execute(sql)
-        except DAMAGE as error:
-            raise ModelDamaged(self.path) from error
+    def _let_go(self) -> None:
+        if self._lent is not None:
+            self._lent.close()
+            self._lent = None
 
     def _set_pragmas(self, is_scratch: bool) -> None:
         self._connection.set_busy_timeout(_BUSY_TIMEOUT_MS)

@@ -10,15 +10,15 @@ import contextlib
 import logging
 import os
 import zlib
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from runicorn.errors import StorageUnavailable
-from runicorn.events.discovery import RunDirectory
-from runicorn.events.envelope import Payload
+from runicorn.events.discovery import RunDirectory, run_at
 from runicorn.events.log import Stream
 from runicorn.events.store import StoreStream
 from runicorn.projection.artifacts import ArtifactObserver
+from runicorn.projection.asked_sources import AskedSources, Observed
 from runicorn.projection.model import ReadModel
 from runicorn.projection.signatures import Signatures
 from runicorn.projection.source import ArtifactSource, KnowsRuns, ObservesRoot, Source
@@ -43,17 +43,21 @@ class Observer:
         self._store = store
         of_artifacts = [(model, source) for model, source in sources if isinstance(source, ArtifactSource)]
         self.artifacts = ArtifactObserver(root, state_dir, store, of_artifacts)
-        self._sources = [(model, source) for model, source in sources if not isinstance(source, ArtifactSource)]
-        self.files: frozenset[str] = frozenset().union(*(source.files for _, source in self._sources))
+        self._sources: AskedSources[Source] = AskedSources(
+            [(model, source) for model, source in sources if not isinstance(source, ArtifactSource)]
+        )
+        self.files: frozenset[str] = frozenset().union(*(source.files for source in self._sources))
         """Names of the files in a run directory that any source reads."""
         self.root_files: frozenset[str] = frozenset().union(
             *(source.root_files for _, source in sources if isinstance(source, ObservesRoot))
         )
         """Names of the files in the root that any source reads."""
-        self._is_complete = True
-        self.failed: dict[str, str] = {}
-        """Plugins whose source failed, with the reason; their other work goes on."""
         self._signatures = Signatures(state_dir / "observed.db", "signature")
+
+    @property
+    def failed(self) -> dict[str, str]:
+        """Plugins whose source failed, with the reason; their other work goes on."""
+        return {**self._sources.failed, **self.artifacts.failed}
 
     def known(self) -> Iterator[str]:
         """Keys of the runs that were observed before, also in an earlier process; what changes meanwhile may be missing."""
@@ -66,11 +70,15 @@ class Observer:
 
     def never_observed(self) -> list[str]:
         """Keys of runs that read models hold and that were not observed, as far as is remembered."""
-        keys: set[str] = set()
-        for model, source in self._sources:
-            if isinstance(source, KnowsRuns):
-                keys.update(key for key in source.known_runs(model.connection) if self._signatures.get(key) is None)
-        return sorted(keys)
+        known = self._sources.ask(
+            "the runs that it knows",
+            lambda source, model: (
+                (run_at(key).key for key in source.known_runs(model.connection))
+                if isinstance(source, KnowsRuns)
+                else ()
+            ),
+        )
+        return sorted({key for key in known if self._signatures.get(key) is None})
 
     def observe(self, runs: Sequence[RunDirectory], applied: Callable[[Stream], None]) -> int:
         """Ask every source about these runs and append what they say with one write; the number of events.
@@ -79,11 +87,11 @@ class Observer:
         sources compare with them.
         """
         signatures = {run.key: self._signature(run.key) for run in runs}
-        events: list[tuple[float | None, Payload]] = []
+        events: list[Observed] = []
         for run in runs:
-            for model, source in list(self._sources):
-                with self._disabled_if_it_fails(model, source, f"the run {run.key}"):
-                    events += source.observe(self._root, run, model.connection)
+            events += self._sources.observe(
+                f"the run {run.key}", lambda source, model, run=run: source.observe(self._root, run, model.connection)
+            )
         return self._record(events, signatures, applied)
 
     def has_root_changed(self) -> bool:
@@ -93,26 +101,17 @@ class Observer:
     def observe_root(self, applied: Callable[[Stream], None]) -> int:
         """Like `observe`, about the files in the root."""
         signatures = {_ROOT: self._root_signature()}
-        events: list[tuple[float | None, Payload]] = []
-        for model, source in list(self._sources):
-            if isinstance(source, ObservesRoot):
-                with self._disabled_if_it_fails(model, source, "the storage root"):
-                    events += source.observe_root(self._root, model.connection)
+        events = self._sources.observe(
+            "the storage root",
+            lambda source, model: (
+                source.observe_root(self._root, model.connection) if isinstance(source, ObservesRoot) else ()
+            ),
+        )
         return self._record(events, signatures, applied)
-
-    @contextlib.contextmanager
-    def _disabled_if_it_fails(self, model: ReadModel, source: Source, what: str) -> Generator[None]:
-        try:
-            yield
-        except Exception as error:  # a stranger's code: whatever it raises concerns this source alone
-            logger.exception("source %s is disabled: it failed on %s", source.name, what)
-            self.failed[model.plugin] = f"source {source.name}: {type(error).__name__}: {error}"
-            self._sources.remove((model, source))
-            self._is_complete = False
 
     def _record(
         self,
-        events: list[tuple[float | None, Payload]],
+        events: list[Observed],
         signatures: Mapping[str, int | None],
         applied: Callable[[Stream], None],
     ) -> int:
@@ -132,12 +131,12 @@ class Observer:
 
     def replace_model(self, old: ReadModel, new: ReadModel) -> None:
         """Compare with the read model `new` from now on, where `old` was used."""
-        self._sources = [(new if model is old else model, source) for model, source in self._sources]
+        self._sources.replace_model(old, new)
         self.artifacts.replace_model(old, new)
 
     def _remember(self, signatures: Mapping[str, int | None]) -> None:
         # After a source failed, it shall be asked about these runs by the next process.
-        self._signatures.remember(signatures, is_kept=self._is_complete)
+        self._signatures.remember(signatures, is_kept=self._sources.is_complete)
 
     def _root_signature(self) -> int:
         text: list[str] = []

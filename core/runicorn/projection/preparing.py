@@ -22,7 +22,8 @@ from typing import NamedTuple, cast
 from runicorn.errors import RunicornError
 from runicorn.events.log import FileLog, Stream, StreamKind, StreamReplaced
 from runicorn.events.past import PastLog
-from runicorn.host import PluginHost, Selection
+from runicorn.host import PluginHost, Selection, describe
+from runicorn.patience import Patience
 from runicorn.projection.base import Batch, Preparation, PreparesStreams, Projection
 from runicorn.projection.checkpoints import Reached
 from runicorn.projection.generations import fingerprint
@@ -142,7 +143,9 @@ def _send_next(connection: Connection, groups: Iterator[list[Stream]]) -> int:
 Preparing = dict[str, list[tuple[Callable[[Stream], Preparation], frozenset[StreamKind]] | None]]
 
 
-def _serve(connection: Connection, log: FileLog, projections: dict[str, Sequence[Projection]]) -> None:
+def _serve(
+    connection: Connection, log: FileLog, projections: dict[str, Sequence[Projection]], patience: Patience
+) -> None:
     # Whether a projection prepares is asked once: for a protocol, `isinstance` takes microseconds.
     preparing: Preparing = {
         plugin: [(one.preparation, one.streams) if isinstance(one, PreparesStreams) else None for one in found]
@@ -163,7 +166,7 @@ def _serve(connection: Connection, log: FileLog, projections: dict[str, Sequence
         except EOFError:
             return
         for stream in group:
-            for message in _prepare(log, preparing, stream):
+            for message in _prepare(log, preparing, stream, patience):
                 waiting.append(message)
                 size += message.bytes if isinstance(message, Prepared) else 0
                 if len(waiting) >= _MESSAGES_AT_ONCE or size >= _BYTES_AT_ONCE:
@@ -172,11 +175,19 @@ def _serve(connection: Connection, log: FileLog, projections: dict[str, Sequence
         flush()
 
 
-def _prepare(log: FileLog, preparing: Preparing, stream: Stream) -> Iterator[Message]:
-    preparations = {
-        plugin: [None if one is None or stream.kind not in one[1] else one[0](stream) for one in found]
-        for plugin, found in preparing.items()
-    }
+def _prepare(log: FileLog, preparing: Preparing, stream: Stream, patience: Patience) -> Iterator[Message]:
+    preparations: dict[str, list[Preparation | None]] = {}
+    for plugin, found in preparing.items():
+        try:
+            with patience.call(plugin, "preparation"):
+                preparations[plugin] = [
+                    None if one is None or stream.kind not in one[1] else one[0](stream) for one in found
+                ]
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a stranger's projection may raise anything
+            yield PreparationFailed(plugin, describe(error))
+            return
     after = bad = 0
     head = b""
     inode: int | None = None
@@ -200,9 +211,12 @@ def _prepare(log: FileLog, preparing: Preparing, stream: Stream) -> Iterator[Mes
         batch = Batch(stream, 0, lines) if lines.end > lines.start else None
         for plugin, found in preparations.items():
             try:
-                values[plugin] = [_take(one, batch, is_end=level is not None) for one in found]
-            except Exception as error:  # a stranger's projection may raise anything
-                yield PreparationFailed(plugin, f"{type(error).__name__}: {error}")
+                with patience.call(plugin, "preparation"):
+                    values[plugin] = [_take(one, batch, is_end=level is not None) for one in found]
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # a stranger's projection may raise anything
+                yield PreparationFailed(plugin, describe(error))
                 return
         end = None if level is None else Reached(lines.end, level, head, bad)
         yield Prepared(stream, lines.end - after, len(lines.events), values, end)
@@ -243,7 +257,7 @@ def main() -> int:
     root, state_dir, until = arguments.root, arguments.state_dir, arguments.until
     log = FileLog(root, state_dir) if until is None else PastLog(root, state_dir, until)
     try:
-        _serve(connection, log, {name: projections[name] for name in wanted})
+        _serve(connection, log, {name: projections[name] for name in wanted}, host.patience)
     except (BrokenPipeError, ConnectionResetError):
         return 0
     return 0

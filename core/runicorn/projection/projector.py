@@ -291,7 +291,7 @@ class Projector:
             progress=self.models.progress if self.models.is_building else 1.0,
             unobserved_runs=len(self._to_observe),
             watching="polling" if watching == "polling" else "inotify",
-            failed={**self.observer.failed, **self._artifacts.failed, **self.models.failed},
+            failed={**self.observer.failed, **self.models.failed},
         )
 
     def close(self) -> None:

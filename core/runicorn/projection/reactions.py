@@ -29,12 +29,11 @@ _READ_BYTES = 64 << 10
 _FIRST_RETRY_S = 1.0
 _LAST_RETRY_S = 300.0
 _HANGS_AFTER_S = 30.0
-_DIRECTORIES = "plugins"
 
 
 def own_directory(state_dir: Path, plugin: str) -> Path:
     """Where a plugin keeps what it has to remember between reactions; it need not exist."""
-    return state_dir / _DIRECTORIES / plugin
+    return state_dir / DIRECTORIES / plugin
 
 
 def cursors_file(state_dir: Path, plugin: str) -> Path:
@@ -44,6 +43,9 @@ def cursors_file(state_dir: Path, plugin: str) -> Path:
 
 CURSORS = "-cursors.db"
 """How the names of files with cursors end."""
+
+DIRECTORIES = "plugins"
+"""The directory with those of the plugins."""
 
 
 class Cursor(msgspec.Struct, frozen=True):
@@ -70,6 +72,8 @@ class Reactions:
         hangs_after_s: float = _HANGS_AFTER_S,
     ) -> None:
         self._hangs_after_s = hangs_after_s
+        self._log = log
+        self._committed_end = committed_end
         self._threads = [
             _Reaction(state_dir, log, host, plugin, committed_end, first_retry_s)
             for plugin in host
@@ -90,6 +94,11 @@ class Reactions:
         """Something was committed."""
         for thread in self._threads:
             thread.notify((name, end) for name, _, end in notice.streams)
+
+    def look_again(self) -> None:
+        """A read model has stopped: what it lacked was committed in all others before, and no commit will tell of it."""
+        for thread in self._threads:
+            thread.notify((stream.name, self._committed_end(stream)) for stream in self._log.streams())
 
     def stop(self) -> None:
         """End the threads after the call that they are in, waiting at most a second."""
@@ -174,7 +183,7 @@ class _Reaction(threading.Thread):
             try:
                 self._react(Stream.named(name))
                 retry = self._first_retry_s
-            except (Exception, SystemExit) as error:  # a stranger's code: whatever it raises is retried
+            except BaseException as error:  # a stranger's code: whatever it raises is retried
                 self._failures += 1
                 self._failure = describe(error)
                 logger.warning("plugin %s: on_events failed, again in %.0f s: %s", self.plugin.name, retry, error)

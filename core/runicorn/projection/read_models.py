@@ -8,15 +8,18 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TypeVar
 
 from runicorn.events.log import FileLog, Stream
 from runicorn.projection.backlog import Backlog
-from runicorn.projection.catch_up import ModelFailed, catch_up
+from runicorn.projection.catch_up import catch_up
 from runicorn.projection.generations import remove_superseded
-from runicorn.projection.model import ReadModel, readers
+from runicorn.projection.model import ModelFailed, ReadModel, readers
 from runicorn.projection.wire import Committed, News, Range
 
 logger = logging.getLogger("runicorn.projection")
+
+T = TypeVar("T")
 
 _STREAMS_AT_ONCE = 2000
 _BYTES_PER_STREAM = 512  # what looking at a stream costs, besides its bytes
@@ -88,7 +91,7 @@ class ReadModels:
 
     def active_streams(self) -> list[str]:
         """Names of the streams that projections expect to grow."""
-        return [name for model in self._models for name in model.active_streams()]
+        return [name for model in list(self._models) for name in self._or_stopped(model, model.active_streams) or ()]
 
     def knows(self, stream: Stream) -> bool:
         """Whether a model has a checkpoint for the stream: then `mark_known` looks at it."""
@@ -183,6 +186,14 @@ class ReadModels:
             self._models.remove(model)
         model.close()
 
+    def _or_stopped(self, model: ReadModel, action: Callable[[], T]) -> T | None:
+        """What the action returns; None if the projections fail in it: then their read model stops."""
+        try:
+            return action()
+        except ModelFailed as failure:
+            self._stop(failure)
+            return None
+
     # ── telling readers ─────────────────────────────────────────────────────
 
     def take_notices(self) -> list[Committed]:
@@ -206,8 +217,8 @@ class ReadModels:
 
     def become_ready(self) -> None:
         """Everything that existed has been applied once: readers may use these files."""
-        for model in self._models:
-            model.mark_ready()
+        for model in list(self._models):
+            self._or_stopped(model, model.mark_ready)
         self._bytes_to_build = 0
         logger.info("read models are level with the log")
         self._publish([], [], moved=True)

@@ -26,8 +26,9 @@ R = TypeVar("R")
 _THREADS = 4
 _RETRY_S = 2
 
-# What a file that was superseded, set aside or damaged raises. A mistake in a query's SQL is none of these.
-_UNREADABLE = (*STORAGE_ERRORS, *DAMAGE, apsw.ProtocolError, apsw.SchemaChangeError)
+# What a file that was superseded, set aside or damaged raises, or a connection that a query has closed. A mistake in a
+# query's SQL is none of these.
+_UNREADABLE = (*STORAGE_ERRORS, *DAMAGE, apsw.ProtocolError, apsw.SchemaChangeError, apsw.ConnectionClosedError)
 
 
 class ModelsBeingBuilt(StorageUnavailable):
@@ -65,11 +66,11 @@ class ModelReader:
     def query(self, function: Callable[Concatenate[apsw.Connection, A], R], *args: A.args, **kwargs: A.kwargs) -> R:
         """`function(connection, …)` now, on this thread. ModelsBeingBuilt until the first one is complete."""
         try:
-            return _at_one_moment(self._main(), function, *args, **kwargs)
+            return self._query(function, *args, **kwargs)
         except _UNREADABLE:
             self.reopen()  # a newer file may have taken over in this very moment
         try:
-            return _at_one_moment(self._main(), function, *args, **kwargs)
+            return self._query(function, *args, **kwargs)
         except _UNREADABLE as error:
             self.reopen()
             raise StorageUnavailable from error
@@ -125,6 +126,14 @@ class ModelReader:
         for connection in connections:
             connection.close()
 
+    def _query(self, function: Callable[Concatenate[apsw.Connection, A], R], *args: A.args, **kwargs: A.kwargs) -> R:
+        connection = self._main()
+        try:
+            return _at_one_moment(connection, function, *args, **kwargs)
+        finally:
+            if _is_spent(connection):
+                self.reopen()
+
     def _main(self) -> apsw.Connection:
         if self._connection is None:
             self._connection = self._open()
@@ -157,7 +166,7 @@ class ModelReader:
         try:
             yield connection
             with self._mutex:
-                is_kept = epoch == self._epoch
+                is_kept = epoch == self._epoch and not _is_spent(connection)
                 if is_kept:
                     self._idle.append(connection)
         finally:
@@ -197,6 +206,14 @@ def _at_one_moment(
     finally:
         if db.in_transaction:  # SQLite may have ended it after an error
             db.execute("COMMIT")
+
+
+def _is_spent(db: apsw.Connection) -> bool:
+    """Whether a function has left a statement half read, so that the connection would see this one moment for ever."""
+    try:
+        return db.txn_state() != apsw.SQLITE_TXN_NONE
+    except apsw.ConnectionClosedError:
+        return True
 
 
 def _counter(db: apsw.Connection, name: str) -> int:

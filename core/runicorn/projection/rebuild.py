@@ -27,9 +27,9 @@ from runicorn.events.log import FileLog, Stream
 from runicorn.files import LockTimeout, file_lock, sync_directory
 from runicorn.host import PluginHost
 from runicorn.projection.base import Projection
-from runicorn.projection.catch_up import ModelFailed, catch_up
+from runicorn.projection.catch_up import catch_up
 from runicorn.projection.generations import FINISHED_BY, next_path, remove_superseded
-from runicorn.projection.model import STORAGE_ERRORS, ReadModel
+from runicorn.projection.model import STORAGE_ERRORS, ModelFailed, ReadModel
 from runicorn.projection.preparing import (
     GroupDone,
     Message,
@@ -206,7 +206,8 @@ class _Build:
                         case Prepared():
                             for model in prepared:
                                 if model.reads(message.stream.kind):
-                                    model.apply_prepared(message.stream, message.values[model.plugin], message.end)
+                                    with model.blamed("apply_prepared"):
+                                        model.apply_prepared(message.stream, message.values[model.plugin], message.end)
                             self._progress(message.bytes)
                             self.events += message.events
                             reading = [model for model in others if model.reads(message.stream.kind)]
@@ -214,7 +215,8 @@ class _Build:
                                 self.apply([message.stream], reading, is_told=False)
                         case NotPrepared(stream):
                             for model in prepared:
-                                model.forget(stream)
+                                with model.blamed("forget"):
+                                    model.forget(stream)
                             self.apply([stream])
                         case PreparationFailed(plugin, reason):
                             raise ReplayFailed(f"The plugin {plugin} cannot apply the log: {reason}")

@@ -55,6 +55,10 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     watching: Literal["inotify", "polling"] = "inotify"
     failed: dict[str, str] = {}
     """Plugins whose read model stopped, with the reason."""
+    slow: dict[str, str] = {}
+    """Plugins that hold up the others, with how long that was."""
+    plugins: list[str] = []
+    """Those that are loaded."""
 
 
 class Reply(msgspec.Struct, frozen=True, tag="reply"):

@@ -54,6 +54,17 @@ class ChildProcess:
         await self._spawn()
         self._task = asyncio.create_task(self._watch(), name=f"{self._what}-process")
 
+    def ended(self, status: int) -> bool:
+        """Called when the process has died with a status (negative: of a signal); whether the cause is out of the way.
+
+        Then it is started again soon, as if it had not died before.
+        """
+        return False
+
+    def add_arguments(self, *arguments: str) -> None:
+        """Give the process these arguments, too, when it is started again."""
+        self._command += arguments
+
     async def stop(self) -> None:
         """End the process: SIGTERM, and SIGKILL if it is not gone after a second."""
         if self._task is not None:
@@ -127,6 +138,8 @@ class ChildProcess:
             else:
                 self.state = "restarting"
                 self.restarts += 1
+                if status is not None and self.ended(status):
+                    delay = _FIRST_DELAY_S
                 delay = _FIRST_DELAY_S if loop.time() - started > _STEADY_S else delay
                 what = f"cannot be started ({self._problem})" if status is None else f"ended with status {status}"
                 logger.error("the %s %s; it is started again in %.1f s", self._what, what, delay)

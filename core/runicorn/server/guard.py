@@ -16,8 +16,11 @@ from litestar.utils import normalize_path
 
 from runicorn.errors import BadInput, NotFound, RunicornError, Unavailable
 from runicorn.events.past import moment_text
+from runicorn.host import describe
+from runicorn.patience import TookTooLong
 from runicorn.server.access_log import AccessLog
 from runicorn.server.clients import Clients, remember_client
+from runicorn.server.error_budget import ErrorBudget
 from runicorn.server.errors import NOT_A_JSON_OBJECT, ErrorBody, error_body, report
 from runicorn.server.origins import Callers
 from runicorn.server.rate_limit_table import Limit
@@ -56,6 +59,7 @@ class Guard:
         limiter: RateLimiter,
         access_log: AccessLog,
         sockets: OpenSockets,
+        budget: ErrorBudget,
         as_of: float | None = None,
     ) -> None:
         self._api = api
@@ -66,6 +70,7 @@ class Guard:
         self._limiter = limiter
         self._access_log = access_log
         self._sockets = sockets
+        self._budget = budget
         self._past = None if as_of is None else ReadOnlyPast(as_of)
         self._as_of_headers: Headers = [] if as_of is None else [(AS_OF_HEADER, moment_text(as_of).encode())]
         self._limits: dict[str, Limit] = {}
@@ -104,7 +109,7 @@ class Guard:
                 where = await self._answer_api(scope, receive, exchange, client)
             else:
                 where = await self._answer_site(scope, receive, exchange)
-        except Exception as error:  # the last place where a bug can still become an answer
+        except (Exception, SystemExit) as error:  # the last place where a bug can still become an answer
             report(error, f"{scope['method']} {where}")
             if not exchange.status:
                 await exchange.refuse(RunicornError("Internal Server Error"), scope["method"])
@@ -122,11 +127,11 @@ class Guard:
             return path
         route = self._routes.find(path, scope["method"], scope.get("raw_path", b""))
         if isinstance(route, Route):
-            refusal = self._not_then(route)
+            refusal = self._not_then(route) or self._off(route)
             if refusal is not None:
                 await exchange.refuse(refusal, scope["method"])
             else:
-                await self._api(scope, receive, exchange.send)
+                await self._call(route, scope, receive, exchange)
             return route.template
         await self._site(scope, receive, exchange.send)
         return path
@@ -160,12 +165,12 @@ class Guard:
             exchange.headers.append((b"allow", route.allow.encode()))
             await exchange.body(405, ErrorBody(detail="Method Not Allowed"), method)
             return where
-        refusal = refusal or self._not_then(matched) or _unacceptable(scope, matched, headers)
+        refusal = refusal or self._not_then(matched) or self._off(matched) or _unacceptable(scope, matched, headers)
         if refusal is not None:
             await exchange.refuse(refusal, method)
             return where
         remember_client(scope, client)
-        await self._api(scope, receive, exchange.send)
+        await self._call(matched, scope, receive, exchange)
         return where
 
     async def _open_socket(self, scope: Any, receive: Receive, send: Send) -> None:
@@ -175,12 +180,44 @@ class Guard:
         if refusal is None and not isinstance(route, Route):
             refusal = NotFound("Not Found")
         if refusal is None and isinstance(route, Route):
-            refusal = _disabled(route)
+            refusal = _disabled(route) or self._off(route)
         if refusal is not None:
             await _refuse_handshake(scope, receive, send, refusal)
             return
         remember_client(scope, self._client(scope))
-        await self._sockets.run(self._api, scope, receive, send)
+        try:
+            await self._sockets.run(self._api, scope, receive, send)
+        except (Exception, SystemExit) as error:
+            self._note(route, error)
+            raise
+        except TookTooLong as error:
+            self._note(route, error)
+
+    async def _call(self, route: Route | None, scope: Any, receive: Receive, exchange: _Exchange) -> None:
+        """Have the application answer; what goes wrong in a plugin's route is charged to its budget."""
+        try:
+            await self._api(scope, receive, exchange.send)
+        except (Exception, SystemExit) as error:
+            self._note(route, error)
+            raise
+        except TookTooLong as error:
+            self._note(route, error)
+            if not exchange.status:
+                await exchange.refuse(Unavailable("This route took too long, and held up all others"), scope["method"])
+        else:
+            if exchange.status == RunicornError.status and isinstance(route, Route):
+                self._budget.failed(route, "it keeps answering 500; the log says why")
+
+    def _note(self, route: object, error: BaseException) -> None:
+        if not isinstance(route, Route):
+            return
+        if isinstance(error, TookTooLong):
+            self._budget.interrupted(route, str(error))
+        else:
+            self._budget.failed(route, describe(error))
+
+    def _off(self, route: Route | None) -> RunicornError | None:
+        return None if route is None else self._budget.refusal(route)
 
     def _not_then(self, route: Route | None) -> RunicornError | None:
         """Why a route is not for a store that is shown as it was: it may change something."""

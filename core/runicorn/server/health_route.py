@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from typing import Any, Literal
 
@@ -10,15 +9,15 @@ import msgspec
 from litestar import Request, get
 
 from runicorn.events.past import moment_text
-from runicorn.host import Plugin, PluginHost
+from runicorn.host import PluginHost
 from runicorn.projection.wire import Status
 from runicorn.server.etag import CacheCounters, CacheReport
 from runicorn.server.health import Health
+from runicorn.server.plugin_health import PluginHealth
 from runicorn.server.serving import Serving
 from runicorn.version import API_VERSION, __version__
 
 _NOT_VERSIONED = ("logs", "media files", "environments of runs", "files of artifacts")
-_PATH = re.compile(r"(?<![\w.])(?:[A-Za-z]:)?[/\\](?:[^\s'\":;,()\[\]]+[/\\])+")
 
 
 class ProjectorHealth(msgspec.Struct, frozen=True):
@@ -81,8 +80,9 @@ async def health(request: Request[Any, Any, Any], serving: Serving) -> HealthRep
     store = serving.store
     status = await store.projector_status() if store.client.connected else None  # which would wait for it
     projector = _projector(serving, status)
-    failed = status.failed if status is not None else {}
-    plugins = {plugin.name: _plugin(serving, plugin, failed) for plugin in serving.host.plugins}
+    failed, slow = ({}, {}) if status is None else (status.failed, status.slow)
+    plugin_health: PluginHealth = request.app.state.plugin_health
+    plugins = plugin_health.report(store, failed, slow)
     past = serving.past
     needs_attention = (
         (past is None and not serving.is_writable)
@@ -125,25 +125,6 @@ def _projector(serving: Serving, status: Status | None) -> ProjectorHealth:
         restarts=process.restarts if process is not None else None,
         elsewhere=process is not None and process.state == "elsewhere",
     )
-
-
-def _plugin(serving: Serving, plugin: Plugin, failed: dict[str, str]) -> Health:
-    if plugin.state == "disabled":
-        return Health("disabled", plugin.error)
-    if plugin.state == "failed":
-        return Health("error", without_paths(plugin.error or "failed"))
-    if plugin.name in failed:
-        return Health("error", without_paths(failed[plugin.name]))
-    try:
-        report = serving.host.call(plugin, "health", store=serving.store)
-    except Exception as error:  # a stranger's code: whatever it raises concerns this plugin alone
-        return Health("error", without_paths(f"health: {type(error).__name__}: {error}"))
-    return report if isinstance(report, Health) else Health("ok")
-
-
-def without_paths(text: str) -> str:
-    """`text` with directories cut off the files that it names."""
-    return _PATH.sub("", text)
 
 
 def plugins_summary(host: PluginHost) -> str:

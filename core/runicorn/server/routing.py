@@ -116,13 +116,19 @@ def endpoints(router: Router) -> Iterator[Endpoint]:
             yield Endpoint("WEBSOCKET", route.path_format, route.route_handler, slashes)
 
 
+def route_key(route: Endpoint | str) -> str:
+    """A route without the names of its parameters, which tell nobody apart; `METHOD /path` as text means the same."""
+    method, _, template = route.rpartition(" ") if isinstance(route, str) else (route.method, "", route.template)
+    return f"{method} {_anonymous(template)}"
+
+
 def claim_routes(owners: dict[str, str], name: str, router: Router) -> None:
     """Note the routes of a plugin. PluginCollision if another one has the same path and method already.
 
     Names of parameters do not count: the application would accept both and let the second win in silence.
     """
     for endpoint in endpoints(router):
-        claim(owners, f"{endpoint.method} {_anonymous(endpoint.template)}", name, "route")
+        claim(owners, route_key(endpoint), name, "route")
 
 
 def _anonymous(template: str) -> str:

@@ -21,8 +21,9 @@ from runicorn.artifact_place import ArtifactPlace
 from runicorn.config import state_directory
 from runicorn.credentials.connections import SavedConnections
 from runicorn.errors import StorageUnavailable
-from runicorn.host import Plugin, PluginHost, Selection
+from runicorn.host import Plugin, PluginHost, Selection, describe
 from runicorn.owned import Owned
+from runicorn.patience import BUILT_IN, TookTooLong
 from runicorn.root import RootUnusable, WritableRoot, prepare
 from runicorn.server.projector_process import ProjectorProcess
 from runicorn.store import Store
@@ -217,10 +218,11 @@ class Serving:
     async def _open(self, root: Path, state_dir: Path) -> _Opened:
         await asyncio.to_thread(prepare, root, state_dir)
         projector = None
+        store = Store(root, state_dir, self.host, is_leader=self._is_leader)  # first: it may disable plugins
         if self._is_leader:
             arguments = [*_selected(self.host).arguments(), "--log-level", self._log_level]
             projector = ProjectorProcess(root, state_dir, arguments)
-        opened = _Opened(Store(root, state_dir, self.host, is_leader=self._is_leader), projector)
+        opened = _Opened(store, projector)
         try:
             if projector is not None:
                 await projector.start()
@@ -242,12 +244,21 @@ class Serving:
         return opened
 
     async def _enter(self, plugin: Plugin, opened: _Opened) -> None:
+        limit_s = None if plugin.name in BUILT_IN else self.host.patience.limit_s
+        timeout = asyncio.timeout(limit_s)
         try:
-            lifespan = self.host.call(plugin, "lifespan", store=opened.store)
-            if lifespan is not None:
-                await opened.lifespans.enter_async_context(lifespan)
-        except Exception as error:  # a stranger's code: whatever it raises concerns this plugin alone
-            self.host.fail(plugin, f"lifespan: {type(error).__name__}: {error}", error)
+            async with timeout:
+                lifespan = self.host.call(plugin, "lifespan", store=opened.store)
+                if lifespan is not None:
+                    await opened.lifespans.enter_async_context(lifespan)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a stranger's code: whatever it raises concerns this plugin alone
+            task = asyncio.current_task()
+            if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+                raise
+            reason = f"has not been entered for {limit_s:g} s" if timeout.expired() else describe(error)
+            self.host.fail(plugin, f"lifespan: {reason}", error)
 
     async def _close_later(self, opened: _Opened) -> None:
         if opened.requests:
@@ -266,7 +277,7 @@ class Serving:
                 await opened.lifespans.aclose()
         except TimeoutError:
             logger.warning("a plugin did not stop in time")
-        except Exception:  # a stranger's code must not keep the rest from being closed
+        except (Exception, SystemExit, TookTooLong):  # a stranger's code must not keep the rest from being closed
             logger.exception("a plugin did not stop cleanly")
         try:
             await opened.store.__aexit__()  # first: what plugins left in the store may still record something

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from runicorn.events.append import StreamWriter
-from tests.core.projection.test_projector_process import created, is_level, lines, points
+from tests.core.projection.test_projector_process import COUNTING, created, is_level, lines, points
 from tests.stores import make_run
 
 NOTING = """
@@ -122,3 +122,18 @@ def test_a_replaced_stream_is_heard_from_its_start(root, start, plugins, heard):
     (run / "events.jsonl").unlink()
     (run / "events.jsonl").write_bytes(lines(20, first=50))
     projector.wait_until(lambda: steps(heard())[-20:] == list(range(50, 70)))
+
+
+def test_events_that_only_a_stopped_read_model_lacks_are_heard(root, start, plugins, heard):
+    plugins.add("noting", NOTING.format(before="", after=""))
+    plugins.add("failing", COUNTING.format(version=1, column="x", apply="raise ValueError('no')"))
+    run = make_run(root, "p/n/runs/one", events=created("one"))
+    projector = start(plugins_selected="runs,noting")
+    projector.wait_until(lambda: is_level(projector))
+    projector.stop()
+    StreamWriter(run / "events.jsonl").append(lines(2, first=5))
+    projector = start(plugins_selected="runs")
+    projector.wait_until(lambda: points(projector) == 3)
+    projector.stop()
+    projector = start(plugins_selected="runs,noting,failing")
+    projector.wait_until(lambda: steps(heard()) == [5, 6])

@@ -237,6 +237,26 @@ HALF_PREPARED = """
 
 
 @pytest.mark.parametrize("processes", [0, 1])
+@pytest.mark.parametrize(
+    ("fold", "reason"),
+    [("while True: pass", "has not returned for 1 s"), ("exit(3)", "SystemExit: 3"), ("1 / 0", "ZeroDivisionError")],
+)
+def test_a_rebuild_ends_whatever_a_projection_does(store, state, plugins, monkeypatch, processes, fold, reason):
+    monkeypatch.setenv("RUNICORN_PLUGIN_PATIENCE", "1")
+    monkeypatch.setenv("PYTHONPATH", plugins.environment["PYTHONPATH"])
+    monkeypatch.syspath_prepend(str(plugins.directory))
+    folding = HALF_PREPARED.replace("parts[batch.stream.name].ts = batch.events[-1].ts", fold)
+    name = f"folding{processes}{len(fold)}"  # modules stay imported
+    plugins.add(
+        name, folding.replace("[Counting(), Last()]", "[Last()]").replace("from half_counting import Counting", "")
+    )
+    host = PluginHost.load(Selection(frozenset({"runs", name})))
+    with pytest.raises(ReplayFailed, match=rf"The plugin {name} cannot apply the log: .*{reason}"):
+        rebuild(store, state, host, processes=processes)
+    assert not list(state.glob("*.building*"))
+
+
+@pytest.mark.parametrize("processes", [0, 1])
 def test_a_projection_that_prepares_nothing_is_given_every_event_and_others_are_prepared_nevertheless(
     store, state, plugins, monkeypatch, processes
 ):

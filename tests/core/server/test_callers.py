@@ -6,8 +6,8 @@ from runicorn.errors import BadInput
 from runicorn.server.clients import Clients
 from runicorn.server.etag import CacheCounters, matches, strong_etag, weak_etag
 from runicorn.server.files import find_file
-from runicorn.server.health_route import without_paths
 from runicorn.server.origins import Callers, is_loopback_host
+from runicorn.server.plugin_health import without_paths
 
 
 @pytest.mark.parametrize(
@@ -114,4 +114,5 @@ def test_files_outside_of_the_directory_are_not_found(tmp_path):
 
 def test_directories_are_cut_off_texts():
     assert without_paths("cannot import 'x' from 'y' (/home/me/lib/y.py)") == "cannot import 'x' from 'y' (y.py)"
-    assert without_paths("GET /api is fine; 1/2 too") == "GET /api is fine; 1/2 too"
+    for text in ("GET /api is fine; 1/2 too", "route GET /api/runs/{run_id} is off"):
+        assert without_paths(text) == text
