@@ -6,17 +6,20 @@ import contextlib
 import re
 import subprocess
 import sys
-from collections.abc import Generator
+import threading
+from collections.abc import Generator, Mapping
 from pathlib import Path
 
 import psutil
 
+_SILENCE_S = 1800.0
+
 
 @contextlib.contextmanager
-def running(*arguments: str) -> Generator[subprocess.Popen[str]]:
+def running(*arguments: str, environment: Mapping[str, str] | None = None) -> Generator[subprocess.Popen[str]]:
     """A Python process `python -m <arguments>`, with text pipes; it is told to end by the end of its input."""
     process = subprocess.Popen(
-        [sys.executable, "-m", *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
     )
     try:
         yield process
@@ -41,10 +44,15 @@ def tell(process: subprocess.Popen[str], line: str = "") -> None:
     process.stdin.flush()
 
 
-def hear(process: subprocess.Popen[str]) -> str:
-    """The next line that it prints, without the newline. EOFError if it ended instead."""
+def hear(process: subprocess.Popen[str], timeout_s: float = _SILENCE_S) -> str:
+    """The next line that it prints, without the newline. EOFError if it ended instead, or was silent for so long."""
     assert process.stdout is not None
-    line = process.stdout.readline()
+    timer = threading.Timer(timeout_s, process.kill)
+    timer.start()
+    try:
+        line = process.stdout.readline()
+    finally:
+        timer.cancel()
     if not line:
         raise EOFError("the process ended")
     return line.rstrip("\n")

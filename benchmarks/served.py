@@ -67,8 +67,11 @@ class Served(msgspec.Struct):
 
 
 @contextlib.contextmanager
-def serving(root: Path, state_dir: Path) -> Generator[Served]:
-    """A server on `root`, with everything at its default except the rate limits, which are off."""
+def serving(root: Path, state_dir: Path, *, home: Path | None = None) -> Generator[Served]:
+    """A server on `root`, with everything at its default except the rate limits, which are off.
+
+    `home` is its home directory, if it is to have another one.
+    """
     command = [sys.executable, "-m", "runicorn", "serve", "--storage", str(root), "--state-dir", str(state_dir)]
     errors = state_dir.parent / f"{state_dir.name}-serve.log"
     started = time.monotonic()
@@ -79,7 +82,7 @@ def serving(root: Path, state_dir: Path) -> Generator[Served]:
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,
-            env=_own_configuration(state_dir.parent),
+            env=own_environment(state_dir, home=home),
         )
     try:
         assert process.stdout is not None
@@ -101,6 +104,8 @@ def serving(root: Path, state_dir: Path) -> Generator[Served]:
             process.stdout.close()
 
 
-def _own_configuration(directory: Path) -> dict[str, str]:
+def own_environment(state_dir: Path, *, home: Path | None = None) -> dict[str, str]:
+    """The environment of a server with this state directory: none of our settings, and a configuration of its own."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("RUNICORN_")}
-    return {**kept, "XDG_CONFIG_HOME": str(directory / "config")}
+    own = {"XDG_CONFIG_HOME": str(state_dir.parent / "config")}
+    return kept | own | ({} if home is None else {"HOME": str(home)})

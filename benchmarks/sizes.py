@@ -48,6 +48,10 @@ class Size(msgspec.Struct, frozen=True, kw_only=True):
     """Files of one kibibyte that are saved as one version."""
     lineage_runs: int
     """Runs that use the same data set, and save a model each."""
+    remote_runs: int
+    """Runs of five files each on another machine."""
+    stalled_s: float
+    """Seconds of requests while another machine does not answer."""
 
 
 SIZES = {
@@ -75,6 +79,8 @@ SIZES = {
             artifact_mb=1,
             small_files=100,
             lineage_runs=5,
+            remote_runs=20,
+            stalled_s=0.3,
         ),
         Size(
             name="small",
@@ -98,6 +104,8 @@ SIZES = {
             artifact_mb=25,
             small_files=1_000,
             lineage_runs=300,
+            remote_runs=300,
+            stalled_s=1.0,
         ),
         Size(
             name="full",
@@ -121,6 +129,8 @@ SIZES = {
             artifact_mb=100,
             small_files=10_000,
             lineage_runs=10_000,
+            remote_runs=2_000,
+            stalled_s=5.0,
         ),
     )
 }

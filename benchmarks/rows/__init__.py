@@ -14,6 +14,7 @@ from benchmarks.rows import (
     live,
     metrics,
     recycling,
+    remote,
     replay,
     runs,
     search,
@@ -50,6 +51,8 @@ BENCHMARKS: dict[str, Benchmark] = {
     "start": footprint.warm_start,
     "artifacts": artifacts.saving,
     "lineage": artifacts.lineage,
+    "remote": remote.mirror_and_push,
+    "remote-health": remote.health,
     "ingest": ingest.requests_during_ingest,
 }
 

@@ -102,6 +102,7 @@ from runicorn.projection.folded import Claim, FoldedPreparation, FoldedProjectio
 from runicorn.projection.reading import ModelReader
 from runicorn.projection.source import ArtifactSource, Source
 from runicorn.projection.wire import News
+from runicorn.remote_place import InvalidRemote, RemotePlace, parse_remote
 from runicorn.run_commands.ids import InvalidRunId, check_run_ids
 from runicorn.run_commands.marker import Deletion, prepared_deletions
 from runicorn.run_commands.on_store import annotate_run, empty_recycle_bin, purge, restore, said_of, soft_delete
@@ -205,6 +206,7 @@ __all__ = [
     "Imported",
     "InvalidName",
     "InvalidPayload",
+    "InvalidRemote",
     "InvalidRunId",
     "Limits",
     "LocatedEvent",
@@ -226,6 +228,7 @@ __all__ = [
     "PreparesStreams",
     "ProcessIdentity",
     "Projection",
+    "RemotePlace",
     "RunArchived",
     "RunConfigured",
     "RunCreated",
@@ -311,6 +314,7 @@ __all__ = [
     "open_store",
     "open_to_read",
     "parse_json",
+    "parse_remote",
     "prepared_deletions",
     "presentable",
     "purge",

@@ -32,10 +32,11 @@ def init(
     capture_env: bool = True,
     *,
     config: Mapping[str, Any] | None = None,
+    remote: str | None = None,
 ) -> Run:
     """Begin a run (arguments and errors: see `Run`) and make it the active one. An earlier one is not finished."""
     global _active
-    run = Run(project, storage, run_id, name, capture_env, config=config)
+    run = Run(project, storage, run_id, name, capture_env, config=config, remote=remote)
     previous, _active = _active, run
     if previous is not None:
         previous.release()

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from runicorn.errors import shown
 from runicorn.events.envelope import Payload, encode_event
 from runicorn.events.run import METRICS, ImageLogged
+from runicorn.remote_place import parse_remote
 from runicorn.run_files import ENVIRONMENT_FILE, FINISHED, INTERRUPTED, MEDIA_DIRECTORY
 from runicorn.sdk import exit_hooks
 from runicorn.sdk.best_metric import BestMetric
@@ -27,6 +28,7 @@ from runicorn.sdk.images import image_bytes, media_name
 from runicorn.sdk.later import call_later
 from runicorn.sdk.monitor import AnomalyDetector, MetricMonitor
 from runicorn.sdk.recording import Recording
+from runicorn.sdk.remote_push import RemotePush
 from runicorn.sdk.run_folders import (
     RunFolders,
     StorageNotWritable,
@@ -58,6 +60,7 @@ class Run:
         capture_env: bool = True,
         *,
         config: Mapping[str, Any] | None = None,
+        remote: str | None = None,
     ) -> None:
         """Create the directory and files of a run with status `running`, or take over the run with the given id.
 
@@ -65,9 +68,15 @@ class Run:
         keeps its events; its `meta.json` and status are written anew, and steps count from 1 again. `config` is what
         `configure` is given first.
 
+        `remote`, `ssh://[USER@]HOST[:PORT]/PATH`, is a storage root on another machine to which a process of its own
+        brings the run while it is recorded. What goes wrong there is warned about and concerns nothing here.
+
+        InvalidRemote (a ValueError) for another kind of URL, or one with a password;
         InvalidName (a ValueError) for names that cannot be directories and for a run in the recycle bin;
         StorageNotWritable (an OSError) if the run cannot be created: then training could record nothing at all.
         """
+        if remote is not None:
+            parse_remote(remote)
         folders = make_run_directory(project, storage, run_id, name)
         self._set_up(folders, with_events=_with_events(), is_begun=False)
         try:
@@ -79,6 +88,9 @@ class Run:
         self.configure(config)
         if capture_env:
             capture_environment(self.run_dir / ENVIRONMENT_FILE, self._recording.is_present)
+        if remote is not None:
+            self._push = RemotePush(folders, remote, self._warnings)
+            self._push.start()
 
     def _set_up(self, folders: RunFolders, *, with_events: bool, is_begun: bool) -> None:
         self.id = folders.run_id
@@ -97,6 +109,7 @@ class Run:
         self._recording = Recording(folders, with_events=with_events, is_begun=is_begun)
         self._events = self._recording.events
         self._warnings = self._recording.warnings
+        self._push: RemotePush | None = None
         # All are taken again by a signal handler that logs, or finishes the run.
         self._lock = threading.RLock()
         self._ending = threading.RLock()
@@ -224,9 +237,17 @@ class Run:
         self._recording.record(payload)
 
     def finish(self, status: str = "finished") -> None:
-        """Record the end of the run with any status. May be called again; later logging works nevertheless."""
+        """Record the end of the run with any status. May be called again; later logging works nevertheless.
+
+        A run with a `remote` is then waited for until it is complete there, 15 s at most (`RUNICORN_PUSH_WAIT_S`).
+        """
+        push = self._push
+        if push is not None:
+            push.prepare_end()
         with self._ending:
             self._finish(str(status), None)
+        if push is not None:
+            push.wait()
 
     def end(self, status: str, exit_reason: str) -> None:
         """Record an end that the training did not announce itself, unless it has done so, or is about to."""

@@ -6,11 +6,18 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING
 
-from runicorn.plugin import Store, hookimpl
+from runicorn.plugin import Payload, Store, hookimpl
 
 if TYPE_CHECKING:
     import click
     from litestar.types import ControllerRouterHandler
+
+
+@hookimpl
+def runicorn_event_types() -> Sequence[type[Payload]]:
+    from runicorn_remote.events import EVENTS
+
+    return EVENTS
 
 
 @hookimpl

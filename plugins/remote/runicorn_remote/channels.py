@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import threading
 import time
 from collections.abc import Generator, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from runicorn_remote.errors import (
     ConnectionLost,
@@ -34,6 +35,10 @@ STEP_S = 15.0
 _OPEN_S = 10.0
 _PIECE_BYTES = 64 << 10
 _MAX_STDERR_BYTES = 16 << 10
+_MAX_PACKET_BYTES = 1 << 20
+"""OpenSSH sends 256 KiB at most."""
+_CLOSED_SOCKET = "Socket is closed"
+"""What paramiko raises on a closed channel: an OSError without a number, as for the failures that a server sends."""
 
 
 @contextlib.contextmanager
@@ -61,13 +66,14 @@ def deadline(channel: Channel, timeout_s: float = STEP_S) -> Generator[None]:
 @contextlib.contextmanager
 def translated(path: str = "") -> Generator[None]:
     """Raise the errors of paramiko as ours. `path` is what errors call the file, as the client sent it."""
+    from paramiko.sftp import SFTPError
     from paramiko.ssh_exception import SSHException
 
     try:
         yield
     except TimeoutError as error:
         raise OperationTimeout from error
-    except (EOFError, SSHException) as error:  # SFTPError among them
+    except (EOFError, SSHException, SFTPError) as error:
         raise ConnectionLost from error
     except OSError as error:
         raise _of_status(error, path) from error
@@ -78,9 +84,8 @@ def _of_status(error: OSError, path: str) -> Exception:
         return RemotePathNotFound(path)
     if error.errno == errno.EACCES:
         return PermissionDenied(path)
-    if (
-        error.errno is None
-    ):  # SFTP's "failure", which says no more: most servers send it for a file in place of a directory
+    if error.errno is None and str(error) != _CLOSED_SOCKET:
+        # SFTP's "failure", which says no more: most servers send it for a file in place of a directory.
         return NotADirectory(path)
     return ConnectionLost()
 
@@ -108,7 +113,7 @@ def open_sftp(transport: Transport) -> SFTPClient:
             try:
                 channel.invoke_subsystem("sftp")
                 channel.settimeout(STEP_S)
-                return SFTPClient(channel)
+                return _bounded(SFTPClient)(channel)
             except TimeoutError as error:
                 raise OperationTimeout from error
             except (SSHException, EOFError, OSError) as error:
@@ -116,6 +121,20 @@ def open_sftp(transport: Transport) -> SFTPClient:
     except BaseException:
         channel.close()
         raise
+
+
+@functools.cache
+def _bounded(kind: type[SFTPClient]) -> type[SFTPClient]:
+    """SFTP clients that take no longer packets than servers send: paramiko takes 16 MiB, of each of many answers."""
+    from paramiko.sftp import SFTPError
+
+    class Bounded(kind):
+        def _read_all(self, n: int) -> bytes:
+            if n > _MAX_PACKET_BYTES:
+                raise SFTPError("a packet is too long")
+            return cast(Any, super())._read_all(n)
+
+    return Bounded
 
 
 class Command:

@@ -17,12 +17,11 @@ import msgspec
 from runicorn_remote.channels import CommandRefused, translated
 from runicorn_remote.connection import Connection
 from runicorn_remote.errors import ConnectionLost, NotADirectory, OperationTimeout, RemoteError
-from runicorn_remote.pipeline import Pipeline
+from runicorn_remote.paths import MAX_SEGMENTS
+from runicorn_remote.pipeline import MAX_ENTRIES, MAX_NAME_BYTES, Pipeline
 
 if TYPE_CHECKING:
     from paramiko.sftp_client import SFTPClient
-
-MAX_ENTRIES = 2_000_000
 
 # `.runicorn` is what a server there knows about its own root: its state, and its record of commands. What commands have
 # done is in the files, too.
@@ -96,12 +95,14 @@ def _by_find(connection: Connection, root: str, real_root: str, directories: Seq
     links: list[RemoteFile] = []
     files: list[RemoteFile] = []
     state = _Output()
+    name_bytes = 0
     try:
         for piece in command.pieces():
             for entry in state.feed(piece):
                 kind, file = entry
                 (links if kind == "l" else files).append(file)
-                if len(files) + len(links) > MAX_ENTRIES:
+                name_bytes += len(file.path)
+                if len(files) + len(links) > MAX_ENTRIES or name_bytes > MAX_NAME_BYTES:
                     raise TooManyFiles
     except OperationTimeout:
         if state.has_begun:
@@ -199,7 +200,7 @@ def _followed(sftp: SFTPClient, path: str, real_root: str) -> tuple[int, int] | 
 def _by_walking(connection: Connection, root: str, real_root: str, directories: Sequence[str]) -> Enumeration:
     """By SFTP, one directory after the other."""
     files: list[RemoteFile] = []
-    unreadable = 0
+    unreadable = seen = name_bytes = 0
     waiting = list(directories)
     while waiting:
         directory = waiting.pop()
@@ -216,9 +217,12 @@ def _by_walking(connection: Connection, root: str, real_root: str, directories: 
                 continue
             for entry in entries:
                 path = posixpath.join(directory, entry.name)
+                name_bytes += len(path)
                 mode = entry.stat.mode
                 if stat.S_ISDIR(mode):
-                    if entry.name not in _SKIPPED and entry.name not in ("", ".", "..") and "/" not in entry.name:
+                    is_entry = entry.name not in ("", ".", "..") and "/" not in entry.name
+                    is_deep = path.count("/") >= MAX_SEGMENTS  # such names are not used, and a tree may be endless
+                    if is_entry and not is_deep and entry.name not in _SKIPPED:
                         waiting.append(path)
                 elif stat.S_ISREG(mode):
                     files.append(RemoteFile(path, entry.stat.size, entry.stat.mtime_s * 10**9))
@@ -226,6 +230,7 @@ def _by_walking(connection: Connection, root: str, real_root: str, directories: 
                     followed = _followed(sftp, posixpath.join(root, path), real_root)
                     if followed is not None:
                         files.append(RemoteFile(path, followed[0], followed[1] * 10**9))
-        if len(files) + len(waiting) > MAX_ENTRIES:
+            seen += len(entries)
+        if seen > MAX_ENTRIES or name_bytes > MAX_NAME_BYTES:
             raise TooManyFiles
     return Enumeration(files, unreadable == 0, unreadable)

@@ -84,6 +84,8 @@ class ConnectFailed(RemoteError):
     prefix: ClassVar[str]
     text: ClassVar[str]
     advice: ClassVar[str]
+    is_final: ClassVar[bool] = False
+    """Whether trying again cannot help: somebody has to change something first."""
     host_key: HostKey | None = None
     """The key that the server showed, where it came that far."""
 
@@ -109,6 +111,7 @@ class AuthFailed(ConnectFailed):
     status, code, prefix = 401, "auth_failed", _AUTHENTICATION
     text = "Invalid credentials"
     advice = "Check the user name, and whether the server has the key or takes passwords."
+    is_final = True
 
 
 class AuthPartial(ConnectFailed):
@@ -117,6 +120,7 @@ class AuthPartial(ConnectFailed):
     status, code, prefix = 401, "auth_partial", _AUTHENTICATION
     text = "The server requires a further authentication method"
     advice = "Give a password beside the key."
+    is_final = True
 
 
 class NoAuthMethod(ConnectFailed):
@@ -125,6 +129,7 @@ class NoAuthMethod(ConnectFailed):
     code, prefix = "no_auth_method", _SSH
     text = "No authentication methods available"
     advice = "Give a key or a password, or start an SSH agent."
+    is_final = True
 
 
 class BadKey(ConnectFailed):
@@ -133,6 +138,7 @@ class BadKey(ConnectFailed):
     code, prefix = "bad_key", _SSH
     text = "Invalid private key format"
     advice = "Keys of the types RSA, Ed25519 and ECDSA can be used."
+    is_final = True
 
 
 class BadKeyFile(BadKey):
@@ -147,6 +153,7 @@ class BadPassphrase(ConnectFailed):
     code, prefix = "bad_passphrase", _SSH
     text = "Wrong or missing passphrase for the private key"
     advice = "Give the passphrase, or add the key to an SSH agent."
+    is_final = True
 
 
 class ConnectionRefused(ConnectFailed):
@@ -203,6 +210,7 @@ class HostKeyMismatch(ConnectFailed):
     code, prefix = "host_key_mismatch", _SSH
     text = "Host key does not match"
     advice = "Either the server was set up again, or somebody is in between. Do not log in before you know which."
+    is_final = True
 
     def __init__(self, address: str, host: str, shown_key: HostKey, expected: HostKey | None) -> None:
         known = "another key" if expected is None else expected.sha256
@@ -225,6 +233,7 @@ class HostKeyUnknown(ConnectFailed):
     code, prefix = "host_key_unknown", _SSH
     text = "Host key is not known"
     advice = "Compare the fingerprint with what the server's owner says, then accept it."
+    is_final = True
 
     def __init__(self, address: str, host: str, shown_key: HostKey) -> None:
         super().__init__(address, f"Host key for server '{shown(host)}' is not known: {shown_key.sha256}")

@@ -9,12 +9,13 @@ requests for one file at a time, and starts a thread for each.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import msgspec
 
 from runicorn_remote.channels import translated
+from runicorn_remote.errors import ConnectionLost
 
 if TYPE_CHECKING:
     from paramiko.message import Message
@@ -24,7 +25,15 @@ PIECE_BYTES = 32 << 10
 """Bytes of one read request: every server answers that many at once."""
 
 IN_FLIGHT = 64
-MAX_BATCH_FILES = 64
+MAX_ENTRIES = 2_000_000
+"""Files below one root: beyond, it is none of ours, or its server does not mean well."""
+
+MAX_NAME_BYTES = 256 << 20
+"""Of all their paths together."""
+
+MAX_BATCH_FILES = 128
+"""Open at the same time; servers allow about a thousand."""
+
 MAX_BATCH_BYTES = 4 << 20
 
 
@@ -57,6 +66,15 @@ class Fetched(msgspec.Struct, frozen=True):
         return self.before == self.after and len(self.data) == self.after.size
 
 
+class _Asked(NamedTuple):
+    """Requests that are under way, about some files."""
+
+    paths: list[str]
+    flights: list[tuple[int, list[int], int] | Exception]
+    """Of each file: `FSTAT`, `READ`s, `FSTAT`; or why it could not be opened."""
+    closing: list[int]
+
+
 class Pipeline:
     """An SFTP client for one thread; errors are those of `translated`."""
 
@@ -75,32 +93,53 @@ class Pipeline:
 
         A file that has grown beyond its size by more than a request is cut there: it is not `is_settled`.
         """
+        with translated():
+            return self._collected(self._asked(files))
+
+    def fetch_batches(self, batches: Iterable[Sequence[tuple[str, int]]]) -> Iterator[list[Fetched | Exception]]:
+        """`fetch` for one batch after the other. While the caller has one, the next is on its way: a round trip each."""
+        before: _Asked | None = None
+        for files in batches:
+            with translated():
+                asked = self._asked(files)
+                answers = None if before is None else self._collected(before)
+            before = asked
+            if answers is not None:
+                yield answers
+        if before is not None:
+            with translated():
+                answers = self._collected(before)
+            yield answers
+
+    def _asked(self, files: Sequence[tuple[str, int]]) -> _Asked:
+        """Open files, and have everything else under way."""
         from paramiko.sftp import CMD_CLOSE, CMD_FSTAT, CMD_OPEN, CMD_READ, SFTP_FLAG_READ, int64
         from paramiko.sftp_attr import SFTPAttributes
 
-        with translated():
-            opening = [self._send(CMD_OPEN, path.encode(), SFTP_FLAG_READ, SFTPAttributes()) for path, _ in files]
-            handles = [self._result(number, path) for number, (path, _) in zip(opening, files, strict=True)]
-            flights: list[tuple[int, list[int], int] | Exception] = []
-            closing: list[int] = []
-            for handle, (_, size) in zip(handles, files, strict=True):
-                if isinstance(handle, Exception):
-                    flights.append(handle)
-                    continue
-                name = handle.get_binary()
-                before = self._send(CMD_FSTAT, name)
-                reads = [
-                    self._send(CMD_READ, name, int64(offset), PIECE_BYTES) for offset in range(0, size + 1, PIECE_BYTES)
-                ]
-                flights.append((before, reads, self._send(CMD_FSTAT, name)))
-                closing.append(self._send(CMD_CLOSE, name))
-            fetched = [
-                flight if isinstance(flight, Exception) else self._fetched(*flight, path)
-                for flight, (path, _) in zip(flights, files, strict=True)
+        opening = [self._send(CMD_OPEN, path.encode(), SFTP_FLAG_READ, SFTPAttributes()) for path, _ in files]
+        handles = [self._result(number, path) for number, (path, _) in zip(opening, files, strict=True)]
+        asked = _Asked([path for path, _ in files], [], [])
+        for handle, (_, size) in zip(handles, files, strict=True):
+            if isinstance(handle, Exception):
+                asked.flights.append(handle)
+                continue
+            name = handle.get_binary()
+            before = self._send(CMD_FSTAT, name)
+            reads = [
+                self._send(CMD_READ, name, int64(offset), PIECE_BYTES) for offset in range(0, size + 1, PIECE_BYTES)
             ]
-            for number in closing:
-                self._result(number, "")
-            return fetched
+            asked.flights.append((before, reads, self._send(CMD_FSTAT, name)))
+            asked.closing.append(self._send(CMD_CLOSE, name))
+        return asked
+
+    def _collected(self, asked: _Asked) -> list[Fetched | Exception]:
+        fetched = [
+            flight if isinstance(flight, Exception) else self._fetched(*flight, path)
+            for flight, path in zip(asked.flights, asked.paths, strict=True)
+        ]
+        for number in asked.closing:
+            self._result(number, "")
+        return fetched
 
     def read(self, path: str, start: int, end: int | None = None) -> Iterator[bytes]:
         """The bytes of a file from `start` to `end` (or its end), in pieces, with up to 64 requests in flight."""
@@ -125,7 +164,7 @@ class Pipeline:
                     if not waiting:
                         return
                     number, offset, length = waiting.popleft()
-                    data = self._data(number, path)
+                    data = self._data(number, path, length)
                     if data:
                         yield data
                     if len(data) < length:  # a short answer: what follows it was asked for at other offsets
@@ -138,11 +177,15 @@ class Pipeline:
                 self._result(self._send(CMD_CLOSE, handle), path)
 
     def list(self, path: str) -> list[RemoteEntry]:
-        """The entries of a directory. (paramiko's `listdir_attr` fails as a whole at a name that is not UTF-8.)"""
+        """The entries of a directory. (paramiko's `listdir_attr` fails as a whole at a name that is not UTF-8.)
+
+        What an endless directory has beyond the limits of an enumeration is left out.
+        """
         from paramiko.sftp import CMD_CLOSE, CMD_OPENDIR, CMD_READDIR
         from paramiko.sftp_attr import SFTPAttributes
 
         found: list[RemoteEntry] = []
+        name_bytes = 0
         with translated(path):
             opened = self._result(self._send(CMD_OPENDIR, path.encode()), path)
             if isinstance(opened, Exception):
@@ -156,8 +199,11 @@ class Pipeline:
                         name = answer.get_binary().decode("utf-8", "surrogateescape")
                         answer.get_binary()  # the line of `ls -l`
                         stat = stat_of(cast(Any, SFTPAttributes)._from_msg(answer))
+                        name_bytes += len(name)
                         if name not in (".", ".."):
                             found.append(RemoteEntry(name, stat))
+                    if len(found) > MAX_ENTRIES or name_bytes > MAX_NAME_BYTES:
+                        break
             finally:
                 self._result(self._send(CMD_CLOSE, handle), path)
         return found
@@ -174,7 +220,7 @@ class Pipeline:
         is_short = False
         for number in reads:
             try:
-                data = self._data(number, path)
+                data = self._data(number, path, PIECE_BYTES)
             except Exception as error:  # kept for this file, after the answers of its other requests have been taken
                 failure = failure or error
                 continue
@@ -194,14 +240,17 @@ class Pipeline:
         answer = self._result(number, path)
         return answer if isinstance(answer, Exception) else stat_of(cast(Any, SFTPAttributes)._from_msg(answer))
 
-    def _data(self, number: int, path: str) -> bytes:
-        """The bytes of a read; none at the end of the file."""
+    def _data(self, number: int, path: str, length: int) -> bytes:
+        """The bytes of a read; none at the end of the file. ConnectionLost if there are more than were asked for."""
         answer = self._result(number, path)
         if isinstance(answer, EOFError):
             return b""
         if isinstance(answer, Exception):
             raise answer
-        return answer.get_binary()
+        data = answer.get_binary()
+        if len(data) > length:  # no server does that which means well
+            raise ConnectionLost
+        return data
 
     def _send(self, kind: int, *arguments: object) -> int:
         return cast(int, self._wire._async_request(self, kind, *arguments))
@@ -218,13 +267,13 @@ class Pipeline:
         try:
             self._wire._convert_status(message)
         except EOFError as error:
-            return error
+            return _bare(error)
         except OSError as error:
             try:
                 with translated(path):
                     raise error
             except Exception as ours:
-                return ours
+                return _bare(ours)
         return message
 
     def _drop(self, waiting: deque[tuple[int, int, int]]) -> None:
@@ -234,6 +283,12 @@ class Pipeline:
     def _async_response(self, kind: int, message: Message, number: int) -> None:
         """Called by paramiko with the answer to a request of `_send`."""
         self._answers[number] = (kind, message)
+
+
+def _bare(error: Exception) -> Exception:
+    """An error that is a result. Its traceback would hold the frames of its callers, and they hold it: all bytes of a file."""
+    error.__cause__ = error.__context__ = None
+    return error.with_traceback(None)
 
 
 def stat_of(attributes: Any) -> RemoteStat:

@@ -46,6 +46,8 @@ class Login(msgspec.Struct, frozen=True):
     """Whether the machine was connected already; the credentials were tried all the same."""
     host_key: HostKey
     first_use: bool
+    method: str
+    """How the login was done: `key`, `agent`, `default key`, `password`, `keyboard-interactive`."""
 
 
 class Session(msgspec.Struct, frozen=True):
@@ -79,11 +81,11 @@ class Registry:
             known = self._by_id.get(target.connection_id)
             if known is not None and known.is_alive:
                 made = known.authenticate(credentials, policy)
-                return Login(known, True, made.host_key, made.first_use)
+                return Login(known, True, made.host_key, made.first_use, made.method)
             # Who holds a dead connection goes on with it: it is made again, not replaced.
             revived = None if known is None else known.revive(credentials, policy)
             if known is not None and revived is not None:
-                return Login(known, False, revived.host_key, revived.first_use)
+                return Login(known, False, revived.host_key, revived.first_use, revived.method)
             self._check_number()
             connection = Connection(target, credentials, policy)
             with self._mutex:
@@ -91,7 +93,7 @@ class Registry:
                     connection.close()
                 self._by_id[target.connection_id] = connection
             made = connection.established
-            return Login(connection, False, made.host_key, made.first_use)
+            return Login(connection, False, made.host_key, made.first_use, made.method)
 
     def make_current(self, connection: Connection) -> None:
         """Make it the connection of the unified API; the former one is closed unless somebody holds it."""

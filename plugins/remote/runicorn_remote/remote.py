@@ -10,8 +10,14 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from runicorn.plugin import Serving
+from runicorn_remote import events
+from runicorn_remote.connector import Target
+from runicorn_remote.credentials import Credentials
+from runicorn_remote.errors import ConnectFailed
+from runicorn_remote.events import Journal
+from runicorn_remote.host_keys import HostKeyPolicy
 from runicorn_remote.mirrors import Mirrors
-from runicorn_remote.registry import Registry
+from runicorn_remote.registry import Login, Registry, Session
 from runicorn_remote.smart.mode import Mode, Smart
 from runicorn_remote.smart.shown_artifacts import RemoteArtifacts
 
@@ -27,12 +33,15 @@ class Remote:
 
     def __init__(self, serving: Serving) -> None:
         logging.getLogger("paramiko").setLevel(logging.WARNING)
+        self.journal = Journal(lambda *payloads: serving.store.record(*payloads))
         self.registry = Registry()
         self.mirrors = Mirrors(self.registry)
         # Not the pool of everybody: a machine that does not answer holds a thread for a quarter of a minute.
         self._threads = ThreadPoolExecutor(_THREADS, "ssh")
-        self.smart = Smart(self.registry, lambda: serving.store, self._threads, self._show_artifacts)
-        self._artifacts = RemoteArtifacts(self.smart, self._threads)
+        self.smart = Smart(
+            self.registry, lambda: serving.store, self._threads, self.journal, on_mode=self._show_artifacts
+        )
+        self._artifacts = RemoteArtifacts(self.smart, self._threads, self.journal)
         serving.on_switch.append(self._after_switch)
         self._serving = serving
 
@@ -40,6 +49,27 @@ class Remote:
         """Call something that blocks, in a thread for remote work."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, lambda: function(*arguments, **options))
+
+    def log_in(self, target: Target, credentials: Credentials, policy: HostKeyPolicy) -> Login:
+        """`Registry.log_in`, and the log is told how it went."""
+        try:
+            login = self.registry.log_in(target, credentials, policy)
+        except ConnectFailed as failure:
+            self.journal.tell(*events.of_failure(target, failure))
+            raise
+        self.journal.tell(*events.of_login(target, login.method, login.host_key, first_use=login.first_use))
+        return login
+
+    def open_session(self, target: Target, credentials: Credentials, policy: HostKeyPolicy) -> Session:
+        """`Registry.open_session`, and the log is told how it went."""
+        try:
+            session = self.registry.open_session(target, credentials, policy)
+        except ConnectFailed as failure:
+            self.journal.tell(*events.of_failure(target, failure))
+            raise
+        made = session.connection.established
+        self.journal.tell(*events.of_login(target, made.method, made.host_key, first_use=made.first_use))
+        return session
 
     async def _after_switch(self, root: Path) -> None:
         self.smart.bind(self._serving.store)

@@ -60,7 +60,10 @@ class ParamikoServer:
         methods: str = "password",
         further: str | None = None,
         host_key: paramiko.PKey | None = None,
+        files: type[paramiko.SFTPServerInterface] | None = None,
     ) -> None:
+        """`files` answers SFTP requests; there is none without. Commands are refused."""
+        self._files = files
         self.accounts = Accounts(password, methods, further)
         self.host_key = host_key or paramiko.ECDSAKey.generate()
         self.transports: list[paramiko.Transport] = []
@@ -93,6 +96,8 @@ class ParamikoServer:
                 return
             transport = paramiko.Transport(connection)
             transport.add_server_key(self.host_key)
+            if self._files is not None:
+                transport.set_subsystem_handler("sftp", paramiko.SFTPServer, self._files)
             self.transports.append(transport)
             try:
                 transport.start_server(event=threading.Event(), server=self.accounts)

@@ -73,6 +73,107 @@ def test_a_run_whose_events_there_are_others_is_named_and_left_alone(tmp_path: P
     assert "runs/other/events.jsonl" in after
 
 
+def test_a_run_that_has_more_there_is_said_to_be_there_and_left_alone(tmp_path: Path) -> None:
+    local, remote = tmp_path / "local", tmp_path / "remote"
+    run = write_run(local, events=5)
+    write_run(remote, events=8)
+    (run / "status.json").write_text('{"status": "running"}')
+    before = mirrored(remote)
+    done = push(local, remote)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["ahead"] == [f"Already there, and more: {RUN}/events.jsonl"]
+    assert json.loads(done.stdout)["conflicts"] == []
+    assert mirrored(remote) == before
+
+
+@pytest.mark.parametrize("commands", [True, False], ids=["with commands", "SFTP only"])
+def test_a_long_stream_is_compared_also_between_its_ends(
+    commands: bool, tmp_path: Path, ssh_directory: Path, write_config: Callable[[str], None]
+) -> None:
+    local, remote = tmp_path / "local", tmp_path / "remote"
+    run = write_run(local)
+    content = os.urandom(3 << 20)
+    (run / "train.log").write_bytes(content)
+    there = remote / RUN / "train.log"
+    with Sshd(extra_config=() if commands else ("ForceCommand internal-sftp",)) as sshd:
+        key = sshd.private_key_path
+        write_config(
+            f"Host gpu\n HostName {sshd.host}\n Port {sshd.port}\n User {sshd.username}\n IdentityFile {key}\n"
+        )
+        assert push(local, remote).returncode == 0
+        with (run / "train.log").open("ab") as file:
+            file.write(b"more\n")
+        assert push(local, remote).returncode == 0
+        assert mirrored(remote) == mirrored(local)
+        # One byte is found by a checksum; without one, what a rewritten file has in many places.
+        changed = (
+            (slice(1_500_000, 1_500_001), b"!") if commands else (slice(100_000, 2_900_000), os.urandom(2_800_000))
+        )
+        damaged = bytearray(content)
+        damaged[changed[0]] = changed[1]
+        there.write_bytes(damaged)
+        with (run / "train.log").open("ab") as file:
+            file.write(b"and more\n")
+        done = push(local, remote)
+    assert done.returncode == 1
+    assert "train.log" in done.stderr + done.stdout
+    assert there.read_bytes() == bytes(damaged)
+
+
+@pytest.mark.parametrize("there_are_streams", [True, False])
+def test_files_of_another_run_without_streams_are_not_replaced(there_are_streams: bool, tmp_path: Path) -> None:
+    """Neither where the run there has no stream, nor where only that one has some."""
+    local, remote = tmp_path / "local", tmp_path / "remote"
+    ours, theirs = write_run(local, hostname="here"), write_run(remote, hostname="elsewhere", status="running")
+    for run in (theirs,) if not there_are_streams else (ours,):
+        (run / "events.jsonl").unlink()
+        (run / "logs.txt").unlink()
+    before = mirrored(remote)
+    done = push(local, remote)
+    assert done.returncode == 1, done.stdout
+    assert mirrored(remote) == before
+
+
+def test_a_run_without_streams_goes_on_where_a_push_was_cut_off(tmp_path: Path) -> None:
+    local, remote = tmp_path / "local", tmp_path / "remote"
+    run = write_run(local)
+    for name in ("events.jsonl", "logs.txt"):
+        (run / name).unlink()
+    (run / "media").mkdir()
+    (run / "media" / "a.png").write_bytes(os.urandom(1000))
+    (remote / RUN).mkdir(parents=True)
+    (remote / RUN / "meta.json").write_bytes((run / "meta.json").read_bytes())
+    done = push(local, remote)
+    assert done.returncode == 0, done.stderr
+    assert mirrored(remote) == mirrored(local)
+
+
+def test_many_runs_arrive_in_groups_with_one_that_does_not(tmp_path: Path) -> None:
+    local, remote = tmp_path / "local", tmp_path / "remote"
+    for number in range(80):
+        write_run(local, f"runs/{number:03}", events=number % 5)
+    write_run(remote, "runs/040", events=9)
+    (remote / "runs/040/logs.txt").write_text("of somebody else, long before\n")
+    there = mirrored(remote)
+    done = push(local, remote)
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["runs"] == 79
+    assert json.loads(done.stdout)["conflicts"] == [
+        "The remote file is not the beginning of the local one: runs/040/logs.txt"
+    ]
+    expected = {path: content for path, content in mirrored(local).items() if not path.startswith("runs/040/")}
+    assert mirrored(remote) == expected | there
+
+
+def test_a_refused_login_is_not_tried_again(sshd: Sshd, tmp_path: Path, write_config: Callable[[str], None]) -> None:
+    write_run(tmp_path / "local")
+    key = sshd.new_client_key(passphrase="secret words")
+    write_config(f"Host gpu\n HostName {sshd.host}\n Port {sshd.port}\n User {sshd.username}\n IdentityFile {key}\n")
+    done = push(tmp_path / "local", tmp_path / "remote")
+    assert done.returncode == 1
+    assert "No authentication methods" in done.stderr
+
+
 def test_a_connection_that_is_killed_in_the_middle_costs_nothing(sshd: Sshd, tmp_path: Path) -> None:
     local, remote = tmp_path / "local", tmp_path / "remote"
     run = write_run(local)
@@ -117,8 +218,10 @@ def test_what_cannot_be_pushed_is_said(tmp_path: Path) -> None:
     for arguments, text in (
         (["absent", "ssh://gpu/x"], "No run of this machine is called absent"),
         (["--all", "http://gpu/x"], "ssh://"),
-        (["--all", "ssh://me:secret@gpu/x"], "without a password"),
+        (["--all", "ssh://me:secret@gpu/x"], "a password in the URL"),
         (["ssh://gpu/x"], "Name runs, or say --all"),
+        (["--all", "--follow", "ssh://gpu/x"], "--follow takes one run"),
+        (["--log", "file", "--all", "ssh://gpu/x"], "--log needs --follow"),
     ):
         whole = [sys.executable, "-m", "runicorn", "remote", "push", *arguments, "--storage", str(tmp_path / "local")]
         done = subprocess.run(whole, capture_output=True, text=True, timeout=60)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from runicorn_remote.cli.download import download
 from runicorn_remote.cli.hosts import check, hosts
 from runicorn_remote.cli.listing import ls
 from runicorn_remote.cli.logins import connect, status
@@ -27,5 +28,5 @@ def remote() -> None:
     """
 
 
-for command in (add, list_saved, remove, connect, status, hosts, check, ls, mirror, sync, push):
+for command in (add, list_saved, remove, connect, status, hosts, check, ls, mirror, sync, download, push):
     remote.add_command(command)

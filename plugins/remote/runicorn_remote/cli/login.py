@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from runicorn.plugin import SavedConnection
     from runicorn_remote.connection import Connection
     from runicorn_remote.connector import Target
+    from runicorn_remote.credentials import Credentials
+    from runicorn_remote.host_keys import HostKeyPolicy
 
 C = TypeVar("C", bound=Callable[..., Any])
 
@@ -61,14 +63,34 @@ def saved_named(name: str) -> SavedConnection | None:
     return next((saved for saved in found if name in (saved.name, saved.address.key)), None)
 
 
-@contextlib.contextmanager
-def connected(host: str, options: LoginOptions) -> Generator[Connection]:
-    """A connection to HOST, closed at the end. A click.ClickException that names the host and says what to do."""
+class Login(msgspec.Struct, frozen=True):
+    """Where to, with what, and which host keys are good enough."""
+
+    target: Target
+    credentials: Credentials
+    policy: HostKeyPolicy
+
+    def connect(self) -> Connection:
+        """Log in. ConnectFailed names the host; one that was never seen before is announced."""
+        from runicorn_remote.connection import Connection
+        from runicorn_remote.errors import ConnectFailed
+
+        try:
+            connection = Connection(self.target, self.credentials, self.policy)
+        except ConnectFailed as failure:
+            failure.address = failure.address or self.target.connection_id
+            raise
+        if connection.established.first_use:
+            key = connection.established.host_key
+            click.echo(f"Trusting {self.target.host} from now on: {key.type} {key.sha256}", err=True)
+        return connection
+
+
+def login_to(host: str, options: LoginOptions) -> Login:
+    """How to log in to HOST; asks for a password where the options say so."""
     import logging
 
-    from runicorn_remote.connection import Connection
     from runicorn_remote.credentials import Credentials
-    from runicorn_remote.errors import ConnectFailed
     from runicorn_remote.host_keys import HostKeyPolicy
 
     # Every failure becomes one line of ours; paramiko would print each of them, with a traceback.
@@ -85,15 +107,19 @@ def connected(host: str, options: LoginOptions) -> Generator[Connection]:
         private_key_path=key_path,
     )
     policy = HostKeyPolicy.configured(strict=options.strict, accepted=options.accept_host_key)
+    return Login(target, credentials, policy)
+
+
+@contextlib.contextmanager
+def connected(host: str, options: LoginOptions) -> Generator[Connection]:
+    """A connection to HOST, closed at the end. A click.ClickException that names the host and says what to do."""
+    from runicorn_remote.errors import ConnectFailed
+
     try:
-        connection = Connection(target, credentials, policy)
+        connection = login_to(host, options).connect()
     except ConnectFailed as failure:
-        failure.address = failure.address or target.connection_id
         raise click.ClickException(failure.for_people) from failure
     try:
-        if connection.established.first_use:
-            key = connection.established.host_key
-            click.echo(f"Trusting {target.host} from now on: {key.type} {key.sha256}", err=True)
         yield connection
     finally:
         connection.close()

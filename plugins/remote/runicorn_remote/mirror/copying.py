@@ -66,10 +66,16 @@ class Copier:
         """The absolute path of a file on the server."""
         return f"{self._remote_root}/{path}"
 
-    def append(self, file: RemoteFile, known: FileState | None, place: Place, local: LocalStat) -> FileState | None:
-        """Append what the file has grown by, up to its listed size. None if it is another file now: replace it."""
+    def append(
+        self, file: RemoteFile, known: FileState | None, place: Place, local: LocalStat, *, base: int = 0
+    ) -> FileState | None:
+        """Append what the file has grown by, up to its listed size. None if it is another file now: replace it.
+
+        `base`: the first bytes there that are left out here; sizes are those of what is behind them.
+        """
         start = max(0, local.size - COMPARED_BYTES)
-        pieces = self._pipeline.read(self.remote_path(file.path), start, max(file.size, local.size))
+        end = max(file.size, local.size)
+        pieces = self._pipeline.read(self.remote_path(file.path), base + start, base + end)
         here = place.tail(local.size, local.size - start)
         rest, same = _after(pieces, here)
         if not same:
@@ -82,13 +88,13 @@ class Copier:
         self.appended_bytes += written
         return self._state(file, place, is_unchanged=is_unchanged)
 
-    def replace(self, file: RemoteFile, place: Place) -> FileState:
-        """Copy the whole file and put it in place. Moved if it does not hold still."""
+    def replace(self, file: RemoteFile, place: Place, *, base: int = 0) -> FileState:
+        """Copy the whole file and put it in place. Moved if it does not hold still. `base`: as for `append`."""
         for _ in range(_ATTEMPTS):
             with place.replacement() as replacement:
                 path = self.remote_path(file.path)
                 if is_append_only(file.path):  # what was there when it was listed is a beginning of what there is now
-                    written = replacement.write(_prefix(self._pipeline.read(path, 0, file.size), file.path))
+                    written = replacement.write(_prefix(self._pipeline.read(path, base, base + file.size), file.path))
                     if written == file.size or file.path.endswith(".jsonl"):
                         replacement.install()
                         return self._installed(file, place, written)

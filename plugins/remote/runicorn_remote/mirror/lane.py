@@ -68,8 +68,8 @@ class Lane:
             else:
                 self._alone(file, lambda tree, file=file: self._replace(file, tree))
         by_path = {self._copier.remote_path(file.path): file for file in small}
-        for batch in batches([(path, file.size) for path, file in by_path.items()]):
-            fetched = self._pipeline.fetch(batch)
+        groups = list(batches([(path, file.size) for path, file in by_path.items()]))
+        for batch, fetched in zip(groups, self._pipeline.fetch_batches(groups), strict=True):
             for (path, _), content in zip(batch, fetched, strict=True):
                 self._check()
                 file = by_path[path]

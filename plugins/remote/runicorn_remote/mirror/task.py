@@ -19,7 +19,8 @@ from stat import S_ISREG
 from runicorn.plugin import RUNNING, STATUS_FILE, read_json_object
 from runicorn_remote.connection import Connection
 from runicorn_remote.enumeration import Enumeration, RemoteFile, enumerate_directories, enumerate_root
-from runicorn_remote.errors import ConnectionLost, RemoteError
+from runicorn_remote.errors import ConnectFailed, ConnectionLost, RemoteError
+from runicorn_remote.events import Journal, MirrorChanged, MirrorStarted, MirrorStopped
 from runicorn_remote.mirror.claims import Claims
 from runicorn_remote.mirror.lane import Lane, Stopped, is_small
 from runicorn_remote.mirror.origins import Record, tell_origins
@@ -38,7 +39,6 @@ _SAVE_S = 1.0
 _MAX_PAUSE_S = 60.0
 _SPREAD = 0.2
 _STOP_S = 5.0
-_FINAL = frozenset({"auth_failed", "auth_partial", "bad_key", "bad_passphrase", "no_auth_method", "host_key_mismatch"})
 
 
 class MirrorTask:
@@ -65,6 +65,7 @@ class MirrorTask:
         self.interval_s = max(MIN_INTERVAL_S, interval_s)
         """Seconds between looks at what is running."""
         self._record = record
+        self._journal = Journal(record)
         self._stats = MirrorStats(started)
         self._state: State = "starting"
         self._last_scan_at: float | None = None
@@ -79,6 +80,7 @@ class MirrorTask:
         self._taken: set[str] = set()
         self._mutex = threading.Lock()
         self._recent: dict[str, float] = {}
+        self._live_at = time.monotonic()
         self._refused: set[str] = set()
         self._statuses: dict[str, tuple[FileState | None, bool]] = {}
         self._threads: list[threading.Thread] = []
@@ -134,6 +136,8 @@ class MirrorTask:
 
     def _supervise(self) -> None:
         pause_s = 1.0
+        source, root = self.source.target.connection_id, self.source.root
+        self._journal.tell(MirrorStarted(source=source, remote_root=root, interval=self.interval_s))
         try:
             self._claims.remove_parts()
             while not self._stopping.is_set():
@@ -144,21 +148,24 @@ class MirrorTask:
                 if self._stats.scans > scans:
                     pause_s = 1.0
                 self._stats.last_error = one_line(failure)
-                if isinstance(failure, RemoteError) and failure.code in _FINAL:
-                    self._state = "error"
+                if isinstance(failure, ConnectFailed) and failure.is_final:
+                    self._turn("error")
                     return
-                self._state = "reconnecting"
+                self._turn("reconnecting")
                 logger.warning("the mirror of %s pauses: %s", self.source.target.host, one_line(failure))
                 if self._stopping.wait(pause_s * random.uniform(1 - _SPREAD, 1 + _SPREAD)):
                     break
                 pause_s = min(2 * pause_s, _MAX_PAUSE_S)
         except Exception as error:  # a bug of ours: shown, not silently gone
             logger.exception("the mirror of %s failed", self.source.target.host)
-            self._stats.last_error, self._state = one_line(error), "error"
+            self._stats.last_error = one_line(error)
+            self._turn("error")
         finally:
             self._known.close()
             if self._stopping.is_set():
                 self._state = "stopped"
+                files, count = self._stats.copied_files, self._stats.copied_bytes + self._stats.appended_bytes
+                self._journal.tell(MirrorStopped(source=source, remote_root=root, files=files, bytes=count))
 
     def _run_once(self) -> Exception:
         """Work until something fails; what that was."""
@@ -175,7 +182,7 @@ class MirrorTask:
             self._close_lanes()
             return error
         if not self._last_scan_at:
-            self._state = "syncing"
+            self._turn("syncing")
         workers: tuple[tuple[str, Callable[[], None]], ...] = (
             ("scanner", self._scan),
             ("quick", lambda: self._bring_quick(quick)),
@@ -196,6 +203,12 @@ class MirrorTask:
             thread.join(_STOP_S)
         self._known.save()
         return self._failure or ConnectionLost()
+
+    def _turn(self, state: State) -> None:
+        """Be in another state, and tell the log."""
+        self._state = state
+        source, error = self.source.target.connection_id, self._stats.last_error
+        self._journal.tell(MirrorChanged(source=source, remote_root=self.source.root, state=state, error=error))
 
     def _open_lane(self) -> Lane:
         lane = Lane(self.connection, self.source.root, self._known, self._claims, self._stats, self._check)
@@ -248,17 +261,16 @@ class MirrorTask:
 
     def _bring_quick(self, lane: Lane) -> None:
         while True:
-            deadline = time.monotonic() + self.interval_s
-            while (left_s := deadline - time.monotonic()) > 0:
+            while (left_s := self._live_at + self.interval_s - time.monotonic()) > 0:
                 self._check()
                 try:
                     files = self._quick.get(timeout=min(left_s, 0.2))
                 except queue.Empty:
                     continue
-                self._bring(lane, files, meanwhile=lambda: self._look_at_live(lane))
+                self._bring(lane, files, meanwhile=lambda: self._look_at_live_if_due(lane))
             self._look_at_live(lane)
             if self._last_scan_at and self._quick.empty() and self._state in ("starting", "syncing", "reconnecting"):
-                self._state = "watching"
+                self._turn("watching")
 
     def _bring_bulk(self, lane: Lane) -> None:
         while True:
@@ -275,9 +287,12 @@ class MirrorTask:
         """Hand out what changed, runs before artifacts and small files first; forget what is gone."""
         files = [file for file in found.files if self._is_ours_to_take(file.path)]
         changed = [file for file in files if self._has_changed(file)]
+        with self._mutex:
+            waiting = set(self._taken)
         for file in changed:
             unit = unit_of(file.path)
-            if unit is not None and self._last_scan_at is not None:
+            # What an earlier scan has found, and nobody has come to bring yet, did not change just now.
+            if unit is not None and self._last_scan_at is not None and file.path not in waiting:
                 self._recent[unit] = time.monotonic()
         changed.sort(key=lambda file: (file.path.startswith("artifacts/"), file.size))
         self._claims.claim(file.path for file in changed)
@@ -332,8 +347,13 @@ class MirrorTask:
                         place.remove()
             self._known.set_file(path, None)
 
+    def _look_at_live_if_due(self, lane: Lane) -> None:
+        if time.monotonic() - self._live_at >= self.interval_s:
+            self._look_at_live(lane)
+
     def _look_at_live(self, lane: Lane) -> None:
         """Bring what changed in runs that are running, or were changed within the last minute."""
+        self._live_at = time.monotonic()
         directories = self._live_directories()
         if not directories:
             return

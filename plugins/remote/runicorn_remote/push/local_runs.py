@@ -10,7 +10,7 @@ from pathlib import Path
 import apsw
 import msgspec
 
-from runicorn.plugin import DELETED_FILE, MIRRORS, STATUS_FILE
+from runicorn.plugin import DELETED_FILE, META_FILE, MIRRORS, STATUS_FILE
 from runicorn_remote.mirror.units import is_append_only, is_wanted
 from runicorn_remote.paths import is_safe_path
 
@@ -38,10 +38,15 @@ def local_runs(root: Path) -> list[str]:
 
 
 def files_of(root: Path, key: str) -> list[LocalFile]:
-    """The files of a run: streams first, its status last, so that nobody there sees an end before what led to it."""
+    """The files of a run: streams first, its status last, so that nobody there sees an end before what led to it.
+
+    `meta.json`, which tells whose a run is, is first of the others.
+    """
     found = [file for file in _walk(root, key) if is_wanted(file.path) and is_safe_path(file.path.split("/"))]
-    status = f"{key}/{STATUS_FILE}"
-    return sorted(found, key=lambda file: (file.path == status, not is_append_only(file.path), file.path))
+    status, meta = f"{key}/{STATUS_FILE}", f"{key}/{META_FILE}"
+    return sorted(
+        found, key=lambda file: (file.path == status, not is_append_only(file.path), file.path != meta, file.path)
+    )
 
 
 def _walk(root: Path, key: str) -> Iterator[LocalFile]:

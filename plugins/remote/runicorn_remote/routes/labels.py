@@ -9,6 +9,7 @@ from litestar import post
 from litestar.params import FromPath, FromQuery, JSONBody
 
 from runicorn.plugin import Serving
+from runicorn_remote.events import of_write
 from runicorn_remote.remote import Remote
 from runicorn_remote.routes.remote import connected_adapter
 from runicorn_remote.smart.changes import set_alias
@@ -50,6 +51,7 @@ async def set_remote_alias(
     found = named_version(adapter.cache, artifact_name, version, type)
     alias = checked_alias(data.alias)
     await remote.run(set_alias, adapter, found.key, alias, found.number)
+    await remote.run(remote.journal.tell, of_write(adapter.source, "alias", found.key, found.number, alias))
     return Labelled(True, f"Set alias '{alias}' → {found}")
 
 
@@ -67,4 +69,5 @@ async def add_remote_tags(
     found = named_version(adapter.cache, artifact_name, version, type)
     tags = checked_tags(data.tags)
     await remote.run(add_tags, adapter, found, tags)
+    await remote.run(remote.journal.tell, of_write(adapter.source, "tags", found.key, found.number, *tags))
     return Labelled(True, f"Added tags {tags} to {found}")

@@ -168,7 +168,7 @@ async def remote_connect(data: JSONBody[RemoteRequest], serving: Serving, store:
     remote.smart.bind(store)
     filled = await remote.run(with_saved_secrets, data, serving.connections)
     target, credentials, policy = filled.target(), filled.credentials(), filled.policy()
-    login = await remote.run(remote.registry.log_in, target, credentials, policy)
+    login = await remote.run(remote.log_in, target, credentials, policy)
     connection = login.connection
     token = object()
     remote.registry.hold(connection, token)

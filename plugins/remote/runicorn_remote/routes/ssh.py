@@ -125,7 +125,7 @@ async def ssh_connect(data: JSONBody[ConnectRequest], serving: Serving) -> Sessi
     data = await remote.run(with_saved_secrets, data, serving.connections)
     target, credentials, policy = data.target(), data.credentials(), data.policy()
     try:
-        session = await remote.run(remote.registry.open_session, target, credentials, policy)
+        session = await remote.run(remote.open_session, target, credentials, policy)
     except ConnectFailed as failure:
         raise LegacyConnectFailed(failure) from failure
     made = session.connection.established

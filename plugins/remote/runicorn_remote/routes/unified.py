@@ -133,7 +133,7 @@ async def unified_connect(data: JSONBody[ConnectRequest], serving: Serving) -> U
     remote = serving.own(Remote)
     data = await remote.run(with_saved_secrets, data, serving.connections)
     target, credentials, policy = data.target(), data.credentials(), data.policy()
-    login = await remote.run(remote.registry.log_in, target, credentials, policy)
+    login = await remote.run(remote.log_in, target, credentials, policy)
     connection = login.connection
     await remote.run(remote.registry.make_current, connection)
     return UnifiedConnected(

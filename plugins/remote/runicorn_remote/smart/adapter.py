@@ -63,7 +63,11 @@ def stats_of(cache: Cache, *, connected: bool = False, syncs: int = 0, errors: i
 
 
 class Adapter:
-    """See the module's docstring. `after_sync` is called in its thread when the cache may have changed."""
+    """See the module's docstring.
+
+    In its thread `after_sync` is called when the cache may have changed, and `tell` when a sync has ended in any way but by
+    being stopped.
+    """
 
     def __init__(
         self,
@@ -73,6 +77,7 @@ class Adapter:
         auto_sync: bool,
         interval_minutes: int,
         after_sync: Callable[[Adapter], None],
+        tell: Callable[[SyncProgress], None],
     ) -> None:
         """Opens the cache. CacheBusy, or OSError where it cannot be made."""
         self.connection = connection
@@ -83,6 +88,7 @@ class Adapter:
         self.tails = Tails(connection, source.root, self.cache)
         self.progress: SyncProgress | None = None
         self._after_sync = after_sync
+        self._tell = tell
         self._syncs = self._errors = 0
         self._next_sync_at: float | None = None
         self._wanted = threading.Event()
@@ -202,6 +208,7 @@ class Adapter:
             self._errors += len(progress.errors)
             self._next_sync_at = time.time() + 60.0 * self.interval_minutes if self.auto_sync else None
             progress.end("completed")
+            self._tell(progress)
         self._after_sync(self)
 
     def _fail(self, error: BaseException) -> None:
@@ -213,6 +220,8 @@ class Adapter:
                 text = one_line(error) if isinstance(error, Exception) else ""
                 self.progress.add_error(text.replace(f"{self.source.root}/", ""))
             self.progress.end("failed")
+            if not isinstance(error, SyncStopped):
+                self._tell(self.progress)
 
     def _check(self) -> None:
         if self._stopping.is_set() or self._pausing.is_set():

@@ -40,6 +40,8 @@ _SCHEMA = """
     CREATE TABLE IF NOT EXISTS tail(
         path TEXT PRIMARY KEY, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
         local_size INTEGER NOT NULL, local_mtime_ns INTEGER NOT NULL) WITHOUT ROWID;
+    CREATE TABLE IF NOT EXISTS cut(
+        path TEXT PRIMARY KEY, base INTEGER NOT NULL) WITHOUT ROWID;  -- logs that begin here behind so many bytes
     CREATE TABLE IF NOT EXISTS told(root TEXT NOT NULL, run TEXT NOT NULL, PRIMARY KEY(root, run)) WITHOUT ROWID;
 """
 
@@ -170,6 +172,20 @@ class Cache:
             *(path, state.size, state.mtime_ns, state.local_size, state.local_mtime_ns),
         )
 
+    def base(self, path: str) -> int:
+        """How many of the first bytes of a growing file were left out; sizes in its `tail` are those of the rest."""
+        for (base,) in self._query("SELECT base FROM cut WHERE path = ?", path):
+            return cast(int, base)
+        return 0
+
+    def set_base(self, path: str, base: int) -> None:
+        """Note that a file begins here behind so many bytes. What was brought of it is not known any more."""
+        with self._mutex:
+            db = self._opened()
+            with db:
+                db.execute("DELETE FROM tail WHERE path = ?", (path,))
+                db.execute("INSERT OR REPLACE INTO cut VALUES (?, ?)", (path, base))
+
     def untold_runs(self, root: Path) -> list[str]:
         """Runs of whose origin the log of a storage root does not know yet."""
         told = {str(run) for (run,) in self._query("SELECT run FROM told WHERE root = ?", str(root))}
@@ -185,7 +201,8 @@ class Cache:
         """Remove the copies of a run that is gone, and what was brought of it."""
         shutil.rmtree(self.experiments / run, ignore_errors=True)
         with self._mutex:
-            self._opened().execute("DELETE FROM tail WHERE path GLOB ?", (f"{_escaped(run)}/*",))
+            for table in ("tail", "cut"):
+                self._opened().execute(f"DELETE FROM {table} WHERE path GLOB ?", (f"{_escaped(run)}/*",))
 
     def remove_version(self, directory: str) -> None:
         """Remove the copies of a version that is gone, given by its directory."""
@@ -200,7 +217,7 @@ class Cache:
         with self._mutex:
             db = self._opened()
             with db:
-                for table in ("file", "tail"):
+                for table in ("file", "tail", "cut"):
                     db.execute(f"DELETE FROM {table}")
         for path in (self.metadata / "artifacts", self.directory / "downloads"):
             shutil.rmtree(path, ignore_errors=True)

@@ -25,6 +25,7 @@ from runicorn_remote.errors import ConnectionLost, OperationTimeout, PermissionD
 from runicorn_remote.mirror.local_tree import LocalTree, Place
 from runicorn_remote.mirror.progress import one_line
 from runicorn_remote.pipeline import Pipeline
+from runicorn_remote.smart.room import require_room
 from runicorn_remote.smart.versions import Version, VersionFile
 
 logger = logging.getLogger("runicorn.remote")
@@ -211,6 +212,7 @@ class Download:
         size = pipeline.stat(path).size
         if size != file.size:
             raise _Failed(f"Failed to download {file.path}: Size mismatch: expected {file.size}, got {size}")
+        require_room(self.target, size)
         digest = hashlib.new(algorithm) if file.digest else None
 
         def pieces() -> Iterator[bytes]:

@@ -9,9 +9,12 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Literal
 
+import msgspec
+
 from runicorn.plugin import RunicornError, Store
 from runicorn_remote.connection import Connection
 from runicorn_remote.errors import RemoteError
+from runicorn_remote.events import Journal, RemoteSynced
 from runicorn_remote.mirror.source import RemoteSource
 from runicorn_remote.registry import Registry
 from runicorn_remote.smart.adapter import Adapter, Stats, stats_of
@@ -19,6 +22,7 @@ from runicorn_remote.smart.attaching import attach, detach_all, run_in, tell_ori
 from runicorn_remote.smart.cache import Cache, newest_cache
 from runicorn_remote.smart.cleanup import Cleaned, clean_up
 from runicorn_remote.smart.downloads import DownloadRunning, Downloads
+from runicorn_remote.smart.sync import SyncProgress
 
 logger = logging.getLogger("runicorn.remote")
 
@@ -45,9 +49,13 @@ class Smart:
         registry: Registry,
         current_store: Callable[[], Store],
         threads: ThreadPoolExecutor,
+        journal: Journal,
+        *,
         on_mode: Callable[[Mode], object],
     ) -> None:
         """`on_mode` is called, in any thread, with what is shown from now on."""
+        self._journal = journal
+        self._told: RemoteSynced | None = None
         self._threads = threads
         self._registry = registry
         self._current_store = current_store
@@ -86,7 +94,12 @@ class Smart:
                 self._end(former)  # the lock of the cache is needed
                 former = self.adapter = None
             adapter = Adapter(
-                connection, source, auto_sync=auto_sync, interval_minutes=minutes, after_sync=self._after_sync
+                connection,
+                source,
+                auto_sync=auto_sync,
+                interval_minutes=minutes,
+                after_sync=self._after_sync,
+                tell=lambda progress: self._tell_result(source, progress),
             )
             try:
                 self._show(adapter.cache)
@@ -209,6 +222,20 @@ class Smart:
         except RunicornError as error:
             logger.warning("the origin of remote runs is not recorded yet: %s", error)
         self._discover()
+
+    def _tell_result(self, source: RemoteSource, progress: SyncProgress) -> None:
+        """Tell the log how a sync ended, unless that is what it knows already."""
+        result = RemoteSynced(
+            source=source.target.connection_id,
+            remote_root=source.root,
+            status=progress.status,
+            files=progress.synced_files,
+            bytes=progress.synced_bytes,
+            errors=len(progress.errors),
+        )
+        if progress.synced_files or result != self._told:
+            self._journal.tell(result)
+        self._told = msgspec.structs.replace(result, files=0, bytes=0)
 
     def _discover(self) -> None:
         loop, store = self._loop, self._followed

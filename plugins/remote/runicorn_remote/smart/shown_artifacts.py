@@ -5,18 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import TypeVar
 
 import msgspec
 
 from runicorn.plugin import PlaceCopies, PlaceState
 from runicorn_remote.errors import RemoteError
+from runicorn_remote.events import Journal, of_write
 from runicorn_remote.smart import changes
 from runicorn_remote.smart.adapter import Adapter
 from runicorn_remote.smart.mode import Smart
 
-P = ParamSpec("P")
 T = TypeVar("T")
+V = TypeVar("V", int, int | None)
 
 
 class RemoteModeNotConnected(RemoteError):
@@ -42,7 +43,8 @@ class RemoteArtifacts:
 
     title = "remote server"
 
-    def __init__(self, smart: Smart, threads: ThreadPoolExecutor) -> None:
+    def __init__(self, smart: Smart, threads: ThreadPoolExecutor, journal: Journal) -> None:
+        self._journal = journal
         self._smart = smart
         self._threads = threads
 
@@ -64,25 +66,33 @@ class RemoteArtifacts:
 
     async def soft_delete(self, key: str, version: int) -> None:
         """See `ArtifactPlace`."""
-        await self._change(changes.soft_delete, key, version)
+        await self._change("deleted", changes.soft_delete, key, version)
 
     async def restore(self, key: str, version: int) -> None:
         """See `ArtifactPlace`."""
-        await self._change(changes.restore, key, version)
+        await self._change("restored", changes.restore, key, version)
 
     async def purge(self, key: str, version: int) -> int:
         """See `ArtifactPlace`."""
-        return await self._change(changes.purge, key, version)
+        return await self._change("purged", changes.purge, key, version)
 
     async def set_alias(self, key: str, alias: str, version: int | None) -> None:
         """See `ArtifactPlace`."""
-        await self._change(changes.set_alias, key, alias, version)
+        await self._change(
+            "alias", lambda adapter, key, version: changes.set_alias(adapter, key, alias, version), key, version, alias
+        )
 
-    async def _change(self, change: Callable[Concatenate[Adapter, P], T], *what: P.args, **named: P.kwargs) -> T:
+    async def _change(self, what: str, change: Callable[[Adapter, str, V], T], key: str, version: V, *values: str) -> T:
+        """Carry it out, and have the log told."""
         adapter = self._smart.adapter
         if adapter is None:
             raise RemoteModeNotConnected
         if not adapter.connection.is_alive:
             raise RemoteModeLost
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, lambda: change(adapter, *what, **named))
+
+        def act() -> T:
+            result = change(adapter, key, version)
+            self._journal.tell(of_write(adapter.source, what, key, version, *values))
+            return result
+
+        return await asyncio.get_running_loop().run_in_executor(self._threads, act)

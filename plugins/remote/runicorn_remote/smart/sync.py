@@ -19,6 +19,8 @@ from runicorn_remote.smart.cache import Cache, Seen
 from runicorn_remote.smart.places import ARTIFACTS, place_of, run_of
 
 MAX_FILE_BYTES = 16 << 20
+MAX_BYTES = 10 << 30
+"""Of the metadata of one root."""
 
 _MAX_ERRORS = 20
 _YOUNG_NS = 2 * 10**9
@@ -69,9 +71,8 @@ class _Pass:
         for attempt in range(_ATTEMPTS):
             by_path = {f"{self._root}/{file.path}": file for file in waiting}
             moved: list[RemoteFile] = []
-            for batch in batches([(path, file.size) for path, file in by_path.items()]):
-                self._check()
-                fetched = pipeline.fetch(batch)
+            groups = list(batches([(path, file.size) for path, file in by_path.items()]))
+            for batch, fetched in zip(groups, pipeline.fetch_batches(groups), strict=True):
                 self._check()
                 for (path, _), answer in zip(batch, fetched, strict=True):
                     if not self._take(by_path[path], answer, newest_ns, is_last=attempt == _ATTEMPTS - 1):
@@ -128,6 +129,7 @@ def synchronise(
     known = cache.files()
     newest_ns = max((file.mtime_ns for file in listed.values()), default=0)
     wanted: list[RemoteFile] = []
+    total = 0
     for path, file in listed.items():
         seen = known.get(path)
         is_same = seen is not None and (seen.size, seen.mtime_ns, seen.is_young) == (file.size, file.mtime_ns, False)
@@ -135,6 +137,10 @@ def synchronise(
             continue
         if file.size > MAX_FILE_BYTES:
             progress.add_error(f"{path}: larger than {MAX_FILE_BYTES} bytes")
+            continue
+        total += file.size
+        if total > MAX_BYTES:
+            progress.add_error(f"{path}: the metadata are larger than {MAX_BYTES} bytes")
             continue
         wanted.append(file)
     progress.total_files, progress.total_bytes = len(wanted), sum(file.size for file in wanted)

@@ -17,8 +17,13 @@ from runicorn_remote.paths import is_safe_path
 from runicorn_remote.pipeline import Fetched, Pipeline
 from runicorn_remote.smart.cache import Cache
 from runicorn_remote.smart.places import EXPERIMENTS
+from runicorn_remote.smart.room import require_room
 
 FRESH_S = 2.0
+MAX_LOG_BYTES = 16 << 20
+"""How much of a log is brought when it is asked for first."""
+
+_LINE_BYTES = 64 << 10
 _STATUS_FRESH_S = 5.0
 
 
@@ -77,17 +82,31 @@ class Tails:
         stat = pipeline.stat(f"{self._root}/{path}")
         if not S_ISREG(stat.mode) or not self._is_inside(pipeline, path):
             return
-        file = RemoteFile(path, stat.size, stat.mtime_s * 10**9)
+        base, mtime_ns = self._cache.base(path), stat.mtime_s * 10**9
+        file = RemoteFile(path, max(0, stat.size - base), mtime_ns)
         with self._cache.tree.place(f"{EXPERIMENTS}/{path}") as place:
             known, local = self._cache.tail(path), place.stat()
             action = plan(file, known, local)
             state = None
             if action == "append" and local is not None:
-                state = copier.append(file, known, place, local)
+                require_room(self._cache.directory, file.size - local.size)
+                state = copier.append(file, known, place, local, base=base)
             if action == "replace" or (action == "append" and state is None):
-                state = copier.replace(file, place)
+                if base != (base := self._beginning(pipeline, path, stat.size)):
+                    place.remove()  # what is there begins elsewhere
+                    self._cache.set_base(path, base)
+                require_room(self._cache.directory, stat.size - base)
+                state = copier.replace(RemoteFile(path, stat.size - base, mtime_ns), place, base=base)
             if state is not None:
                 self._cache.set_tail(path, state)
+
+    def _beginning(self, pipeline: Pipeline, path: str, size: int) -> int:
+        """Where a file begins here: a long log at the start of a line, 16 MiB before its end."""
+        start = size - MAX_LOG_BYTES
+        if start <= 0 or not _is_log(path):
+            return 0
+        before = b"".join(pipeline.read(f"{self._root}/{path}", start - 1, start - 1 + _LINE_BYTES))
+        return start + before.find(b"\n") if b"\n" in before else start
 
     def _is_inside(self, pipeline: Pipeline, path: str) -> bool:
         """Whether a file is below the root, links followed."""
@@ -114,6 +133,10 @@ class Tails:
                         replacement.install()
                     place.set_mtime(answer.after.mtime_s * 10**9)
         self._statuses[run] = time.monotonic()
+
+
+def _is_log(path: str) -> bool:
+    return path.rpartition("/")[2] == LOGS_FILE
 
 
 def _size(pipeline: Pipeline, path: str) -> int | None:
