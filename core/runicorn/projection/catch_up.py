@@ -79,7 +79,7 @@ def catch_up(
         logger.warning("stream %s: %d lines are not events; see `runicorn events verify`", stream.name, len(lines.bad))
     reached = Position(lines.end, position.inode, 0) if level is None else level
     for model in same:
-        with _attributed(model):
+        with attributed(model):
             model.apply(stream, lines, reached, lines.head if start == 0 else b"")
     more = level is None or len(same) < len(behind)
     return Applied(start, lines.end, len(lines.events), more=more, forgot=forgot)
@@ -88,17 +88,17 @@ def catch_up(
 def _forget(models: Sequence[ReadModel], stream: Stream) -> bool:
     known = [model for model in models if model.checkpoint(stream) is not None]
     for model in known:
-        with _attributed(model):
+        with attributed(model):
             model.forget(stream)
     return bool(known)
 
 
 @contextlib.contextmanager
-def _attributed(model: ReadModel) -> Generator[None]:
+def attributed(model: ReadModel) -> Generator[None]:
     """Tell which model an exception concerns, and whether the disk, the file or the projection is to blame."""
     try:
         yield
-    except (*STORAGE_ERRORS, ModelDamaged):
+    except (*STORAGE_ERRORS, ModelDamaged, ModelFailed):
         raise
     except DAMAGE as error:
         raise ModelDamaged(model.path) from error
