@@ -99,6 +99,7 @@ def test_every_damaged_read_model_is_named(root: Path, damage: Damage) -> None:
 PLUGIN_TABLES = [
     ("artifacts", "artifact"),
     ("artifacts", "artifact_alias"),
+    ("artifacts", "artifact_history_own"),
     ("artifacts", "artifact_version"),
     ("artifacts", "artifact_versions_part"),
     ("artifacts", "run_artifact"),
@@ -111,6 +112,8 @@ PLUGIN_TABLES = [
     ("runs", "run"),
     ("runs", "run_brief"),
     ("runs", "run_count"),
+    ("runs", "run_history_own"),
+    ("runs", "run_history_store"),
     ("runs", "run_image"),
     ("runs", "run_list_part"),
     ("runs", "run_metric"),
