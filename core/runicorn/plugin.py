@@ -99,6 +99,7 @@ from runicorn.hookspecs import hookimpl
 from runicorn.process_identity import ProcessIdentity, has_ended
 from runicorn.projection.base import Batch, Preparation, PreparesStreams, Projection, Tables
 from runicorn.projection.folded import Claim, FoldedPreparation, FoldedProjection, Part, Parts, claim, latest
+from runicorn.projection.meaning import HasMeanings, Meaning
 from runicorn.projection.reading import ModelReader
 from runicorn.projection.source import ArtifactSource, Source
 from runicorn.projection.wire import News
@@ -198,6 +199,7 @@ __all__ = [
     "FoldedProjection",
     "Forbidden",
     "ForeignReference",
+    "HasMeanings",
     "Health",
     "HistoryEntry",
     "HistoryPage",
@@ -211,6 +213,7 @@ __all__ = [
     "Limits",
     "LocatedEvent",
     "LockTimeout",
+    "Meaning",
     "ModelReader",
     "News",
     "NoSuchRun",

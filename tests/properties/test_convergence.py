@@ -11,12 +11,17 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import apsw
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runicorn.events.log import FileLog, Stream
 from runicorn.projection.catch_up import catch_up
+from runicorn.projection.comparing import compare_table
+from runicorn.projection.meaning import STREAMS as CHECKPOINTS
+from runicorn.projection.meaning import meanings_of
 from runicorn.projection.model import ReadModel
+from runicorn.projection.rebuild import build_aside
 from runicorn_runs.projections.metric_points import MetricPoints
 from runicorn_runs.projections.run_list import RunList
 from runicorn_runs.projections.run_values import RunValues
@@ -175,6 +180,19 @@ class Store:
             if not catch_up(self.log, [self.model], Stream.named(name), limit=limit).more:
                 return
 
+    def step(self, action: str, name: str, more: int, limit: int, rounds: int) -> None:
+        """One of `steps`."""
+        if action == "restart":
+            self.restart()
+        elif action == "grow":
+            self.show(name, more)
+            self.follow(name, limit, rounds)
+        else:
+            self.remove(name)
+            if action == "remove":
+                self.follow(name, limit, 1)
+                assert self.model.checkpoint(Stream.named(name)) is None
+
     def check(self) -> None:
         """The rows are what the streams say up to the checkpoints; and those are true."""
         ends = {}
@@ -213,16 +231,7 @@ def test_any_cut_and_any_interleaving_ends_in_the_rows_of_a_simple_model(whole, 
     with tempfile.TemporaryDirectory() as directory:
         store = Store(Path(directory), whole)
         for action, name, more, limit in steps:
-            if action == "restart":
-                store.restart()
-            elif action == "grow":
-                store.show(name, more)
-                store.follow(name, limit, rounds)
-            else:
-                store.remove(name)
-                if action == "remove":
-                    store.follow(name, limit, 1)
-                    assert store.model.checkpoint(Stream.named(name)) is None
+            store.step(action, name, more, limit, rounds)
             if action != "begin again":
                 store.check_known()
         store.finish()
@@ -243,6 +252,24 @@ def test_cutting_at_every_byte_changes_nothing(whole, order, data):
         assert points(piecemeal) == points(at_once)
         piecemeal.model.close()
         at_once.model.close()
+
+
+@settings(max_examples=60)
+@given(worlds, steps, st.integers(1, 4))
+def test_any_cut_and_any_interleaving_says_what_a_replay_says(whole, steps, rounds):
+    """Every table, by meaning: this is what `events verify` compares."""
+    with tempfile.TemporaryDirectory() as directory:
+        store = Store(Path(directory), whole)
+        for action, name, more, limit in steps:
+            store.step(action, name, more, limit, rounds)
+        store.finish()
+        path = Path(directory) / "replayed.db"
+        build_aside(store.log, {"runs": path}, {"runs": store.model.projections}, processes=0)
+        replayed = apsw.Connection(str(path))
+        for table, meaning in {**meanings_of(replayed, store.model.projections), "stream": CHECKPOINTS}.items():
+            assert list(compare_table(table, meaning, store.model.connection, replayed)) == []
+        replayed.close()
+        store.model.close()
 
 
 def points(store: Store) -> dict[str, int]:

@@ -7,7 +7,12 @@ from typing import Literal
 from runicorn.errors import BadInput
 
 Reason = Literal[
-    "empty file", "not a zip or tar archive", "truncated or damaged", "too many members", "unpacked size too large"
+    "empty file",
+    "not a zip or tar archive",
+    "not an exported log",
+    "truncated or damaged",
+    "too many members",
+    "unpacked size too large",
 ]
 
 

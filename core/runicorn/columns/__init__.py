@@ -18,6 +18,7 @@ from runicorn.columns.codec import SplitFrame, decode_frame, encode_frame, join_
 from runicorn.columns.column import BIG, BOOL, FLOAT, INT, MISSING, MIXED, NULL, TEXT, Column, Float64Array, Int64Array
 from runicorn.columns.frame import NO_ROWS, Frame, build_frame, concat, step_of
 from runicorn.columns.lines import build_frame_from_lines
+from runicorn.columns.meanings import SERIES_MEANINGS
 from runicorn.columns.numbers import comparable, dense_numbers, first_extremes, metric_rows, sampled
 from runicorn.columns.packing import DamagedFrame
 from runicorn.columns.rows import STEP, TIME, Table, merge_steps, round_to_microseconds, rows_by_step, rows_by_time
@@ -38,6 +39,7 @@ __all__ = [
     "NO_ROWS",
     "NULL",
     "POSITION",
+    "SERIES_MEANINGS",
     "SERIES_SCHEMA",
     "STEP",
     "TEXT",

@@ -92,6 +92,11 @@ class Lines:
         return lines
 
     @property
+    def data(self) -> bytes:
+        """The lines as they are in the file; empty for one that was too long."""
+        return self._data
+
+    @property
     def head(self) -> bytes:
         """The first bytes, at most 64: where `start` is 0 they identify the content of the stream."""
         return self._data[:_HEAD_BYTES]

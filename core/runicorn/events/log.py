@@ -26,7 +26,7 @@ import msgspec
 from runicorn.config import INTERNAL
 from runicorn.events.discovery import EVENTS_FILE, find_artifacts, find_runs, is_run_key
 from runicorn.events.envelope import Event, Lines, decode_event
-from runicorn.files import open_to_read
+from runicorn.files import lock_descriptor, open_to_read
 
 StreamKind = Literal["run", "artifact", "store"]
 
@@ -136,6 +136,24 @@ class FileLog:
         except OSError:
             return False
 
+    def is_at_rest(self, stream: Stream, size: int) -> bool:
+        """Whether nobody is in the middle of appending to a stream of so many bytes: a torn line will not be completed."""
+        path = self.path(stream)
+        lock = f"{path.removesuffix(EVENTS_FILE)}.lock" if stream.kind == "artifact" else f"{path}.lock"
+        try:
+            descriptor = os.open(lock, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            descriptor = None  # nobody who takes locks was ever here
+        try:
+            if descriptor is not None:
+                lock_descriptor(descriptor, timeout_s=0)
+            return os.stat(path).st_size == size
+        except OSError:  # LockTimeout is one
+            return False
+        finally:
+            if descriptor is not None:
+                os.close(descriptor)
+
     def complete_end(self, stream: Stream) -> int:
         """The offset behind the last complete line: where the next event will begin. 0 if there is none."""
         with contextlib.suppress(OSError), open(self.path(stream), "rb", buffering=0) as file:
@@ -196,6 +214,18 @@ class FileLog:
                 except ValueError:
                     yield None
 
+    def line_pieces(self, stream: Stream, offset: int) -> Iterator[bytes]:
+        """The line that begins at `offset` as it is in the file, without its newline, in pieces of at most 1 MiB.
+
+        A last line that has no newline ends with the file. OSError if it cannot be read.
+        """
+        with open_to_read(self.path(stream)) as file:
+            file.seek(offset)
+            while piece := file.readline(READ_BYTES):
+                yield piece.removesuffix(b"\n")
+                if piece.endswith(b"\n"):
+                    return
+
     def read_level(
         self, stream: Stream, *, after: int = 0, head: bytes = b"", limit: int = READ_BYTES
     ) -> tuple[Lines, Position | None]:
@@ -203,9 +233,8 @@ class FileLog:
         # Without O_NONBLOCK, opening a named pipe that lies in a stream's place would wait for a writer.
         descriptor = os.open(self.path(stream), os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         try:
-            stat = os.fstat(descriptor)
-            position = Position(stat.st_size, stat.st_ino, stat.st_mtime_ns)
-            if stat.st_size < after:
+            position = self._as_read(stream, os.fstat(descriptor))
+            if position.size < after:
                 raise StreamReplaced(stream.name)
             if after:
                 if head and os.pread(descriptor, len(head), 0) != head:
@@ -213,11 +242,11 @@ class FileLog:
                 if os.pread(descriptor, 1, after - 1) != b"\n":
                     raise StreamReplaced(stream.name)
                 os.lseek(descriptor, after, os.SEEK_SET)
-            left = stat.st_size - after
+            left = position.size - after
             data = _read_up_to(descriptor, min(limit, left))
             while (cut := data.rfind(b"\n") + 1) == 0 and len(data) < left:
                 if len(data) >= _MAX_LINE_BYTES:
-                    end = _end_of_line(descriptor, stat.st_size)
+                    end = _end_of_line(descriptor, position.size)
                     return (Lines(b"", after), position) if end is None else (Lines.too_long(after, end), None)
                 more = _read_up_to(descriptor, min(max(limit, len(data)), left - len(data)))
                 if not more:
@@ -227,6 +256,10 @@ class FileLog:
             return lines, position if len(data) == left else None
         finally:
             os.close(descriptor)
+
+    def _as_read(self, stream: Stream, stat: os.stat_result) -> Position:
+        """How far a file that is being read reaches."""
+        return Position(stat.st_size, stat.st_ino, stat.st_mtime_ns)
 
 
 def segments(directory: Path) -> list[Path]:

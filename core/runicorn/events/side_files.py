@@ -9,11 +9,14 @@ import os
 import re
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any, cast
 
+import msgspec
+
 from runicorn.events.discovery import EVENTS_FILE, find_artifacts, find_run_parents, is_run_key
-from runicorn.events.problems import Problem
+from runicorn.events.problems import BACKUP, Problem
 from runicorn.fields import integer, number, text
 from runicorn.files import open_to_read, parse_json
 from runicorn.run_files import (
@@ -159,8 +162,11 @@ EXPERIMENT: Mapping[str, Check] = {
 
 def verify_side_files(root: Path) -> Iterator[Problem]:
     """Everything that is wrong beside the streams. The place of a problem is the path below the root."""
-    yield from _verify_runs(root)
-    yield from _verify_artifacts(root)
+    for problem in chain(_verify_runs(root), _verify_artifacts(root), _verify_experiments(root)):
+        yield msgspec.structs.replace(problem, repair=BACKUP)
+
+
+def _verify_experiments(root: Path) -> Iterator[Problem]:
     if os.path.lexists(root / EXPERIMENTS_FILE):
         content = _read(root / EXPERIMENTS_FILE)
         entries = content.items() if isinstance(content, dict) else [("", content)]

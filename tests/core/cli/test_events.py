@@ -179,6 +179,22 @@ class TestVerify:
         assert (done.returncode, done.stdout) == (0, "")
         assert f"{RUNS} streams" in done.stderr
 
+    def test_what_is_wrong_goes_to_standard_output_and_what_helps_to_standard_error(self, recorded: Path) -> None:
+        assert events("replay", root=recorded).returncode == 0
+        size = (recorded / STREAM / "events.jsonl").stat().st_size
+        with (recorded / STREAM / "events.jsonl").open("a") as stream:
+            stream.write('nonsense\n{"ts": 9e9, "type": "coffee.made"}\n')
+        done = events("verify", root=recorded)
+        assert (done.returncode, done.stdout) == (1, f"{STREAM} @ {size}: not JSON\n")
+        said = done.stderr.splitlines()
+        assert said[0] == f"remark: {STREAM} @ {size + 9}: no plugin knows the event type 'coffee.made'"
+        assert (
+            "1 of them: Readers skip it and apply everything around it. `runicorn events verify --repair`"
+            in done.stderr
+        )
+        assert said[-1].startswith("Read models compared with a replay: runs; ")
+        assert said[-1].endswith(", no differences.")
+
     def test_everything_damaged_is_named_and_the_exit_status_is_1(self, tmp_path: Path) -> None:
         good = metrics_event(global_step=1)
         lines = [good, "nonsense\n", "[1]\n", good, '{"ts": "x", "type": "metrics", "data": {}}\n']

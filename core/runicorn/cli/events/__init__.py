@@ -6,6 +6,8 @@ from runicorn.cli.group import LazyGroup
 
 EVENTS_COMMANDS = {
     # name: where it is. To add a command, add a line.
+    "export": "runicorn.cli.events.exporting:export_events",
+    "import": "runicorn.cli.events.importing:import_events",
     "replay": "runicorn.cli.events.replay:replay",
     "show": "runicorn.cli.events.show:show",
     "stats": "runicorn.cli.events.stats:stats",

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import cast
 
 from runicorn.columns import (
+    SERIES_MEANINGS,
     SERIES_SCHEMA,
     SeriesInMemory,
     SeriesPart,
@@ -26,6 +27,7 @@ class MetricPoints:
     version = 2
     streams = frozenset[StreamKind]({"run"})
     schema = SERIES_SCHEMA
+    meanings = SERIES_MEANINGS
 
     def apply(self, batch: Batch, tables: Tables) -> None:
         """Append the batch's metric events to the series of its stream."""

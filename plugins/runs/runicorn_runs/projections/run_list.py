@@ -37,7 +37,7 @@ Counters: `runs` moves when a row of `run` changes, `runs_removed` when one disa
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, cast
 
 import msgspec
@@ -48,6 +48,7 @@ from runicorn.plugin import (
     Event,
     FoldedPreparation,
     FoldedProjection,
+    Meaning,
     Parts,
     Stream,
     StreamKind,
@@ -120,6 +121,11 @@ class RunList(FoldedProjection[RunPart]):
             stream_id INTEGER PRIMARY KEY, key TEXT NOT NULL, last_ts REAL, events INTEGER NOT NULL);
         CREATE INDEX activity_of_run ON activity(key);
     """
+
+    @property
+    def meanings(self) -> Mapping[str, Meaning | None]:
+        """A run is its key; when its row changed last is for readers of this file alone."""
+        return {"run": Meaning(f"SELECT {_COLUMNS} FROM run ORDER BY key")}
 
     def fold(self, parts: Parts[RunPart], batch: Batch) -> None:
         """Claims of the run's own stream, and of the store stream about any run."""

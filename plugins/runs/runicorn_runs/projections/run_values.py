@@ -30,7 +30,7 @@ from typing import Any, cast
 import msgspec
 
 from runicorn.columns import StoredSeries
-from runicorn.plugin import Batch, Stream, StreamKind, Tables
+from runicorn.plugin import Batch, Meaning, Stream, StreamKind, Tables
 from runicorn_runs.attributes import Attribute, attributes
 from runicorn_runs.metric_statistics import MetricStatistics, MetricTotal, RunTotals
 from runicorn_runs.projections.batch_frame import metric_frame
@@ -55,6 +55,28 @@ _TOUCHED = (
     " LEFT JOIN activity AS a ON a.stream_id = s.id LEFT JOIN run_brief AS b ON b.run = t.run"
     " LEFT JOIN run_values_part AS p ON p.stream_id = s.id WHERE t.run > ? ORDER BY t.run LIMIT ?"
 )
+_NAMED = "FROM {} AS v LEFT JOIN run_value_key AS k ON k.id = v.key LEFT JOIN run AS r ON r.id = v.run ORDER BY 1, 2, 3"
+_NAMES_OF = (
+    "(SELECT json_group_array(name) FROM (SELECT k.source || ' ' || k.name AS name FROM json_each(b.{}) AS e"
+    " LEFT JOIN run_value_key AS k ON k.id = e.value ORDER BY 1))"
+)
+_MEANINGS: Mapping[str, Meaning | None] = {
+    "run_brief": Meaning(
+        "SELECT r.key, b.listed, b.run_id, b.run_id_fold, b.project, b.project_fold, b.name, b.name_fold, b.status,"
+        " b.created, b.started, b.ended, b.deleted_at, b.best_value, b.best_step, b.best_name, b.best_mode, b.updated,"
+        " b.metric_count, b.steps, b.first_step, b.last_step,"
+        f' {_NAMES_OF.format("value_keys")} AS "values", {_NAMES_OF.format("metric_keys")} AS metrics'
+        " FROM run_brief AS b LEFT JOIN run AS r ON r.id = b.run ORDER BY r.key"
+    ),
+    "run_value": Meaning(f"SELECT k.source, k.name, r.key AS run, v.num, v.txt {_NAMED.format('run_value')}", 3),
+    "run_metric": Meaning(
+        "SELECT k.source, k.name, r.key AS run, v.cells, v.low, v.high, v.last, v.last_step, v.diverged"
+        f" {_NAMED.format('run_metric')}",
+        3,
+    ),
+    "run_value_key": None,  # names that no row has any more may stay; the others are in the rows above
+}
+
 _PUT_PART = "INSERT OR REPLACE INTO run_values_part(stream_id, totals) VALUES (?, ?)"
 _PUT_BRIEF = f"INSERT OR REPLACE INTO run_brief({_BRIEF}) VALUES ({', '.join('?' * 24)})"
 _SET_METRICS = (
@@ -127,6 +149,11 @@ class RunValues:
         CREATE TRIGGER run_deleted AFTER DELETE ON run BEGIN INSERT OR IGNORE INTO run_touched VALUES (old.id); END;
         CREATE INDEX run_described ON run(description) WHERE description IS NOT NULL;
     """
+
+    @property
+    def meanings(self) -> Mapping[str, Meaning | None]:
+        """Runs, values and metrics have numbers of this file."""
+        return _MEANINGS
 
     def apply(self, batch: Batch, tables: Tables) -> None:
         """Fold the metric events of a run; what else concerns a run, triggers have noted."""
