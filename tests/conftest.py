@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,10 @@ from tests.serving import serve
 __all__ = ["serve"]
 
 ALLOWED_SKIPS = Path(__file__).parent.parent / ".ci" / "allowed-skips"
+
+# A shell ignores Ctrl-C for what it starts in the background, and every process that tests start would inherit that.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Tests never touch the keyring of whoever runs them.
 os.environ["PYTHON_KEYRING_BACKEND"] = "keyring.backends.null.Keyring"
