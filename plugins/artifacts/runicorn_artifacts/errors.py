@@ -5,7 +5,7 @@ An SDK user catches Python's own classes (`ValueError`, `FileNotFoundError`, …
 
 from __future__ import annotations
 
-from runicorn.plugin import BadInput, InvalidName, NotFound, Unavailable, shown
+from runicorn.plugin import BadInput, Conflict, InvalidName, NotFound, Unavailable, shown
 
 
 class ArtifactNotFound(NotFound, FileNotFoundError):
@@ -42,6 +42,13 @@ class InvalidMetadata(ValueError):
 
     def __init__(self, name: str, version: int, reason: str) -> None:
         super().__init__(f"Invalid metadata JSON for {shown(name)}:v{version}: {reason}")
+
+
+class DamagedContent(Conflict, FileNotFoundError):
+    """A file of a version is not there any more as it was saved."""
+
+    def __init__(self, version: str, path: str) -> None:
+        super().__init__(f"File of {shown(version)} is missing or damaged: {shown(path)}")
 
 
 class IllegalType(InvalidName):
