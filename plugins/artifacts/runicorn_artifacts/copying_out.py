@@ -9,6 +9,7 @@ import contextlib
 import os
 from pathlib import Path
 
+from runicorn.plugin import shown
 from runicorn_artifacts.copying import Progress, copy_hashed, no_progress
 from runicorn_artifacts.errors import DamagedContent
 from runicorn_artifacts.folder import ArtifactFolder, file_of
@@ -18,20 +19,23 @@ from runicorn_artifacts.manifest import FileEntry
 def copy_version(folder: ArtifactFolder, version: int, target: Path, progress: Progress = no_progress) -> None:
     """Copy a version's files into a directory, which is created; each replaces what has its name there.
 
-    DamagedContent, if a file is missing or not the one that was saved: of that one nothing is left behind. OSError as it
-    comes.
+    DamagedContent, if a file is missing or not the one that was saved: of that one nothing is left behind.
+    IsADirectoryError, with nothing copied, if a directory has a file's name; OSError as it comes.
     """
     manifest = folder.manifest(version)
     name = f"{folder.name}:v{version}"
-    found: list[tuple[FileEntry, Path]] = []
+    found: list[tuple[FileEntry, Path, Path]] = []
     for entry in [] if manifest is None else manifest.content.files:
         source = file_of(folder.version_path(version), entry)
         if source is None:
             raise DamagedContent(name, entry.path)
-        found.append((entry, source))
-    target.mkdir(parents=True, exist_ok=True)
-    for entry, source in found:
         place = target.joinpath(*entry.path.split("/"))
+        if place.is_dir() and not place.is_symlink():
+            file = f"{shown(entry.path)} of {shown(name)}"
+            raise IsADirectoryError(f"A directory is where {file} goes: move it away, or copy elsewhere")
+        found.append((entry, source, place))
+    target.mkdir(parents=True, exist_ok=True)
+    for entry, source, place in found:
         place.parent.mkdir(parents=True, exist_ok=True)
         if not _copy_out(source, place, entry, progress):
             raise DamagedContent(name, entry.path)

@@ -58,3 +58,22 @@ def test_of_a_version_that_lacks_a_file_nothing_is_copied(stored: Artifact, tmp_
     with pytest.raises(FileNotFoundError, match=f"^{DAMAGED}$"):
         stored.download(tmp_path / "target")
     assert not (tmp_path / "target").exists()
+
+
+def test_a_directory_in_the_place_of_a_file_is_kept_and_nothing_is_copied(stored: Artifact, tmp_path: Path) -> None:
+    kept = tmp_path / "target" / "w.bin" / "keep"
+    kept.parent.mkdir(parents=True)
+    kept.write_text("of the user")
+    with pytest.raises(IsADirectoryError, match=r"^A directory is where w\.bin of net:v1 goes: move it away"):
+        stored.download(tmp_path / "target")
+    assert files_in(tmp_path / "target") == {"w.bin/keep": "of the user"}
+
+
+def test_a_link_to_a_directory_is_replaced_and_the_directory_kept(stored: Artifact, tmp_path: Path) -> None:
+    (tmp_path / "target").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "keep").write_text("of the user")
+    (tmp_path / "target" / "w.bin").symlink_to(tmp_path / "elsewhere")
+    stored.download(tmp_path / "target")
+    assert files_in(tmp_path / "target") == {"a.bin": "sound", "w.bin": "good content"}
+    assert files_in(tmp_path / "elsewhere") == {"keep": "of the user"}
