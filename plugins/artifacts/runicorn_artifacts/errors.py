@@ -83,7 +83,7 @@ class ArtifactLocked(Unavailable, TimeoutError):
         super().__init__(f"Could not lock artifact {shown(name)} within {seconds:g} s")
 
 
-class VersionExists(RuntimeError):
+class VersionExists(Conflict, RuntimeError):
     """A folder that is no version of ours has the place of the next one."""
 
     def __init__(self, name: str, version: int) -> None:

@@ -155,6 +155,15 @@ def test_failures_are_one_line_and_change_nothing(
     assert sorted(root.rglob("*")) == before
 
 
+def test_a_foreign_folder_in_the_place_of_the_next_version_is_told_and_kept(root: Path, make: Make) -> None:
+    foreign = root / "artifacts/custom/x/v1/notes.txt"
+    foreign.parent.mkdir(parents=True)
+    foreign.write_text("of somebody else")
+    assert run(root, "log", str(make()), "--name", "x") == (1, "", "Error: Version v1 already exists for x\n")
+    assert foreign.read_text() == "of somebody else"
+    assert not (root / "artifacts/custom/x/versions.json").exists()
+
+
 def test_wrong_usage_is_status_2(root: Path) -> None:
     assert run(root, "dance")[0] == 2
     words = [sys.executable, "-m", "runicorn", "artifacts"]
