@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 import runicorn as rn
 from runicorn.artifacts import create_artifact_storage
@@ -55,6 +56,30 @@ def test_eight_processes_at_once_get_all_numbers_once(tmp_path: Path) -> None:
     assert list(verify(storage.lookup.artifacts())) == []
     assert storage.cleanup_orphaned_dedup() == 0
     assert list((root / "artifacts/.tmp").iterdir()) == []
+
+
+def test_a_save_that_is_begun_anew_after_a_kill_stores_no_content_again(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+
+    def pool() -> dict[str, int]:
+        files = (path for path in (root / "artifacts/.dedup").rglob("*") if path.is_file())
+        return {path.name: path.stat().st_ino for path in files}
+
+    assert saver(root, 0, 1).communicate(timeout=100)[0] == "1\n"
+    assert len(pool()) == 4
+    with FileLock(root / "artifacts/model/net/.lock"):  # so it has stored everything, and gets no number
+        process = saver(root, 1, 1)
+        try:
+            wait_until(lambda: len(pool()) == 7, "all contents in the pool", timeout_s=60)
+        finally:
+            process.kill()
+            process.communicate()
+    _check(root, {1})
+    kept = pool()
+    assert saver(root, 1, 1).communicate(timeout=100)[0] == "2\n"
+    assert pool() == kept
+    files = (root / "artifacts/model/net/v2/files").iterdir()
+    assert {path.stat().st_ino for path in files} <= set(kept.values())
 
 
 @pytest.mark.slow
