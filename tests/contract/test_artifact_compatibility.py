@@ -14,6 +14,7 @@ from runicorn.artifacts import Artifact, create_artifact_storage
 from runicorn_artifacts import promoting
 from runicorn_artifacts.verifying import verify
 from tests.contract.test_compatibility import Serve, environment, old_python, serve
+from tests.recorded import wait_until_live
 from tests.serving import wait_until
 
 __all__ = ["environment", "old_python", "serve"]
@@ -64,15 +65,23 @@ def log(root: Path, content: str) -> int:
         return run.log_artifact(Artifact("net", metadata={"by": "ours"}).add_file(source))
 
 
-def test_versions_of_both_alternate_and_each_reads_all(
+def test_versions_of_both_alternate_show_within_two_seconds_and_each_reads_all(
     old_python: Path, environment: dict[str, str], tmp_path: Path, serve: Serve
 ) -> None:
     root = tmp_path / "root"
     root.mkdir()
     server = serve(root, "--rate-limit", "off")
+    wait_until_live(server)
+
+    def served() -> list[tuple[int, list[str]]]:
+        answer = server.http.get("/api/artifacts/net/versions")
+        return [(item["version"], item["aliases"]) for item in answer.json()] if answer.status_code == 200 else []
+
     assert theirs(old_python, environment, LOGS, str(root), "one") == "1"
+    wait_until(lambda: served() == [(1, ["latest"])], "the first version of 0.4.0", timeout_s=2)
     assert log(root, "two") == 2
     assert theirs(old_python, environment, LOGS, str(root), "three") == "3"
+    wait_until(lambda: served() == [(1, []), (2, []), (3, ["latest"])], "its second version", timeout_s=2)
     assert log(root, "two") == 4
 
     storage = create_artifact_storage(root)
@@ -97,10 +106,6 @@ def test_versions_of_both_alternate_and_each_reads_all(
             [path] = [path for path in artifact.download(tmp_path / f"v{number}").rglob("*") if path.is_file()]
             assert path.read_text() == content
     assert list(verify(storage.lookup.artifacts())) == []
-
-    def served() -> list[tuple[int, list[str]]]:
-        answer = server.http.get("/api/artifacts/net/versions")
-        return [(item["version"], item["aliases"]) for item in answer.json()] if answer.status_code == 200 else []
 
     expected: list[tuple[int, list[str]]] = [(1, []), (2, ["production"]), (3, []), (4, ["latest"])]
     wait_until(lambda: served() == expected, "the versions of both")

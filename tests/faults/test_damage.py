@@ -157,7 +157,7 @@ def test_damaged_contents_of_artifacts_are_named(root: Path, kind: str) -> None:
     path.unlink()
     path.write_bytes(copy)
     damage(path)
-    command = ["artifacts", "--action", "verify", "--storage", str(root), "--json"]
+    command = ["artifacts", "verify", "--storage", str(root), "--json"]
     done = CliRunner().invoke(main, command)
     assert done.exit_code == 1
     [problem] = json.loads(done.stdout)
@@ -168,7 +168,7 @@ def test_damaged_contents_of_artifacts_are_named(root: Path, kind: str) -> None:
 def test_a_manifest_that_is_not_the_one_that_was_saved_is_named(root: Path) -> None:
     path = root / ARTIFACT / "v1/manifest.json"
     path.write_text(path.read_text().replace("weights.bin", "weights.abc"))
-    done = CliRunner().invoke(main, ["artifacts", "--action", "verify", "--storage", str(root), "--json"])
+    done = CliRunner().invoke(main, ["artifacts", "verify", "--storage", str(root), "--json"])
     assert done.exit_code == 1
     assert "not the one that was saved" in done.stdout
 

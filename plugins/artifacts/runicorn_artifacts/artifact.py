@@ -161,7 +161,8 @@ class Artifact:
         """Copy all files into a directory; the directory.
 
         Without a target that is a new temporary one, removed at the end of the process. Copies are writable, and nothing
-        that happens to them touches the store. RuntimeError if the artifact is not loaded.
+        that happens to them touches the store. RuntimeError if the artifact is not loaded, FileNotFoundError for a file
+        that is missing or not the one that was saved, IsADirectoryError for a directory in a file's place.
         """
         if self._storage is None or self.version is None:
             raise RuntimeError(f"Artifact {self.name} is not loaded. Use run.use_artifact() first.")

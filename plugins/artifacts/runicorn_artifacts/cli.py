@@ -67,16 +67,16 @@ def artifacts(
 
     \b
     list, versions, info, stats   show what there is
-    delete, restore               a version: --name, --version
-    verify                        read all contents again, and tell what is damaged
-    gc                            remove contents that no version needs, and what killed processes left
+    delete                        a version: --name, --version
+    restore, verify, gc           as the commands of these names
 
     \b
     Examples:
       runicorn artifacts --action list
       runicorn artifacts --action versions --name net
-      runicorn artifacts --action gc --dry-run
       runicorn artifacts diff net:v1 net:v2
+      runicorn artifacts verify
+      runicorn artifacts gc --dry-run
     """
     if context.invoked_subcommand is not None:
         if action is not None:

@@ -68,6 +68,12 @@ def copy_content(source: Path, target: Path, *, mode: int) -> None:
                 _write(out, chunk)
 
 
+def copy_hashed(source: Path, target: Path, *, mode: int, progress: Progress) -> tuple[str, int]:
+    """`copy_content`; SHA-256 (64 hex digits) and size of what the copy holds, blocks that it shares included."""
+    with open(source, "rb", buffering=0) as file, _created(target, mode) as out:
+        return _fill(file.fileno(), out, progress)
+
+
 def digest_of(path: Path, progress: Progress = no_progress) -> tuple[str, int]:
     """SHA-256 (64 hex digits) and size of a file, read in pieces. OSError as it comes."""
     with open(path, "rb", buffering=0) as file:
@@ -83,10 +89,7 @@ def _copy_once(source: Path, target: Path, progress: Progress) -> tuple[Copied, 
         if not stat.S_ISREG(before.st_mode):
             raise OSError(errno.EINVAL, "not a regular file", os.fspath(source))
         with _created(target, 0o666 | (before.st_mode & 0o111)) as out:
-            if _clone(file.fileno(), out):
-                digest, size = _hash(out, progress)
-            else:
-                digest, size = _copy(file.fileno(), out, progress)
+            digest, size = _fill(file.fileno(), out, progress)
             os.fchmod(out, os.fstat(out).st_mode & 0o555)
             os.fsync(out)
     after = os.stat(source)
@@ -101,6 +104,10 @@ def _created(path: Path, mode: int) -> Generator[int]:
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def _fill(source: int, out: int, progress: Progress) -> tuple[str, int]:
+    return _hash(out, progress) if _clone(source, out) else _copy(source, out, progress)
 
 
 def _copy(source: int, out: int, progress: Progress) -> tuple[str, int]:

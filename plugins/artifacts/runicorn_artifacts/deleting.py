@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import re
 import shutil
@@ -19,6 +20,8 @@ from runicorn_artifacts.events import ArtifactAliased, VersionDeleted, VersionPu
 from runicorn_artifacts.folder import FILES, LOCK_FILE, MANIFEST_FILE, MARKER_FILE, ArtifactFolder
 from runicorn_artifacts.pool import ContentStore
 from runicorn_artifacts.staging import staging_folder
+
+logger = logging.getLogger("runicorn.artifacts")
 
 _DIGEST = re.compile(rb"sha256:([0-9a-fA-F]{64})")
 
@@ -87,7 +90,9 @@ def mark_restored(change: Change, version: int) -> None:
 def purge(folder: ArtifactFolder, version: int, content: ContentStore) -> int:
     """Remove a version for good, and the contents that only it had; the bytes that were freed.
 
-    VersionNotFound if there is no such version, NotRemovable if its files cannot be moved away.
+    Contents that somebody else looks after for too long stay for `remove_orphans`: the version is gone nevertheless.
+    VersionNotFound if there is no such version, NotRemovable if its files cannot be moved away, ArtifactLocked if it is
+    being changed; then it stays.
     """
     base = folder.path.parent.parent
     with staging_folder(base) as staging:
@@ -106,11 +111,19 @@ def purge(folder: ArtifactFolder, version: int, content: ContentStore) -> int:
             change.commit()
         digests = set(_digests_in(gone / MANIFEST_FILE))
         freed = _remove_tree(gone)
-        return freed + remove_orphans(base, content, digests).size_bytes
+        try:
+            freed += remove_orphans(base, content, digests).size_bytes
+        except ArtifactLocked:
+            logger.warning(
+                "%s:v%d is removed, its contents are not: another cleanup is at work. `runicorn artifacts gc` removes them",
+                folder.name,
+                version,
+            )
+    return freed
 
 
 def remove_orphans(base: Path, content: ContentStore, candidates: set[str] | None = None) -> Freed:
-    """Remove contents (out of `candidates`, else out of all) that no version refers to."""
+    """Remove contents (out of `candidates`, else out of all) that no version refers to. ArtifactLocked if others do."""
     with contextlib.ExitStack() as stack:
         try:
             stack.enter_context(file_lock(base / LOCK_FILE, timeout_s=LOCK_S))

@@ -5,7 +5,7 @@ An SDK user catches Python's own classes (`ValueError`, `FileNotFoundError`, …
 
 from __future__ import annotations
 
-from runicorn.plugin import BadInput, InvalidName, NotFound, Unavailable, shown
+from runicorn.plugin import BadInput, Conflict, InvalidName, NotFound, Unavailable, shown
 
 
 class ArtifactNotFound(NotFound, FileNotFoundError):
@@ -44,6 +44,13 @@ class InvalidMetadata(ValueError):
         super().__init__(f"Invalid metadata JSON for {shown(name)}:v{version}: {reason}")
 
 
+class DamagedContent(Conflict, FileNotFoundError):
+    """A file of a version is not there any more as it was saved."""
+
+    def __init__(self, version: str, path: str) -> None:
+        super().__init__(f"File of {shown(version)} is missing or damaged: {shown(path)}")
+
+
 class IllegalType(InvalidName):
     """Not a type that an artifact can have."""
 
@@ -76,7 +83,7 @@ class ArtifactLocked(Unavailable, TimeoutError):
         super().__init__(f"Could not lock artifact {shown(name)} within {seconds:g} s")
 
 
-class VersionExists(RuntimeError):
+class VersionExists(Conflict, RuntimeError):
     """A folder that is no version of ours has the place of the next one."""
 
     def __init__(self, name: str, version: int) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import BinaryIO, cast
 
 from runicorn.plugin import Conflict, NotFound, Store, open_below, shown, without_surrogates
+from runicorn_artifacts.errors import DamagedContent
 from runicorn_artifacts.folder import FILES, ArtifactFolder, file_of
 from runicorn_artifacts.manifest import ArtifactManifest, FileEntry
 
@@ -29,13 +30,6 @@ class FileOfVersionNotFound(NotFound):
 
     def __init__(self, version: str, path: str) -> None:
         super().__init__(f"File not found in {shown(version)}: {shown(path)}")
-
-
-class DamagedContent(Conflict):
-    """A file is not the one that was saved."""
-
-    def __init__(self, version: str, path: str) -> None:
-        super().__init__(f"File of {shown(version)} is missing or damaged: {shown(path)}")
 
 
 class UnreadableManifest(Conflict):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -66,6 +68,8 @@ def test_lineage_as_tree_and_in_other_forms(history: Path) -> None:
     assert dot.count(" -> ") == 5
     graph = json.loads(run(history, "lineage", "net:v1", "--format", "json", "--depth", "0")[1])
     assert [node["node_id"] for node in graph["nodes"]] == ["net:v1"]
+    assert json.loads(run(history, "lineage", "net:v1", "--json", "--depth", "0")[1]) == graph
+    assert run(history, "lineage", "net:v1", "--json", "--format", "dot")[0] == 2
 
 
 def test_no_name_breaks_a_drawing() -> None:
@@ -118,6 +122,49 @@ def test_aliases(root: Path, save: Save, storage: ArtifactStorage) -> None:
     assert run(root, "alias", "net:v1", "latest")[0] == 1
 
 
+def test_restore(root: Path, save: Save, storage: ArtifactStorage) -> None:
+    save(), save()
+    for version in (1, 2):
+        storage.delete_artifact_version("net", None, version)
+    assert run(root, "restore", "net:v1")[:2] == (0, "✅ Restored net:v1\n")
+    assert [item.version for item in storage.list_versions("net")] == [1]
+    found = json.loads(run(root, "restore", "model/net:v2", "--json")[1])
+    assert found == {"success": True, "message": "Restored net:v2"}
+    assert [item.version for item in storage.list_versions("net")] == [1, 2]
+
+
+def test_verify_all_versions_or_one(root: Path, save: Save) -> None:
+    save("good"), save("same size")
+    status, out, err = run(root, "verify")
+    assert (status, out, err) == (0, "", "2 versions checked: no problems.\n")
+    damaged = root / "artifacts/model/net/v2/files/weights.bin"
+    damaged.chmod(0o644)
+    damaged.write_text("another!!")
+    assert run(root, "verify")[:2] == (1, "model/net:v2: files/weights.bin: another content\n")
+    status, out, _ = run(root, "verify", "net:latest", "--json")
+    problem = {"artifact": "model/net:v2", "path": "files/weights.bin", "reason": "another content"}
+    assert (status, json.loads(out)) == (1, [problem])
+    assert run(root, "verify", "net:v1") == (0, "", "1 versions checked: no problems.\n")
+
+
+def test_gc_tells_first_and_then_removes(root: Path, save: Save) -> None:
+    save()
+    orphan = root / "artifacts/.dedup/ab" / ("ab" * 32)
+    orphan.parent.mkdir()
+    orphan.write_text("x" * 100)
+    left = root / "artifacts/.tmp/left"
+    left.mkdir()
+    os.utime(left, (time.time() - 25 * 3600,) * 2)
+    assert run(root, "gc", "--dry-run")[:2] == (0, "Would remove 1 unused contents (0.00 MB).\n")
+    assert orphan.exists()
+    assert left.exists()
+    found = json.loads(run(root, "gc", "--json")[1])
+    assert found == {"contents": 1, "bytes": 100, "left": 1, "dry_run": False}
+    assert not orphan.exists()
+    assert not left.exists()
+    assert json.loads(run(root, "gc", "--dry-run", "--json")[1])["contents"] == 0
+
+
 def test_promote(root: Path, save: Save, storage: ArtifactStorage) -> None:
     save()
     assert run(root, "promote", "net:v1", "production") == (
@@ -139,6 +186,8 @@ def test_promote(root: Path, save: Save, storage: ArtifactStorage) -> None:
         (("impact", "none"), "Artifact not found: none"),
         (("lineage", "dataset/net:v1"), "Artifact not found: net (type=dataset)"),
         (("provenance", "../net:v1"), "Artifact not found: net (type=..)"),
+        (("restore", "net:v7"), "Version not found: net:v7"),
+        (("verify", "none:v1"), "Artifact not found: none"),
         (("download", "net:"), "Artifact spec must be in format 'name:version' or 'name:alias', got: net:"),
         (("log", "absent", "--name", "x"), "File not found: absent"),
         (("log", ".", "--name", "x", "--alias", "v3"), "Invalid value for alias: 'v3' cannot be set"),
@@ -153,6 +202,15 @@ def test_failures_are_one_line_and_change_nothing(
     before = sorted(root.rglob("*"))
     assert run(root, *arguments, cwd=tmp_path) == (1, "", f"Error: {text}\n")
     assert sorted(root.rglob("*")) == before
+
+
+def test_a_foreign_folder_in_the_place_of_the_next_version_is_told_and_kept(root: Path, make: Make) -> None:
+    foreign = root / "artifacts/custom/x/v1/notes.txt"
+    foreign.parent.mkdir(parents=True)
+    foreign.write_text("of somebody else")
+    assert run(root, "log", str(make()), "--name", "x") == (1, "", "Error: Version v1 already exists for x\n")
+    assert foreign.read_text() == "of somebody else"
+    assert not (root / "artifacts/custom/x/versions.json").exists()
 
 
 def test_wrong_usage_is_status_2(root: Path) -> None:

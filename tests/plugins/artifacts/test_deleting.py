@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from runicorn.artifacts import Artifact, ArtifactStorage
+from runicorn_artifacts import deleting
 from tests.plugins.artifacts.conftest import Make, Save
 from tests.plugins.artifacts.test_saving import index_of, pool_files
 
@@ -95,6 +96,24 @@ def test_a_purged_version_takes_its_own_content_with_it(root: Path, storage: Art
     assert list((root / "artifacts" / ".tmp").iterdir()) == []
     assert index_of(root)["versions"] == []
     assert index_of(root)["next_version"] == 4
+
+
+def test_a_version_is_purged_while_the_pool_is_locked_and_its_content_is_freed_later(
+    root: Path, storage: ArtifactStorage, save: Save, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from filelock import FileLock
+
+    save("kept"), save("of one version")
+    monkeypatch.setattr(deleting, "LOCK_S", 0.05)
+    folder = storage.lookup.find("net")
+    with FileLock(root / "artifacts/.lock"):
+        assert deleting.purge(folder, 2, storage.content) == 0
+    assert "`runicorn artifacts gc` removes them" in caplog.text
+    assert visible(storage) == [1]
+    assert {path.read_text() for path in pool_files(root).values()} == {"kept", "of one version"}
+    assert storage.cleanup_orphaned_dedup() == 1
+    assert {path.read_text() for path in pool_files(root).values()} == {"kept"}
+    assert list((root / "artifacts/.tmp").iterdir()) == []
 
 
 def test_purging_removes_the_aliases_of_the_version(root: Path, storage: ArtifactStorage, save: Save) -> None:

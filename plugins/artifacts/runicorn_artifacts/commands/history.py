@@ -61,16 +61,21 @@ def _print_diff(found: VersionDiff, title: str) -> None:
 @click.command()
 @click.argument("version", metavar=VERSION)
 @click.option("--depth", default=3, show_default=True, help="How many steps (artifact, run, artifact) to go, up to 10.")
-@click.option("--format", "form", type=click.Choice(["tree", "dot", "mermaid", "json"]), default="tree")
+@click.option("--format", "form", type=click.Choice(["tree", "dot", "mermaid", "json"]), help="By default a tree.")
 @storage_option
+@json_option
 @click.pass_context
-def lineage(context: click.Context, version: str, depth: int, form: str, storage: str | None) -> None:
+def lineage(
+    context: click.Context, version: str, depth: int, form: str | None, storage: str | None, as_json: bool
+) -> None:
     """What a version came from, and what was made of it."""
+    if as_json and form not in (None, "json"):
+        raise click.UsageError(f"Give either --json or --format {form}.")
     facts, key = _facts(context, version, storage)
     graph = trace(facts, key, depth)
-    if form == "json":
+    if as_json or form == "json":
         print_json(graph.to_dict())
-    elif form == "tree":
+    elif form in (None, "tree"):
         from rich.console import Console
 
         Console(soft_wrap=True, highlight=False).print(as_tree(graph))

@@ -19,7 +19,7 @@ from runicorn.plugin import (
     shown,
 )
 from runicorn_artifacts import promoting
-from runicorn_artifacts.errors import ArtifactLocked, VersionExists
+from runicorn_artifacts.errors import ArtifactLocked
 from runicorn_artifacts.lookup import ARTIFACTS, Lookup
 from runicorn_artifacts.manifest import ArtifactManifest
 from runicorn_artifacts.metadata import ArtifactMetadata
@@ -95,8 +95,6 @@ def _save_and_note(
             promoting.set_alias(Lookup(store.root).at(type, name), alias, metadata.version)
     except ArtifactLocked as error:
         raise Unavailable("Artifact store is busy") from error
-    except VersionExists as error:
-        raise Conflict(str(error)) from error
     if run is not None:
         identity = (type, name, metadata.version)
         append_entry(
