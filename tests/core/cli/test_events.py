@@ -18,11 +18,14 @@ from runicorn.events.log import FileLog, Stream
 from tests.recorded import RUNS, recorded, wait_until_live
 from tests.serving import Server, serve
 from tests.stores import make_run, metrics_event, write
+from tests.terminal import on_terminal
 
 __all__ = ["recorded", "serve"]
 
 RUN = "20261123_082208_9db135"
 STREAM = f"digits/sgd_logreg/runs/{RUN}"
+ESCAPE = "\x1b"
+CONTROLS = (ESCAPE, "\x9b", "\x07")
 
 
 def runicorn(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -274,6 +277,30 @@ def test_a_missing_root_is_an_error_that_says_what_to_do(tmp_path: Path) -> None
 def test_help_has_examples() -> None:
     for command in ("tail", "show", "verify", "replay", "undo"):
         assert "Examples:" in runicorn("events", command, "--help").stdout
+
+
+def test_stored_text_cannot_control_the_terminal(tmp_path: Path) -> None:
+    line = json.dumps({"ts": 5.0, "type": f"{ESCAPE}[2Jx", "data": {}}) + "\n"
+    key = f"p/n{ESCAPE}]0;owned/runs/a"
+    make_run(tmp_path, key, events=line + '{"ts": 6, "type": "x", "data": {"k": "\u009b2J"}}\nnonsense\n')
+
+    tail, show, stats = (events(*words, root=tmp_path) for words in (["tail"], ["show", "a"], ["stats"]))
+    verify = events("verify", "--no-replay", root=tmp_path)
+    for done, status in ((tail, 0), (show, 0), (stats, 0), (verify, 1)):
+        assert done.returncode == status, done.stderr
+        assert "\ufffd]0;owned/runs/a" in done.stdout
+        assert not any(control in done.stdout + done.stderr for control in CONTROLS)
+    for done in (tail, show, stats):
+        assert "\ufffd[2Jx" in done.stdout
+    assert '{"k": "\ufffd2J"}' in tail.stdout
+    make_run(tmp_path, "q/n/runs/a", events=line)
+    several = events("show", "a", root=tmp_path)
+    assert (several.returncode, CONTROLS[0] in several.stderr) == (1, False)
+
+    for command in ("tail", "stats", "verify"):
+        sent = on_terminal("events", command, "--storage", str(tmp_path), status=command == "verify")
+        for dangerous in (f"{ESCAPE}[2J", f"{ESCAPE}]0", "\x9b"):
+            assert dangerous not in sent
 
 
 def test_output_to_a_closed_pipe_is_no_traceback(recorded: Path) -> None:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from runicorn.cli.table import clean
+
 if TYPE_CHECKING:
     from runicorn.events.log import LocatedEvent
 
@@ -47,7 +49,7 @@ def _as_json(one: LocatedEvent) -> str:
 def _as_line(one: LocatedEvent) -> str:
     ts = one.event.ts
     data = bytes(one.event.data).decode("utf-8", "replace")
-    line = f"{clock(ts)}  {one.event.type:<16} {one.stream.name}@{one.offset}  {data}"
+    line = clean(f"{clock(ts)}  {one.event.type:<16} {one.stream.name}@{one.offset}  {data}")
     if not sys.stdout.isatty():
         return line
     width = shutil.get_terminal_size().columns
