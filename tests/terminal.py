@@ -8,11 +8,14 @@ import subprocess
 import sys
 
 
-def on_terminal(*arguments: str, columns: int = 200, status: int = 0) -> str:
-    """What a terminal is sent by `runicorn`, on standard output and error, until it ends with this exit status."""
+def on_terminal(*arguments: str, columns: int = 200, status: int = 0, **more: str) -> str:
+    """What a terminal is sent by `runicorn`, on standard output and error, until it ends with this exit status.
+
+    `more` are variables of its environment.
+    """
     ours, theirs = pty.openpty()
     environment = {key: value for key, value in os.environ.items() if key != "NO_COLOR"}
-    environment |= {"COLUMNS": str(columns), "LINES": "50", "TERM": "xterm-256color"}
+    environment |= {"COLUMNS": str(columns), "LINES": "50", "TERM": "xterm-256color", **more}
     line = [sys.executable, "-m", "runicorn", *arguments]
     with subprocess.Popen(line, stdin=theirs, stdout=theirs, stderr=theirs, env=environment) as process:
         os.close(theirs)

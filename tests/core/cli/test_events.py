@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -11,6 +12,8 @@ import time
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
+
+import pytest
 
 from runicorn.cli.events.opening import read_from
 from runicorn.events.append import StreamWriter
@@ -174,6 +177,26 @@ class TestTail:
         line = events("tail", "-n", "1", "--run", RUN, root=recorded).stdout
         assert f"{STREAM}@" in line
         assert "image" in line
+
+
+class TestColours:
+    @pytest.mark.parametrize("command", [("tail", "-n", "1"), ("show", "a")])
+    def test_time_and_type_have_colours_on_a_terminal_alone(self, tmp_path: Path, command: tuple[str, ...]) -> None:
+        make_run(tmp_path, "p/n/runs/a", events=json.dumps({"ts": 5.0, "type": f"{ESCAPE}[31mx", "data": {}}) + "\n")
+        plain = events(*command, root=tmp_path).stdout
+        moment, kind = plain[:19], "\ufffd[31mx"
+        assert plain.startswith(f"{moment}  {kind} ")
+        sent = on_terminal("events", *command, "--storage", str(tmp_path))
+        assert f"{ESCAPE}[2m{moment}{ESCAPE}[0m  {ESCAPE}[36m{kind}{ESCAPE}[0m " in sent
+        assert re.sub(r"\x1b\[\d+m", "", sent).rstrip() == plain.rstrip()
+        assert ESCAPE not in on_terminal("events", *command, "--storage", str(tmp_path), NO_COLOR="1")
+
+    def test_a_narrow_terminal_cuts_text_and_no_colours(self, tmp_path: Path) -> None:
+        make_run(tmp_path, "p/n/runs/a", events=metrics_event(ts=5.0, value=1))
+        for columns in (10, 24, 40):
+            sent = on_terminal("events", "tail", "--storage", str(tmp_path), columns=columns)
+            assert len(re.sub(r"\x1b\[\d+m", "", sent).rstrip()) == columns
+            assert sent.count(ESCAPE) % 2 == 0
 
 
 class TestVerify:
