@@ -127,7 +127,10 @@ class TestRuns:
     @pytest.mark.parametrize(
         ("arguments", "text"),
         [
-            (("--where", "status = "), "Invalid value for q"),
+            (
+                ("--where", "status = "),
+                "Invalid value for --where: expected a value (column 10)\nstatus = \n         ^\n",
+            ),
             (("--sort", "nonsense"), "Invalid order_by: nonsense"),
         ],
     )
