@@ -96,9 +96,19 @@ def test_serving_changes_no_file_of_the_store(recorded: Path, serve: Serve) -> N
     running = {path for path in run_directories(recorded) if read(path / "status.json")["status"] == "running"}
     judged = {f"{path.relative_to(recorded).as_posix()}/status.json" for path in running}
     before = digests()
-    server = serve(recorded)
+    server = serve(recorded, "--rate-limit", "off")
     wait_until_live(server)
-    server.http.get("/api/runs")
+    runs = [path.name for path in run_directories(recorded)]
+    wait_until(lambda: server.http.get("/api/v2/search?q=step").json()["logs"]["state"] == "ready", "the index")
+    asked = ["/api/runs", "/api/v2/experiments?per_page=1000&facets=true", "/api/v2/search?q=step", "/api/artifacts"]
+    asked += [f"/api/artifacts/{item['name']}/versions" for item in server.http.get("/api/artifacts").json()]
+    for run in runs:
+        asked += [f"/api/runs/{run}", f"/api/v2/experiments/{run}", f"/api/v2/experiments/{run}/metrics/fast"]
+    for path in asked:
+        answer = server.http.get(path)
+        assert answer.status_code == 200, f"{path}: {answer.text}"
+    compared = server.http.post("/api/v2/metrics/compare", json={"runs": runs[:5]})
+    assert compared.status_code == 200, compared.text
     server.stop()
 
     after = digests()

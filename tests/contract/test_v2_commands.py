@@ -14,6 +14,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
+from runicorn.sdk.run import Run
+from tests.archives import tar_of
 from tests.serving import Server, serve, wait_until
 from tests.stores import make_run, metrics_event
 
@@ -144,6 +146,10 @@ def test_the_command_has_its_own_limit(serve: Callable[..., Server]) -> None:
 SHARED = ("id", "run_dir", "project", "name", "status", "pid", "created_time", "best_metric_name", "best_metric_value")
 
 
+def new_id() -> str:
+    return f"{time.strftime('%Y%m%d_%H%M%S')}_{time.monotonic_ns() % (1 << 24):06x}"
+
+
 class Commands(RuleBasedStateMachine):
     """Whatever is logged, deleted, restored and removed: both APIs list the same."""
 
@@ -155,15 +161,15 @@ class Commands(RuleBasedStateMachine):
         self.expected: dict[str, str] = {}
         """Status by id of the runs that are listed."""
         self.deleted: dict[str, str] = {}
-        self.made = 0
+        self.recording: dict[str, Run] = {}
+        """Runs of this process, until they end."""
         for folder in [*self.server.root.glob("p/n/runs/*")]:
             shutil.rmtree(folder)
         wait_until(lambda: not found(self.server, include_deleted="true"), "an empty store")
 
     @rule(status=st.sampled_from(["finished", "failed", "odd one"]), value=st.sampled_from([None, 0.5]))
     def create(self, status: str, value: float | None) -> None:
-        self.made += 1
-        run_id = f"{time.strftime('%Y%m%d_%H%M%S')}_{time.monotonic_ns() % (1 << 24):06x}"
+        run_id = new_id()
         summary = {} if value is None else {"best_metric_value": value, "best_metric_name": "acc"}
         meta = {"project": "p", "name": "n", "created_at": time.time()}
         events = metrics_event(loss=1.0, global_step=1)
@@ -173,20 +179,59 @@ class Commands(RuleBasedStateMachine):
         self.expected[run_id] = status
         wait_until(lambda: self.server.http.get(f"/api/v2/experiments/{run_id}").status_code == 200, "the run")
 
+    @rule(status=st.sampled_from(["finished", "interrupted"]), value=st.sampled_from([None, 0.5]))
+    def import_archive(self, status: str, value: float | None) -> None:
+        run_id = new_id()
+        files = {
+            "meta.json": {"project": "p", "name": "n", "created_at": 1.5},
+            "status.json": {"status": status},
+            "summary.json": {} if value is None else {"best_metric_value": value, "best_metric_name": "acc"},
+        }
+        packed = {f"p/n/runs/{run_id}/{name}": json.dumps(content).encode() for name, content in files.items()}
+        events = metrics_event(loss=1.0, global_step=1).encode()
+        archive = tar_of({**packed, f"p/n/runs/{run_id}/events.jsonl": events})
+        answer = self.server.http.post("/api/import/archive", files={"file": ("runs.tar.gz", archive)}).json()
+        assert answer["new_run_ids"] == [run_id], answer
+        self.expected[run_id] = status
+
+    @rule()
+    def begin(self) -> None:
+        run = Run("p", self.server.root, name="n", capture_env=False)
+        run.set_primary_metric("acc")
+        self.recording[run.id], self.expected[run.id] = run, "running"
+        wait_until(lambda: self.server.http.get(f"/api/v2/experiments/{run.id}").status_code == 200, "the run")
+
+    @rule(data=st.data(), value=st.floats(0, 1))
+    def log(self, data: st.DataObject, value: float) -> None:
+        if self.recording:
+            self.recording[data.draw(st.sampled_from(sorted(self.recording)))].log({"acc": value})
+
+    @rule(data=st.data(), status=st.sampled_from(["finished", "failed"]))
+    def finish(self, data: st.DataObject, status: str) -> None:
+        if self.recording:  # in the recycle bin, too
+            run_id = data.draw(st.sampled_from(sorted(self.recording)))
+            self.recording.pop(run_id).finish(status)
+            (self.expected if run_id in self.expected else self.deleted)[run_id] = status
+
     @rule(data=st.data())
-    def finish(self, data: st.DataObject) -> None:
-        if self.expected:
-            run_id = data.draw(st.sampled_from(sorted(self.expected)))
+    def finish_as_0_4_0_does(self, data: st.DataObject) -> None:
+        chosen = sorted(self.expected.keys() - self.recording.keys())
+        if chosen:
+            run_id = data.draw(st.sampled_from(chosen))
             self.expected[run_id] = "interrupted"
             status = {"status": "interrupted", "ended_at": time.time()}
             (self.server.root / "p/n/runs" / run_id / "status.json").write_text(json.dumps(status))
 
-    @rule(data=st.data())
-    def delete(self, data: st.DataObject) -> None:
+    @rule(data=st.data(), by=st.sampled_from(["V1", "V2"]))
+    def delete(self, data: st.DataObject, by: str) -> None:
         if self.expected:
             chosen = data.draw(st.lists(st.sampled_from(sorted(self.expected)), min_size=1, unique=True))
-            answer = self.server.http.post(DELETE, json={"exp_ids": chosen}).json()
-            assert answer["deleted"] == len(chosen), answer
+            if by == "V1":
+                answer = self.server.http.post("/api/runs/soft-delete", json={"run_ids": chosen}).json()
+                assert answer["deleted_count"] == len(chosen), answer
+            else:
+                answer = self.server.http.post(DELETE, json={"exp_ids": chosen}).json()
+                assert answer["deleted"] == len(chosen), answer
             for run_id in chosen:
                 self.deleted[run_id] = self.expected.pop(run_id)
             assert found(self.server) == v1(self.server) == set(self.expected)  # at once
@@ -194,16 +239,40 @@ class Commands(RuleBasedStateMachine):
     @rule(data=st.data())
     def restore(self, data: st.DataObject) -> None:
         if self.deleted:
+            chosen = data.draw(st.lists(st.sampled_from(sorted(self.deleted)), min_size=1, unique=True))
+            answer = self.server.http.post("/api/recycle-bin/restore", json={"run_ids": chosen}).json()
+            assert answer["restored_count"] == len(chosen), answer
+            for run_id in chosen:
+                self.expected[run_id] = self.deleted.pop(run_id)
+            assert found(self.server) == v1(self.server) == set(self.expected)  # at once
+
+    @rule()
+    def empty(self) -> None:
+        for run_id in self.recording.keys() & self.deleted.keys():
+            self.recording.pop(run_id).finish()
+        answer = self.server.http.post("/api/recycle-bin/empty", json={"confirm": True}).json()
+        assert (answer["permanently_deleted"], answer["failed"]) == (len(self.deleted), []), answer
+        self.deleted.clear()
+        assert found(self.server, include_deleted="true") == v1(self.server) == set(self.expected)  # at once
+
+    @rule(data=st.data())
+    def restore_as_0_4_0_does(self, data: st.DataObject) -> None:
+        if self.deleted:
             run_id = data.draw(st.sampled_from(sorted(self.deleted)))
-            (self.server.root / "p/n/runs" / run_id / ".deleted").unlink()  # as 0.4.0 does
+            (self.server.root / "p/n/runs" / run_id / ".deleted").unlink()
             self.expected[run_id] = self.deleted.pop(run_id)
 
     @rule(data=st.data())
     def remove(self, data: st.DataObject) -> None:
-        if self.deleted:
-            run_id = data.draw(st.sampled_from(sorted(self.deleted)))
+        chosen = sorted(self.deleted.keys() - self.recording.keys())
+        if chosen:
+            run_id = data.draw(st.sampled_from(chosen))
             shutil.rmtree(self.server.root / "p/n/runs" / run_id)
             del self.deleted[run_id]
+
+    def teardown(self) -> None:
+        for run in self.recording.values():
+            run.finish()
 
     @invariant()
     def both_list_the_same(self) -> None:
@@ -216,17 +285,29 @@ class Commands(RuleBasedStateMachine):
                 *self.deleted,
             }:
                 return False
-            return all(first[key][name] == second[key][name] for key in first.keys() | second.keys() for name in SHARED)
+            if first.keys() != second.keys():  # they were asked one after the other
+                return False
+            return all(first[key][name] == second[key][name] for key in first for name in SHARED)
 
         wait_until(agreed, "both APIs to list what is there")
 
 
-def test_after_any_sequence_of_commands_v1_and_v2_list_the_same(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("examples", "steps"), [(4, 10), pytest.param(30, 30, marks=[pytest.mark.slow, pytest.mark.timeout(1200)])]
+)
+def test_after_any_sequence_of_commands_v1_and_v2_list_the_same(tmp_path: Path, examples: int, steps: int) -> None:
     server = Server(tmp_path / "root", "--rate-limit", "off", environment={"XDG_CONFIG_HOME": str(tmp_path / "config")})
     try:
         machine = type("Machine", (Commands,), {"server": server, "base": tmp_path})
-        slow = settings(max_examples=5, stateful_step_count=8, suppress_health_check=list(HealthCheck), deadline=None)
-        run_state_machine_as_test(machine, settings=slow)
+        run_state_machine_as_test(
+            machine,
+            settings=settings(
+                max_examples=examples,
+                stateful_step_count=steps,
+                suppress_health_check=list(HealthCheck),
+                deadline=None,
+            ),
+        )
     finally:
         server.stop()
 

@@ -12,6 +12,7 @@ import msgspec
 
 from runicorn.cli.group import Failure, storage_option
 from runicorn.cli.progress import progress_bar
+from runicorn.cli.table import clean
 
 if TYPE_CHECKING:
     from runicorn.archive import ArchiveFormat, Imported
@@ -161,8 +162,8 @@ def _format_of(name: str) -> ArchiveFormat:
 def _print(done: Imported, root: Path, *, dry_run: bool) -> None:
     click.echo(f"{'Would import' if dry_run else 'Imported'} {done.files} files into {root}")
     for key in done.replaced:
-        click.echo(f"{'Would replace' if dry_run else 'Replaced'} run {key}")
+        click.echo(f"{'Would replace' if dry_run else 'Replaced'} run {clean(key)}")
     for run_id in done.skipped_runs:
-        click.echo(f"Skipped run {run_id}: it exists already, or its place is taken")
+        click.echo(f"Skipped run {clean(run_id)}: it exists already, or its place is taken")
     if done.skipped_files:
         click.echo(f"Skipped {done.skipped_files} files that belong to no run, or have names that are not safe")

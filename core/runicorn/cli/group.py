@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
+from runicorn.cli.table import clean
 from runicorn.errors import RunicornError
 from runicorn.version import __version__
 
@@ -21,7 +22,8 @@ class Failure(click.ClickException):
 
     def show(self, file: Any = None) -> None:
         """Print the text alone."""
-        click.echo(self.format_message(), file=file, err=file is None)
+        lines = self.format_message().split("\n")
+        click.echo("\n".join(map(clean, lines)), file=file, err=file is None)
 
 
 class LazyGroup(click.Group):

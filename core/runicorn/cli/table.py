@@ -24,7 +24,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str | Text]], *, right
         for column in columns:
             rich.add_column(column, justify="right" if column in right else "left", overflow="fold")
         for row in rows:
-            rich.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in row))  # no markup
+            rich.add_row(*(Text(clean(cell)) if isinstance(cell, str) else cell for cell in row))  # no markup
         return rich
     texts = [list(columns), *([clean(str(cell)) for cell in row] for row in rows)]
     widths = [max(_width(row[place]) for row in texts) for place in range(len(columns))]

@@ -5,10 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from heapq import merge
+from itertools import islice
 
 from runicorn.events.log import FileLog, LocatedEvent, Position, Stream, StreamReplaced
 
 _TAIL_BYTES = 64 << 10
+_READ_AHEAD_BYTES = 8 << 20  # of all streams; a stream has two stretches in memory
+_LEAST_BYTES = 4 << 10
 _POLL_S = 0.1
 _DISCOVER_S = 1.0
 
@@ -18,15 +21,25 @@ def ends_of(log: FileLog, streams: Iterable[Stream]) -> dict[Stream, int]:
     return {stream: log.complete_end(stream) for stream in streams}
 
 
-def last_events(log: FileLog, ends: Mapping[Stream, int], count: int) -> list[LocatedEvent]:
-    """The last `count` events before the given ends of streams, by time. Only the end of each stream is read.
+def last_events(
+    log: FileLog,
+    ends: Mapping[Stream, int],
+    count: int,
+    wanted: Callable[[LocatedEvent], bool] = lambda _: True,
+) -> list[LocatedEvent]:
+    """The last `count` wanted events before the given ends of streams, by time; fewer only if there are no more.
 
-    Within a stream the order is that of its lines: what was observed in files may carry times of long ago.
+    Streams are read from their ends as far as the oldest of these reaches, where there are fewer to their beginnings. Some
+    16 MiB of them are in memory. Within a stream the order is that of its lines: what was observed in files may carry times
+    of long ago.
     """
-    ordered = merge(
-        *(_timed(_before(log, stream, end, count)) for stream, end in ends.items()), key=lambda pair: pair[0]
+    window = min(max(_READ_AHEAD_BYTES // max(len(ends), 1), _LEAST_BYTES), _TAIL_BYTES)
+    streams = reversed(list(ends.items()))  # at the same time, what is merged first is the last one in the end
+    newest_first = merge(
+        *(_backwards(log, stream, end, window) for stream, end in streams), key=lambda pair: pair[0], reverse=True
     )
-    return [located for _, located in ordered][-count:] if count else []
+    found = list(islice((located for _, located in newest_first if wanted(located)), count))
+    return found[::-1]
 
 
 def events_since(log: FileLog, ends: Mapping[Stream, int], start: float) -> Iterator[LocatedEvent]:
@@ -76,8 +89,8 @@ def follow(
         time.sleep(_POLL_S)
 
 
-def _timed(events: Iterable[LocatedEvent]) -> Iterator[tuple[float, LocatedEvent]]:
-    latest = 0.0
+def _timed(events: Iterable[LocatedEvent], latest: float = 0.0) -> Iterator[tuple[float, LocatedEvent]]:
+    """Each with the latest time up to it."""
     for located in events:
         if located.event.ts > latest:
             latest = located.event.ts
@@ -119,16 +132,24 @@ def _first_since(log: FileLog, stream: Stream, end: int, start: float) -> int:
     return reached
 
 
-def _before(log: FileLog, stream: Stream, end: int, count: int) -> Iterator[LocatedEvent]:
-    window = _TAIL_BYTES
-    while True:
+def _backwards(log: FileLog, stream: Stream, end: int, window: int) -> Iterator[tuple[float, LocatedEvent]]:
+    """The events before `end`, the last one first, timed as `_timed` does, which looks back one stretch of `window` bytes."""
+    reached, later = end, list[LocatedEvent]()
+    while reached > 0 or later:
+        earlier, reached = _stretch(log, stream, reached, window)
+        latest = max((ts for ts, _ in _timed(earlier)), default=0.0)
+        yield from reversed(list(_timed(later, latest)))
+        later = earlier
+
+
+def _stretch(log: FileLog, stream: Stream, end: int, window: int) -> tuple[list[LocatedEvent], int]:
+    """The events of about `window` bytes before `end`, and where these begin; 0 if nothing before can be read."""
+    while end > 0:
         try:
-            start = log.line_start(stream, max(0, end - window))
-            lines = log.read(stream, after=start, limit=max(end - start, 1))
-        except (OSError, StreamReplaced):
-            return
-        if len(lines.events) >= count or start == 0:
+            begin = log.line_start(stream, max(0, end - window))
+        except OSError:
             break
-        window *= 4
-    pairs = [(offset, event) for offset, event in zip(lines.offsets, lines.events, strict=True) if offset < end]
-    yield from (LocatedEvent(stream, offset, event) for offset, event in pairs[-count:])
+        if begin < end:
+            return list(log.read_range(stream, begin, end)), begin
+        window *= 4  # one line is longer
+    return [], 0

@@ -12,6 +12,7 @@ from typing import Any
 import click
 import msgspec
 
+from runicorn.plugin import clean
 from runicorn_artifacts import deleting
 from runicorn_artifacts.copying import Progress
 from runicorn_artifacts.errors import VersionNotFound
@@ -63,7 +64,8 @@ class Actions:
             for item in items:
                 size = f"{item['size_bytes'] / _MB:10.2f} MB"
                 latest = f"v{item['latest_version']}"
-                click.echo(f"{item['name']:<30} {item['type']:<10} {item['num_versions']:<10} {size:<15} {latest:<10}")
+                line = f"{item['name']:<30} {item['type']:<10} {item['num_versions']:<10} {size:<15} {latest:<10}"
+                click.echo(clean(line))
 
     def list_versions(self, name: str, type: str | None, include_deleted: bool) -> None:
         """The versions of an artifact."""
@@ -81,7 +83,7 @@ class Actions:
                 run = f"{run[:_RUN_CHARACTERS]}..." if len(run) > _RUN_CHARACTERS else run
                 size = f"{item.size_bytes / _MB:10.2f} MB"
                 created = _local(item.created_at)
-                click.echo(f"{f'v{item.version}':<10} {created:<25} {size:<15} {item.num_files:<8} {run}")
+                click.echo(clean(f"{f'v{item.version}':<10} {created:<25} {size:<15} {item.num_files:<8} {run}"))
 
     def info(self, folder: ArtifactFolder, version: int) -> None:
         """All about one version."""
@@ -124,7 +126,7 @@ class Actions:
             lines += [f"  {file.path} ({file.size / 1024:.1f} KB)" for file in manifest.files[:_FILES_SHOWN]]
             if len(manifest.files) > _FILES_SHOWN:
                 lines.append(f"  ... and {len(manifest.files) - _FILES_SHOWN} more files")
-        click.echo("\n".join(lines))
+        click.echo("\n".join(map(clean, lines)))
 
     def delete(self, folder: ArtifactFolder, version: int, *, permanent: bool) -> None:
         """Delete a version."""
@@ -161,7 +163,7 @@ class Actions:
         click.echo("\nBy Type:")
         for type, counts in stats["by_type"].items():
             size = f"{counts['size_bytes'] / _GB:.2f} GB"
-            click.echo(f"  {type}: {counts['count']} artifacts, {counts['versions']} versions, {size}")
+            click.echo(f"  {clean(type)}: {counts['count']} artifacts, {counts['versions']} versions, {size}")
 
     def verify(self, name: str | None, type: str | None, version: int | None) -> int:
         """Read contents again (of all, or of one artifact or version); the number of problems."""
@@ -177,7 +179,7 @@ class Actions:
             print_json([msgspec.to_builtins(problem) for problem in problems])
             return len(problems)
         for problem in problems:
-            click.echo(f"{problem.artifact}: {problem.path}: {problem.reason}")
+            click.echo(clean(f"{problem.artifact}: {problem.path}: {problem.reason}"))
         versions = sum(len(folder.versions) if version is None else 1 for folder in folders)
         click.echo(f"{versions} versions checked: {len(problems) or 'no'} problems.", err=True)
         return len(problems)

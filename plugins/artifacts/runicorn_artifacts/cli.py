@@ -29,12 +29,12 @@ class ArtifactCommands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run an action or a command."""
-        from runicorn.plugin import RunicornError
+        from runicorn.plugin import RunicornError, clean
 
         try:
             return super().invoke(ctx)
         except (RunicornError, OSError, ValueError, TypeError) as error:
-            click.echo(f"Error: {error}", err=True)
+            click.echo(clean(f"Error: {error}"), err=True)
             ctx.exit(1)
 
 

@@ -8,6 +8,7 @@ import msgspec
 
 from runicorn.plugin import dump_json
 from runicorn_query.language import Condition, Expression, compile_condition
+from runicorn_query.limits import folded
 
 if TYPE_CHECKING:
     import apsw
@@ -19,7 +20,7 @@ _FOUND = (
     "(instr(ifnull(b.project_fold, b.project), :search) OR instr(ifnull(b.name_fold, b.name), :search)"
     " OR instr(ifnull(b.run_id_fold, b.run_id), :search) OR b.run IN"
     " (SELECT id FROM run INDEXED BY run_described WHERE description IS NOT NULL"
-    " AND instr(casefold(description), :search)))"
+    f" AND instr({folded('description')}, :search)))"
 )
 
 

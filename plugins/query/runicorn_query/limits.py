@@ -26,7 +26,7 @@ class QueryTimeout(RunicornError):
 
 @contextmanager
 def limited(db: apsw.Connection) -> Generator[None]:
-    """Give up a query inside after 10 s: QueryTimeout. Its SQL may call `casefold(text)`."""
+    """Give up a query inside after 10 s: QueryTimeout. Its SQL may call `casefold(text)`, best by `folded`."""
     deadline = time.monotonic() + _LIMIT_S
     if db not in _extended:  # once: SQLite prepares all statements again after it
         db.create_scalar_function("casefold", _casefold, 1, deterministic=True)
@@ -38,6 +38,12 @@ def limited(db: apsw.Connection) -> Generator[None]:
         raise QueryTimeout from None
     finally:
         db.set_progress_handler(None)
+
+
+def folded(sql: str) -> str:
+    """The expression `sql`, which is text or null, case-folded."""
+    # Of ASCII, SQLite's `lower` is that too: in half the time, and without Python's lock, which the event loop needs.
+    return f"CASE WHEN octet_length({sql}) <> length({sql}) THEN casefold({sql}) ELSE lower({sql}) END"
 
 
 def _casefold(*values: apsw.SQLiteValue) -> str | None:

@@ -84,8 +84,9 @@ def _needed(run_id: str | None, what: str) -> str:
 
 
 def _print(value: dict[str, Any], text: str, as_json: bool) -> None:
-    if as_json:
-        from runicorn.plugin import dump_json
+    from runicorn.plugin import clean, dump_json
 
-        text = dump_json(value).decode()
-    click.echo(text.encode("utf-8", "replace").decode())
+    if as_json:
+        click.echo(dump_json(value).decode().encode("utf-8", "replace").decode())
+    else:
+        click.echo("\n".join(map(clean, text.split("\n"))))

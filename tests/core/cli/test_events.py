@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -12,17 +13,22 @@ import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from runicorn.cli.events.opening import read_from
 from runicorn.events.append import StreamWriter
 from runicorn.events.log import FileLog, Stream
 from tests.recorded import RUNS, recorded, wait_until_live
 from tests.serving import Server, serve
 from tests.stores import make_run, metrics_event, write
+from tests.terminal import on_terminal
 
 __all__ = ["recorded", "serve"]
 
 RUN = "20261123_082208_9db135"
 STREAM = f"digits/sgd_logreg/runs/{RUN}"
+ESCAPE = "\x1b"
+CONTROLS = (ESCAPE, "\x9b", "\x07")
 
 
 def runicorn(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -147,6 +153,13 @@ class TestTail:
         shown = objects(events("tail", "--json", "--run", RUN, "--type", "image", root=recorded))
         assert [(event["stream"], event["type"]) for event in shown] == [(STREAM, "image")]
 
+    def test_a_type_is_found_behind_thousands_of_newer_events(self, tmp_path: Path) -> None:
+        created = json.dumps({"ts": 5.0, "type": "run.created", "data": {}}) + "\n"
+        metrics = "".join(metrics_event(ts=6.0 + step, global_step=step) for step in range(5000))
+        make_run(tmp_path, "p/n/runs/a", events=created + metrics)
+        shown = objects(events("tail", "--json", "--type", "run.created", root=tmp_path))
+        assert [(event["type"], event["ts"]) for event in shown] == [("run.created", 5.0)]
+
     def test_following_shows_new_events_and_new_runs_as_they_appear(self, tmp_path: Path) -> None:
         root = tmp_path / "root"
         first = make_run(root, "p/n/runs/a", events=metrics_event(global_step=0) + '{"torn": ')
@@ -171,6 +184,26 @@ class TestTail:
         line = events("tail", "-n", "1", "--run", RUN, root=recorded).stdout
         assert f"{STREAM}@" in line
         assert "image" in line
+
+
+class TestColours:
+    @pytest.mark.parametrize("command", [("tail", "-n", "1"), ("show", "a")])
+    def test_time_and_type_have_colours_on_a_terminal_alone(self, tmp_path: Path, command: tuple[str, ...]) -> None:
+        make_run(tmp_path, "p/n/runs/a", events=json.dumps({"ts": 5.0, "type": f"{ESCAPE}[31mx", "data": {}}) + "\n")
+        plain = events(*command, root=tmp_path).stdout
+        moment, kind = plain[:19], "\ufffd[31mx"
+        assert plain.startswith(f"{moment}  {kind} ")
+        sent = on_terminal("events", *command, "--storage", str(tmp_path))
+        assert f"{ESCAPE}[2m{moment}{ESCAPE}[0m  {ESCAPE}[36m{kind}{ESCAPE}[0m " in sent
+        assert re.sub(r"\x1b\[\d+m", "", sent).rstrip() == plain.rstrip()
+        assert ESCAPE not in on_terminal("events", *command, "--storage", str(tmp_path), NO_COLOR="1")
+
+    def test_a_narrow_terminal_cuts_text_and_no_colours(self, tmp_path: Path) -> None:
+        make_run(tmp_path, "p/n/runs/a", events=metrics_event(ts=5.0, value=1))
+        for columns in (10, 24, 40):
+            sent = on_terminal("events", "tail", "--storage", str(tmp_path), columns=columns)
+            assert len(re.sub(r"\x1b\[\d+m", "", sent).rstrip()) == columns
+            assert sent.count(ESCAPE) == 4
 
 
 class TestVerify:
@@ -274,6 +307,30 @@ def test_a_missing_root_is_an_error_that_says_what_to_do(tmp_path: Path) -> None
 def test_help_has_examples() -> None:
     for command in ("tail", "show", "verify", "replay", "undo"):
         assert "Examples:" in runicorn("events", command, "--help").stdout
+
+
+def test_stored_text_cannot_control_the_terminal(tmp_path: Path) -> None:
+    line = json.dumps({"ts": 5.0, "type": f"{ESCAPE}[2Jx", "data": {}}) + "\n"
+    key = f"p/n{ESCAPE}]0;owned/runs/a"
+    make_run(tmp_path, key, events=line + '{"ts": 6, "type": "x", "data": {"k": "\u009b2J"}}\nnonsense\n')
+
+    tail, show, stats = (events(*words, root=tmp_path) for words in (["tail"], ["show", "a"], ["stats"]))
+    verify = events("verify", "--no-replay", root=tmp_path)
+    for done, status in ((tail, 0), (show, 0), (stats, 0), (verify, 1)):
+        assert done.returncode == status, done.stderr
+        assert "\ufffd]0;owned/runs/a" in done.stdout
+        assert not any(control in done.stdout + done.stderr for control in CONTROLS)
+    for done in (tail, show, stats):
+        assert "\ufffd[2Jx" in done.stdout
+    assert '{"k": "\ufffd2J"}' in tail.stdout
+    make_run(tmp_path, "q/n/runs/a", events=line)
+    several = events("show", "a", root=tmp_path)
+    assert (several.returncode, CONTROLS[0] in several.stderr) == (1, False)
+
+    for command in ("tail", "stats", "verify"):
+        sent = on_terminal("events", command, "--storage", str(tmp_path), status=command == "verify")
+        for dangerous in (f"{ESCAPE}[2J", f"{ESCAPE}]0", "\x9b"):
+            assert dangerous not in sent
 
 
 def test_output_to_a_closed_pipe_is_no_traceback(recorded: Path) -> None:

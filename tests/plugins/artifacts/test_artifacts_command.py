@@ -64,6 +64,29 @@ def test_info(root: Path, storage: ArtifactStorage, make: Make) -> None:
     )
 
 
+def test_stored_text_cannot_control_the_terminal(root: Path, storage: ArtifactStorage, make: Make) -> None:
+    for number in range(2):
+        artifact = Artifact("net", description="a\x1b[2Jb\nStatus: ready", metadata={"k\x9b1m": "v\x07"})
+        artifact.add_tags("t\x1bc").add_file(make(content=str(number)), f"w\x1b[1m{number}")
+        storage.save_artifact(artifact, "r\x1b[2J", *artifact.staged)
+    out = run(root, "info", "--name", "net", "--version", "1")[1]
+    assert "Description: a\ufffd[2Jb Status: ready\n" in out
+    assert "  k\ufffd1m: v\ufffd\n" in out
+    assert "Tags: t\ufffdc\n" in out
+    for path in (root / "artifacts/model/net/v1/files").iterdir():
+        path.chmod(0o644)
+        path.write_text("another")
+    diff = [sys.executable, "-m", "runicorn", "artifacts", "diff", "net:v1", "net:v2", "--storage", str(root)]
+    for shown in (
+        out,
+        run(root, "versions", "--name", "net")[1],
+        run(root, "verify")[1],
+        subprocess.run(diff, capture_output=True, text=True, timeout=60).stdout,
+    ):
+        assert "\ufffd[" in shown
+        assert not any(control in shown for control in "\x1b\x9b\x07")
+
+
 def test_delete_asks_first(root: Path, save: Save, storage: ArtifactStorage) -> None:
     save(), save()
     arguments = ("--name", "net", "--version", "1")

@@ -168,6 +168,8 @@ def test_a_directory_of_an_alias_is_listed(gpu: Sshd, tmp_path: Path) -> None:
     assert "Trusting gpu from now on" in done.stderr
     listed = json.loads(runicorn("ls", "gpu", "~", "--json").stdout)
     assert [(item["name"], item["size"]) for item in listed["items"]] == [("data", 0), ("notes.txt", 5)]
+    (tmp_path / "remote-home" / "data" / "odd\x1b[2J").write_text("")
+    assert "odd\ufffd[2J\n" in runicorn("ls", "gpu", "data").stdout, "names cannot control the terminal"
     absent = runicorn("ls", "gpu", "absent")
     assert (absent.returncode, absent.stdout, absent.stderr) == (1, "", "Remote path not found: absent\n")
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from runicorn.cli.table import clean
+
 _MOST_REMARKS = 50
 
 
@@ -31,7 +33,7 @@ class Findings:
         if self._as_json:
             self._object(place, offset, reason, severity="defect", repair=repair, repaired=is_repaired, **more)
             return
-        click.echo(f"{_shown(place, offset)}: {reason}")
+        click.echo(_shown(place, offset, reason))
         if not is_repaired:
             self._repairs[repair] += 1
 
@@ -40,7 +42,7 @@ class Findings:
         if self._as_json:
             self._object(place, offset, reason, severity="remark")
         elif len(self._remarks) < _MOST_REMARKS:
-            self._remarks.append(f"{_shown(place, offset)}: {reason}")
+            self._remarks.append(_shown(place, offset, reason))
         else:
             self._more_remarks += 1
 
@@ -57,5 +59,5 @@ class Findings:
         click.echo(json.dumps({"stream": place, "offset": offset, "reason": reason, **more}))
 
 
-def _shown(place: str, offset: int | None) -> str:
-    return place if offset is None else f"{place} @ {offset}"
+def _shown(place: str, offset: int | None, reason: str) -> str:
+    return clean(f"{place}: {reason}" if offset is None else f"{place} @ {offset}: {reason}")

@@ -12,6 +12,7 @@ import msgspec
 from runicorn.cli.events.printing import counted
 from runicorn.cli.group import state_dir_option, storage_option
 from runicorn.cli.progress import progress_bar
+from runicorn.cli.table import clean
 
 _MOST_NAMED = 20
 
@@ -73,5 +74,5 @@ def import_events(file: Path, storage: str | None, state_dir: Path | None, dry_r
 def _tell(what: str, names: list[str]) -> None:
     if names:
         more = f"\n  and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
-        listed = "\n  ".join(names[:_MOST_NAMED])
+        listed = "\n  ".join(map(clean, names[:_MOST_NAMED]))
         click.echo(f"{what}:\n  {listed}{more}", err=True)

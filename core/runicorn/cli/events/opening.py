@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from runicorn.cli.table import clean
+
 if TYPE_CHECKING:
     from runicorn.events.log import FileLog, LocatedEvent, Stream
 
@@ -52,4 +54,4 @@ def read_from(log: FileLog, stream: Stream, offset: int) -> Iterator[LocatedEven
             after = lines.end
     except (OSError, StreamReplaced) as error:
         reason = getattr(error, "strerror", None) or "it was replaced meanwhile"
-        click.echo(f"{stream.name} cannot be read further: {reason}", err=True)
+        click.echo(clean(f"{stream.name} cannot be read further: {reason}"), err=True)

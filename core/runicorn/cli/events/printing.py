@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import time
@@ -9,6 +10,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from runicorn.cli.table import clean
 
 if TYPE_CHECKING:
     from runicorn.events.log import LocatedEvent
@@ -45,13 +48,25 @@ def _as_json(one: LocatedEvent) -> str:
 
 
 def _as_line(one: LocatedEvent) -> str:
-    ts = one.event.ts
+    time_text, kind = clock(one.event.ts), clean(one.event.type)
     data = bytes(one.event.data).decode("utf-8", "replace")
-    line = f"{clock(ts)}  {one.event.type:<16} {one.stream.name}@{one.offset}  {data}"
+    line = f"{time_text}  {kind:<16} {clean(f'{one.stream.name}@{one.offset}  {data}')}"
     if not sys.stdout.isatty():
         return line
     width = shutil.get_terminal_size().columns
-    return line if len(line) <= width else line[: width - 1] + "…"
+    line = line if len(line) <= width else line[: width - 1] + "…"
+    return _coloured(line, len(time_text), len(kind)) if _has_colours() else line
+
+
+def _coloured(line: str, time_end: int, kind_length: int) -> str:
+    """A line that is cut already, with colours for its time and its type."""
+    begin, end = time_end + 2, time_end + 2 + kind_length
+    time_text, kind = click.style(line[:time_end], dim=True), click.style(line[begin:end], fg="cyan")
+    return f"{time_text}{line[time_end:begin]}{kind}{line[end:]}"
+
+
+def _has_colours() -> bool:
+    return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def clock(ts: float) -> str:

@@ -10,6 +10,7 @@ import click
 from runicorn.cli.events.opening import is_chosen, of_types, open_log, read_from
 from runicorn.cli.events.printing import json_option, print_events
 from runicorn.cli.group import state_dir_option, storage_option
+from runicorn.cli.table import clean
 
 if TYPE_CHECKING:
     from runicorn.events.log import FileLog, Stream
@@ -71,7 +72,7 @@ def _one(log: FileLog, name: str) -> Stream:
             f"No stream {name} in {log.root}. `runicorn events tail` shows the names of streams."
         )
     if len(chosen) > 1:
-        names = "\n  ".join(candidate.name for candidate in chosen)
+        names = "\n  ".join(clean(candidate.name) for candidate in chosen)
         raise click.ClickException(f"{name} names several streams; choose one:\n  {names}")
     return chosen[0]
 

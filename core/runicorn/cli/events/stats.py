@@ -12,6 +12,7 @@ from runicorn.cli.events.opening import is_chosen, open_log
 from runicorn.cli.events.printing import clock, counted
 from runicorn.cli.group import state_dir_option, storage_option
 from runicorn.cli.progress import progress_bar
+from runicorn.cli.table import clean
 
 
 @click.command()
@@ -59,5 +60,5 @@ def stats(storage: str | None, state_dir: Path | None, runs: tuple[str, ...], la
     for heading, rows in (("by type", found.types), ("largest streams", found.largest)):
         click.echo(f"\n{heading}")
         for row in rows:
-            click.echo(f"{row.events:>12} events  {row.bytes:>14} bytes  {row.name}")
+            click.echo(f"{row.events:>12} events  {row.bytes:>14} bytes  {clean(row.name)}")
     click.echo(f"Counted in {time.monotonic() - started:.1f} s.", err=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ from runicorn.cli.events.printing import counted, json_option, print_events
 from runicorn.cli.group import state_dir_option, storage_option
 
 if TYPE_CHECKING:
-    from runicorn.events.log import FileLog, LocatedEvent, Stream
+    from runicorn.events.log import LocatedEvent, Stream
 
 _LINES = 20
 
@@ -73,7 +73,7 @@ def tail(
 
     ends = tailing.ends_of(log, streams)
     if start is None:
-        _print_last(log, ends, wanted, _LINES if count is None else count, has_filter=bool(types), as_json=as_json)
+        print_events(tailing.last_events(log, ends, _LINES if count is None else count, wanted), as_json)
     else:
         _print_since(filter(is_of_type, tailing.events_since(log, ends, start)), count, as_json)
     if follow:
@@ -81,22 +81,6 @@ def tail(
             print_events((event for event in tailing.follow(log, ends, choose) if wanted(event)), as_json)
         except KeyboardInterrupt:
             return
-
-
-def _print_last(
-    log: FileLog,
-    ends: Mapping[Stream, int],
-    wanted: Callable[[LocatedEvent], bool],
-    count: int,
-    *,
-    has_filter: bool,
-    as_json: bool,
-) -> None:
-    from runicorn.events.tail import last_events
-
-    # With a filter, more than `count` events have to be looked at.
-    shown = [event for event in last_events(log, ends, count * 50 if has_filter else count) if wanted(event)]
-    print_events(shown[-count:] if count else [], as_json)
 
 
 def _print_since(events: Iterable[LocatedEvent], count: int | None, as_json: bool) -> None:

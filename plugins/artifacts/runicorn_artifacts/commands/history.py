@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 import msgspec
 
-from runicorn.plugin import storage_option
+from runicorn.plugin import clean, storage_option
 from runicorn_artifacts import reach
 from runicorn_artifacts.actions import print_json
 from runicorn_artifacts.commands.options import VERSION, json_option, root_of
@@ -37,25 +37,25 @@ def diff(context: click.Context, before: str, after: str, storage: str | None, a
 
 def _print_diff(found: VersionDiff, title: str) -> None:
     files, references, metadata = found.files, found.references, found.metadata
-    click.echo(title)
+    _say(title)
     for item in files.added:
-        click.echo(f"  + {item.path} ({_size(item.size)})")
+        _say(f"  + {item.path} ({_size(item.size)})")
     for item in files.removed:
-        click.echo(f"  - {item.path} ({_size(item.size)})")
+        _say(f"  - {item.path} ({_size(item.size)})")
     for change in files.changed:
-        click.echo(f"  ~ {change.path} ({_size(change.from_size)} → {_size(change.to_size)})")
+        _say(f"  ~ {change.path} ({_size(change.from_size)} → {_size(change.to_size)})")
     for sign, uris in (("+", references.added), ("-", references.removed), ("~", references.changed)):
         for uri in uris:
-            click.echo(f"  {sign} {uri}")
+            _say(f"  {sign} {uri}")
     counts = f"{len(files.added)} added, {len(files.removed)} removed, {len(files.changed)} changed"
     bytes_changed = f"{_size(files.bytes_new)} new, {_size(files.bytes_gone)} gone"
-    click.echo(f"Files: {counts}, {files.unchanged} unchanged; {bytes_changed}")
+    _say(f"Files: {counts}, {files.unchanged} unchanged; {bytes_changed}")
     lines = [f"  + {key}: {value}" for key, value in metadata.added.items()]
     lines += [f"  - {key}: {value}" for key, value in metadata.removed.items()]
     changes = {**metadata.changed, "(description)": metadata.description, "(tags)": metadata.tags}
     lines += [f"  ~ {key}: {c.before} → {c.after}" for key, c in changes.items() if c is not None]
     if lines:
-        click.echo("\n".join(["Metadata:", *lines]))
+        click.echo("\n".join(["Metadata:", *map(clean, lines)]))
 
 
 @click.command()
@@ -96,11 +96,9 @@ def impact(context: click.Context, version: str, storage: str | None, as_json: b
         print_json({**msgspec.to_builtins(found), "counts": found.counts()})
         return
     counts = ", ".join(f"{count} {type}" for type, count in found.counts().items()) or "nothing"
-    click.echo(f"{len(found.runs)} run(s) used {found.root.artifact}, directly or not; made of it: {counts}")
+    _say(f"{len(found.runs)} run(s) used {found.root.artifact}, directly or not; made of it: {counts}")
     for item in found.versions:
-        click.echo(
-            f"  {item.artifact}  {item.status}, {item.distance} step(s) away, by run {item.created_by_run or '?'}"
-        )
+        _say(f"  {item.artifact}  {item.status}, {item.distance} step(s) away, by run {item.created_by_run or '?'}")
     if not found.is_all:
         click.echo("There is more.", err=True)
 
@@ -121,20 +119,20 @@ def show_provenance(context: click.Context, version: str, storage: str | None, a
 
 
 def _print_provenance(found: Provenance) -> None:
-    click.echo(f"{found.artifact.artifact}: {len(found.steps)} step(s)")
+    _say(f"{found.artifact.artifact}: {len(found.steps)} step(s)")
     for number, step in enumerate(found.steps, 1):
         where = "gone" if step.is_gone else f"{step.project}/{step.name}"
-        click.echo(f"{number}. run {step.run_id} ({where})")
+        _say(f"{number}. run {step.run_id} ({where})")
         if step.code is not None and step.code.commit is not None:
             changed = ", with changes" if step.code.has_changes else ""
-            click.echo(f"     code: {step.code.commit} ({step.code.branch}{changed})")
+            _say(f"     code: {step.code.commit} ({step.code.branch}{changed})")
         if step.environment is not None:
             packages = len(step.environment.packages)
-            click.echo(f"     environment: Python {step.environment.python_version}, {packages} packages")
-        click.echo(f"     inputs: {', '.join(step.inputs) or 'none'}")
-        click.echo(f"     outputs: {', '.join(step.outputs) or 'none'}")
+            _say(f"     environment: Python {step.environment.python_version}, {packages} packages")
+        _say(f"     inputs: {', '.join(step.inputs) or 'none'}")
+        _say(f"     outputs: {', '.join(step.outputs) or 'none'}")
     for gap in found.gaps:
-        click.echo(f"Gap: {gap}")
+        _say(f"Gap: {gap}")
 
 
 def _facts(context: click.Context, version: str, storage: str | None) -> tuple[FolderFacts, VersionKey]:
@@ -147,6 +145,10 @@ def _known(found: reach.Reach | None, key: VersionKey) -> reach.Reach:
     if found is None:
         raise MetadataNotFound(key.name, key.version)
     return found
+
+
+def _say(line: str) -> None:
+    click.echo(clean(line))
 
 
 def _size(count: int) -> str:

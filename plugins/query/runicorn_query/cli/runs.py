@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from runicorn.plugin import OpenedStore
     from runicorn_query.experiments import Experiment
+    from runicorn_query.language import Expression
     from runicorn_query.queries import Found, Wanted
 
 _COLUMNS = ("RUN", "PROJECT", "NAME", "STATUS", "CREATED", "DURATION", "BEST", "TAGS")
@@ -62,7 +63,6 @@ def runs(
     """
     from runicorn.plugin import open_store
     from runicorn_query.filters import Filter
-    from runicorn_query.language import parse
     from runicorn_query.ordering import Order
     from runicorn_query.queries import Wanted
 
@@ -73,7 +73,7 @@ def runs(
             statuses=statuses,
             tags=tags,
             search=(text or "").strip(),
-            expression=parse(where) if where and where.strip() else None,
+            expression=_parsed(where) if where and where.strip() else None,
         ),
         Order(sort, not ascending),
         limit=limit,
@@ -83,6 +83,16 @@ def runs(
             _watch(store, wanted, as_json=as_json)
         else:
             _print(_found(store, wanted), as_json=as_json)
+
+
+def _parsed(where: str) -> Expression:
+    from runicorn.plugin import BadInput
+    from runicorn_query.language import InvalidQuery, parse
+
+    try:
+        return parse(where)
+    except InvalidQuery as error:
+        raise BadInput(error.about("--where")) from None
 
 
 def _found(store: OpenedStore, wanted: Wanted) -> Found:

@@ -15,7 +15,11 @@ class InvalidQuery(BadInput):
         self.column = column
         self.pointer = _pointer(query, column)
         """The part of the query around the place, and below it a caret: two lines."""
-        super().__init__(f"Invalid value for q: {reason} (column {column})\n{self.pointer}")
+        super().__init__(self.about("q"))
+
+    def about(self, parameter: str) -> str:
+        """The text, for what the query is given by."""
+        return f"Invalid value for {parameter}: {self.reason} (column {self.column})\n{self.pointer}"
 
 
 def quoted(text: str) -> str:

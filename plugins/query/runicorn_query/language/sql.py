@@ -15,6 +15,7 @@ import msgspec
 
 from runicorn_query.language.fields import AttributeField, ColumnField, Field, MetricField, TagField
 from runicorn_query.language.syntax import All, Any, Comparison, Expression, Not, Span, Value
+from runicorn_query.limits import folded
 
 DURATION = "CASE WHEN b.status <> 'running' THEN b.ended - b.started END"
 
@@ -180,13 +181,13 @@ class _Compiler:
         match field:
             case ColumnField("description"):
                 described = "SELECT r.id AS run FROM run AS r INDEXED BY run_described WHERE r.description IS NOT NULL"
-                return _in(f"{described} AND {self._compare('r.description', test, _folded('r.description'))}")
+                return _in(f"{described} AND {self._compare('r.description', test, folded('r.description'))}")
             case ColumnField(name, _):
                 column = COLUMNS[name]
-                return _Compiled(f"(({self._compare(column, test, FOLDED.get(name) or _folded(column))}) IS TRUE)")
+                return _Compiled(f"(({self._compare(column, test, FOLDED.get(name) or folded(column))}) IS TRUE)")
             case TagField():
                 tagged = "SELECT r.id AS run FROM run_tag AS t CROSS JOIN run AS r ON r.key = t.key WHERE"
-                return _in(f"{tagged} {self._compare('t.tag', test, _folded('t.tag'))}")
+                return _in(f"{tagged} {self._compare('t.tag', test, folded('t.tag'))}")
             case MetricField(metric, statistic):
                 value = f"({STATISTICS[statistic]})"
                 return self._ranged("run_metric", "m", metric, self._compare(value, test))
@@ -207,7 +208,7 @@ class _Compiler:
         if test.operator == "exists":
             return "1"
         if test.operator == "~":
-            return self._compare("txt", test, _folded("txt"))
+            return self._compare("txt", test, folded("txt"))
 
         def equal(value: Value) -> str:
             return f"{'txt' if isinstance(value, str) else 'num'} = {self._parameter(value)}"
@@ -257,10 +258,6 @@ _OF_SPANS: dict[str, Callable[[Span], tuple[str, float]]] = {
     ">": lambda span: (">=", span.end),
     ">=": lambda span: (">=", span.start),
 }
-
-
-def _folded(sql: str) -> str:
-    return f"casefold({sql})"
 
 
 def _any(conditions: Iterable[str]) -> str:

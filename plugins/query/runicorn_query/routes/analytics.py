@@ -224,9 +224,9 @@ async def storage_health(store: Store) -> StorageHealth:
     files = await asyncio.to_thread(_model_files, store.state_dir)
     status = await store.projector_status()
     size = round(files.size / _MIB, 4)
-    score, issues = _grade(took, size, 0.0 if status is None or not status.behind_streams else status.lag_s)
+    health, score, issues = grade(took, size, 0.0 if status is None or not status.behind_streams else status.lag_s)
     return StorageHealth(
-        health_status=next(grade for least, grade in _GRADES if score >= least),
+        health_status=health,
         health_score=score,
         issues=issues,
         performance=TestedPerformance(took, store.own(QueryTimes).mean_ms, counts.page_hit_rate),
@@ -235,7 +235,8 @@ async def storage_health(store: Store) -> StorageHealth:
     )
 
 
-def _grade(took_ms: float, size_mib: float, lag_s: float) -> tuple[float, list[str]]:
+def grade(took_ms: float, size_mib: float, lag_s: float) -> tuple[str, float, list[str]]:
+    """Grade, score and what is wrong: how long a page of the list took, and how far the read models are behind."""
     score = 100.0
     issues: list[str] = []
     if took_ms > _SLOW_MS:
@@ -247,7 +248,7 @@ def _grade(took_ms: float, size_mib: float, lag_s: float) -> tuple[float, list[s
     if lag_s > _LATE_S:
         score -= 20
         issues.append(f"Read model is behind: {lag_s:.0f}s")
-    return score, issues
+    return next(name for least, name in _GRADES if score >= least), score, issues
 
 
 class _Files(NamedTuple):

@@ -25,6 +25,7 @@ def ls(host: str, path: str, show_hidden: bool, as_json: bool, **options: object
     """
     import msgspec
 
+    from runicorn.plugin import clean
     from runicorn_remote.listing import list_directory
 
     with connected(host, msgspec.convert(options, LoginOptions)) as connection, connection.shared_sftp() as sftp:
@@ -35,6 +36,6 @@ def ls(host: str, path: str, show_hidden: bool, as_json: bool, **options: object
     for entry in directory.items:
         changed = time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.mtime))
         name = entry.name + ("/" if entry.type == "dir" else "")
-        click.echo(f"{entry.size:>14,}  {changed}  {name}")
+        click.echo(f"{entry.size:>14,}  {changed}  {clean(name)}")
     if directory.truncated:
         click.echo("… and more: only the first 10 000 entries are listed.", err=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import pty
 import re
 import shutil
 import subprocess
@@ -22,6 +21,7 @@ from hypothesis import strategies as st
 from runicorn_query.cli.compare import side_by_side
 from runicorn_query.cli.output import age, clean, duration, value
 from runicorn_query.cli.plots import braille, labelled, sparkline
+from tests import terminal
 from tests.recorded import ARCHIVE, RUNS, wait_until_live
 from tests.serving import Server, serve, wait_until
 from tests.stores import make_run, metrics_event
@@ -49,23 +49,7 @@ def as_json(root: Path, command: str, *arguments: str, status: int = 0, **enviro
 
 def on_terminal(root: Path, command: str, *arguments: str) -> str:
     """What a terminal of 200 columns is sent."""
-    ours, theirs = pty.openpty()
-    line = [sys.executable, "-m", "runicorn", command, *arguments, "--storage", str(root)]
-    environment = {**os.environ, "COLUMNS": "200", "LINES": "50", "TERM": "xterm-256color"}
-    with subprocess.Popen(line, stdin=theirs, stdout=theirs, stderr=theirs, env=environment) as process:
-        os.close(theirs)
-        sent = b""
-        while True:
-            try:
-                part = os.read(ours, 4096)
-            except OSError:  # the other end is closed
-                break
-            if not part:
-                break
-            sent += part
-        os.close(ours)
-        assert process.wait(60) == 0
-    return sent.decode()
+    return terminal.on_terminal(command, *arguments, "--storage", str(root))
 
 
 @pytest.fixture(scope="module")
@@ -143,7 +127,10 @@ class TestRuns:
     @pytest.mark.parametrize(
         ("arguments", "text"),
         [
-            (("--where", "status = "), "Invalid value for q"),
+            (
+                ("--where", "status = "),
+                "Invalid value for --where: expected a value (column 10)\nstatus = \n         ^\n",
+            ),
             (("--sort", "nonsense"), "Invalid order_by: nonsense"),
         ],
     )
