@@ -23,8 +23,10 @@ from hypothesis import strategies as st
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
+from tests.faults.harness import projector_pid
 from tests.plugin_on_path import PluginDirectory
 from tests.serving import Server, wait_until
+from tests.stores import make_run, metrics_event
 
 PROBE = (Path(__file__).parent / "http_plugin.py").read_text()
 RATE_HEADERS = ("x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset")
@@ -297,6 +299,24 @@ def test_health_answers_while_a_long_computation_runs(server):
     worker.join()
 
     assert answered_meanwhile >= 10
+
+
+def test_health_says_that_the_lag_is_unknown_while_the_projector_stands_still(serve):
+    server = serve()
+    server.wait_until_live()
+    projector = projector_pid(server)
+    os.kill(projector, signal.SIGSTOP)
+    try:
+        make_run(server.root, "p/n/runs/a", events=metrics_event(loss=0.5))
+        silent = server.health()
+    finally:
+        os.kill(projector, signal.SIGCONT)
+    assert silent["status"] == "ok"
+    assert silent["projector"]["state"] == "busy"
+    assert {silent["projector"][name] for name in ("lag_s", "behind_streams", "behind_events")} == {None}
+    wait_until(lambda: server.http.get("/api/runs/a").status_code == 200, "the run")
+    server.wait_until_visible()
+    wait_until(lambda: server.health()["projector"]["lag_s"] == 0.0, "no lag")
 
 
 def test_every_route_is_documented_with_its_errors(server):
