@@ -25,6 +25,7 @@ from websockets.sync.client import connect
 
 from tests.faults.harness import projector_pid
 from tests.plugin_on_path import PluginDirectory
+from tests.promises import ENDED_S
 from tests.serving import Server, wait_until
 from tests.stores import make_run, metrics_event
 
@@ -639,7 +640,7 @@ def test_sigterm_closes_websockets_with_1001_and_ends_with_status_0(serve, plugi
         for client in clients:
             client.recv(timeout=10)
 
-        assert server.stop(signal.SIGTERM, timeout_s=5) == 0
+        assert server.stop(signal.SIGTERM, timeout_s=ENDED_S) == 0
         for client in clients:
             with pytest.raises(ConnectionClosed) as closed:
                 client.recv(timeout=5)
@@ -659,12 +660,12 @@ def test_sigterm_ends_a_server_with_work_that_does_not_end(serve, plugins):
     with connect(f"ws://127.0.0.1:{server.port}/api/probe/deaf") as client:
         client.recv(timeout=10)
 
-        assert server.stop(signal.SIGTERM, timeout_s=10) == 0
+        assert server.stop(signal.SIGTERM, timeout_s=ENDED_S) == 0
     requests.join()
 
 
 def test_sigint_ends_with_status_0(serve):
-    assert serve().stop(signal.SIGINT, timeout_s=5) == 0
+    assert serve().stop(signal.SIGINT, timeout_s=ENDED_S) == 0
 
 
 @pytest.mark.slow
