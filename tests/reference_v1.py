@@ -32,6 +32,7 @@ class Reference:
         found: dict[str, Any] = {
             "/api/runs": [self.item(path) for path in self.listed],
             "/api/projects": {"projects": sorted({self.names(path)[0] for path in self.listed})},
+            "/api/experiments/search": {"experiments": self.searched()},
             "/api/recycle-bin": {"deleted_runs": [self.deleted(path) for path in self.runs if path not in self.listed]},
         }
         for project, name in {self.names(path) for path in self.listed}:
@@ -70,6 +71,27 @@ class Reference:
         kept = ("id", "status", "pid", "run_dir", "project", "name", "artifacts_created_count", "artifacts_used_count")
         files = {"logs": f"{path}/logs.txt", "metrics": f"{path}/events.jsonl", "metrics_step": f"{path}/events.jsonl"}
         return {**{key: item[key] for key in kept}, **files}
+
+    def searched(self) -> list[Answer]:
+        """What a search without conditions finds, where nobody has said anything about a run."""
+        unsaid = {"tags": [], "description": None, "archived": False, "pinned": False}
+        found = [
+            {
+                **{key: self.item(path)[key] for key in ("id", "project", "name")},
+                "created_at": self.item(path)["created_time"],
+                "updated_at": self.last_active(path),
+                **unsaid,
+            }
+            for path in self.listed
+        ]
+        return sorted(found, key=lambda run: (run["updated_at"], run["id"]), reverse=True)
+
+    def last_active(self, path: Path) -> float:
+        """When something happened in the run for the last time."""
+        status, events = load(path / "status.json"), path / "events.jsonl"
+        lines = events.read_text("utf-8").splitlines() if events.exists() else []
+        times = [status.get("started_at"), status.get("ended_at"), *(json.loads(line)["ts"] for line in lines)]
+        return max(self.item(path)["created_time"], *(ts for ts in times if ts is not None))
 
     def deleted(self, path: Path) -> Answer:
         item, marker = self.item(path), load(path / ".deleted")

@@ -23,6 +23,7 @@ import pytest
 import zstandard
 
 from tests.archives import tar_of, tree, zip_of
+from tests.promises import ENDED_S
 from tests.recorded import wait_until_live
 from tests.serving import Server, serve, wait_until
 from tests.stores import make_run, metrics_event
@@ -475,7 +476,7 @@ def test_a_server_that_is_stopped_ends_an_import_in_the_middle(serve: Serve, tmp
         sent = pool.submit(upload, server, archive)
         wait_until(lambda: list(staging.glob("*/runs")) or sent.done())
         server.process.send_signal(signal.SIGTERM)
-        server.process.wait(20)
+        server.process.wait(ENDED_S)
         with contextlib.suppress(httpx.HTTPError):
             sent.result()
     assert len(list(root.glob("p/n/runs/*"))) in (0, 500)

@@ -23,8 +23,11 @@ from hypothesis import strategies as st
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
+from tests.faults.harness import projector_pid
 from tests.plugin_on_path import PluginDirectory
+from tests.promises import ENDED_S
 from tests.serving import Server, wait_until
+from tests.stores import make_run, metrics_event
 
 PROBE = (Path(__file__).parent / "http_plugin.py").read_text()
 RATE_HEADERS = ("x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset")
@@ -297,6 +300,24 @@ def test_health_answers_while_a_long_computation_runs(server):
     worker.join()
 
     assert answered_meanwhile >= 10
+
+
+def test_health_says_that_the_lag_is_unknown_while_the_projector_stands_still(serve):
+    server = serve()
+    server.wait_until_live()
+    projector = projector_pid(server)
+    os.kill(projector, signal.SIGSTOP)
+    try:
+        make_run(server.root, "p/n/runs/a", events=metrics_event(loss=0.5))
+        silent = server.health()
+    finally:
+        os.kill(projector, signal.SIGCONT)
+    assert silent["status"] == "ok"
+    assert silent["projector"]["state"] == "busy"
+    assert {silent["projector"][name] for name in ("lag_s", "behind_streams", "behind_events")} == {None}
+    wait_until(lambda: server.http.get("/api/runs/a").status_code == 200, "the run")
+    server.wait_until_visible()
+    wait_until(lambda: server.health()["projector"]["lag_s"] == 0.0, "no lag")
 
 
 def test_every_route_is_documented_with_its_errors(server):
@@ -619,7 +640,7 @@ def test_sigterm_closes_websockets_with_1001_and_ends_with_status_0(serve, plugi
         for client in clients:
             client.recv(timeout=10)
 
-        assert server.stop(signal.SIGTERM, timeout_s=5) == 0
+        assert server.stop(signal.SIGTERM, timeout_s=ENDED_S) == 0
         for client in clients:
             with pytest.raises(ConnectionClosed) as closed:
                 client.recv(timeout=5)
@@ -639,12 +660,12 @@ def test_sigterm_ends_a_server_with_work_that_does_not_end(serve, plugins):
     with connect(f"ws://127.0.0.1:{server.port}/api/probe/deaf") as client:
         client.recv(timeout=10)
 
-        assert server.stop(signal.SIGTERM, timeout_s=10) == 0
+        assert server.stop(signal.SIGTERM, timeout_s=ENDED_S) == 0
     requests.join()
 
 
 def test_sigint_ends_with_status_0(serve):
-    assert serve().stop(signal.SIGINT, timeout_s=5) == 0
+    assert serve().stop(signal.SIGINT, timeout_s=ENDED_S) == 0
 
 
 @pytest.mark.slow

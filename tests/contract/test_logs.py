@@ -18,6 +18,7 @@ import pytest
 from websockets.sync.client import connect
 
 from tests.plugins.runs.logs.log_clients import Client
+from tests.promises import ENDED_S
 from tests.recorded import wait_until_live
 from tests.serving import Server, serve, wait_until
 from tests.stores import make_run
@@ -186,7 +187,7 @@ class TestMustHold:
         server.process.send_signal(signal.SIGTERM)
         for client in clients:
             assert client.closed() == (1001, "")
-        assert server.process.wait(5) == 0
+        assert server.process.wait(ENDED_S) == 0
 
     def test_no_frame_contains_a_path_or_the_text_of_an_exception(
         self, server: Server, run: Path, open_log: Open

@@ -218,6 +218,22 @@ def test_a_file_rewritten_with_the_same_mtime_is_read_again(serve: Serve, tmp_pa
     assert server.http.get("/api/runs/a/metrics_step").json() == {"columns": [], "rows": []}
 
 
+def test_a_file_edited_in_place_is_read_again(serve: Serve, tmp_path: Path) -> None:
+    lines = "".join(metrics_event(global_step=step, loss=0.5, note="x" * 64) for step in (1, 2))
+    events = make_run(tmp_path / "r", "p/n/runs/a", events=lines) / "events.jsonl"
+    server = serve(tmp_path / "r", "--rate-limit", "off")
+    wait_until_live(server)
+    before = server.http.get("/api/runs/a/metrics_step")
+    with events.open("r+b") as file:
+        file.seek(lines.rindex("0.5"))
+        file.write(b"0.7")
+    os.utime(events, ns=(0, events.stat().st_mtime_ns + 10**9))
+    after = server.http.get("/api/runs/a/metrics_step", headers={"If-None-Match": before.headers["etag"]})
+    assert after.json() == metrics_step(events)
+    assert [row["loss"] for row in after.json()["rows"]] == [0.5, 0.7]
+    assert server.http.get("/api/runs/a/metrics").json()["rows"][0]["loss"] == 0.7  # both are of one moment
+
+
 def test_health_counts_conditional_requests_for_metrics(serve: Serve, tmp_path: Path) -> None:
     make_run(tmp_path / "r", "p/n/runs/a", events=metrics_event(global_step=1, loss=1.0))
     make_run(tmp_path / "r", "p/n/runs/silent")

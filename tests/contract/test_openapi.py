@@ -36,6 +36,7 @@ SKIPPED = {
 }
 """Operations that are left out, with the reason."""
 
+RATE_HEADERS = ("x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset")
 CHECKS = [
     not_a_server_error,
     status_code_conformance,
@@ -111,6 +112,7 @@ def problems_of(server: Server, operation: Any, examples: int) -> Iterator[str]:
                 case.body |= {"host": "127.0.0.1", "port": 1}  # no machine is called whose name was invented
             response = case.call(base_url=server.url, timeout=20)
             case.validate_response(response, checks=CHECKS)
+            check_common_rules(response, server)
 
         try:
             check()
@@ -118,6 +120,15 @@ def problems_of(server: Server, operation: Any, examples: int) -> Iterator[str]:
             assert mode is GenerationMode.NEGATIVE
         except Exception as error:
             yield f"{type(error).__name__}: {error}"[:1500]
+
+
+def check_common_rules(response: Any, server: Server) -> None:
+    """What holds for every answer below `/api`, whoever gives it."""
+    assert set(RATE_HEADERS) <= set(response.headers), "an answer without the headers of rate limits"
+    assert "access-control-allow-credentials" not in response.headers
+    assert response.headers.get("access-control-allow-origin") != ["*"]
+    if response.status_code >= 400:
+        assert os.fsencode(server.root) not in response.content, "an error that shows a path"
 
 
 def test_preflights_allow_every_method_that_there_is(server: Server) -> None:

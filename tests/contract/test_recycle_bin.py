@@ -234,6 +234,25 @@ def test_emptying_removes_runs_entries_and_rows_and_says_how_much_is_free(serve:
     assert deleted(server, gone)["results"][gone] == {"success": False, "error": "run not found"}
 
 
+def test_artifacts_that_a_run_created_stay_when_it_is_purged(serve: Serve, tmp_path: Path) -> None:
+    server = serve(tmp_path / "r", "--rate-limit", "off")
+    wait_until_live(server)
+    weights = tmp_path / "weights.bin"
+    weights.write_bytes(os.urandom(1000))
+    run = rn.Run("vision", server.root, None, "resnet", False)
+    run.log_artifact(rn.Artifact("net", "model").add_file(weights))
+    run.finish()
+    wait_until(lambda: run.id in listed(server))
+    before = server.http.get("/api/artifacts/net/v1")
+    deleted(server, run.id)
+    assert post(server, "recycle-bin/empty", confirm=True).json()["permanently_deleted"] == 1
+    assert not run.run_dir.exists()
+    after = server.http.get("/api/artifacts/net/v1")
+    assert (after.status_code, after.json()) == (200, before.json())
+    content = server.http.get("/api/artifacts/net/v1/files/weights.bin")
+    assert (content.status_code, content.content) == (200, weights.read_bytes())
+
+
 def test_odd_markers_of_0_4_0_are_shown_with_what_is_known(server: Server) -> None:
     run_id = make(server)
     marker = directory(server, run_id) / ".deleted"

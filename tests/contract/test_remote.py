@@ -16,6 +16,7 @@ import pytest
 
 from tests.plugins.remote.mirroring import RUN, mirrored, write_run
 from tests.plugins.remote.paramiko_server import ParamikoServer
+from tests.promises import ENDED_S
 from tests.serving import Server, wait_until
 from tests.sshd import Sshd, SshdNotFound
 
@@ -491,7 +492,7 @@ def test_a_server_that_ends_leaves_no_session(
     connection_id = ok(server.http.post("/api/unified/connect", json=login(sshd)))["connection_id"]
     started = {"session_id": connection_id, "remote_root": str(tmp_path / "remote")}
     ok(server.http.post("/api/ssh/mirror/start", json=started))
-    assert server.stop(signal.SIGTERM) == 0
+    assert server.stop(signal.SIGTERM, timeout_s=ENDED_S) == 0
     assert sshd.wait_idle()
 
 

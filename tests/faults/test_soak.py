@@ -98,9 +98,10 @@ def test_a_busy_minute_has_no_error_and_leaves_nothing_behind(
     ending = threading.Event()
     problems: list[str] = []
     times: list[float] = []
+    unchanged: list[str] = []
     paths = _paths(server, run_ids)
     pollers = [
-        threading.Thread(target=_poll, args=(server, paths[start:] + paths[:start], ending, problems, times))
+        threading.Thread(target=_poll, args=(server, paths[start:] + paths[:start], ending, problems, times, unchanged))
         for start in range(0, POLLERS * 3, 3)
     ]
     readers = threading.Thread(target=lambda: asyncio.run(_read_logs(server, run_ids, ending, problems)))
@@ -121,6 +122,7 @@ def test_a_busy_minute_has_no_error_and_leaves_nothing_behind(
         training.communicate(timeout=30)
 
     assert not problems, problems[:5]
+    assert unchanged, "no answer was ever the one that a client had"
     for run_id, count in zip(run_ids, steps, strict=True):
         rows = server.http.get(f"/api/runs/{run_id}/metrics_step").json()["rows"]
         assert [row["global_step"] for row in rows] == list(range(1, count + 1))
@@ -130,6 +132,7 @@ def test_a_busy_minute_has_no_error_and_leaves_nothing_behind(
     with capsys.disabled():
         print(
             f"\nsoak: {len(times)} × GET /api/runs, p99 {np.percentile(times, 99) * 1e3:.1f} ms; {sum(steps)} steps;"
+            f" {len(unchanged)} × 304;"
             f" memory {samples.memory[0]:.0f} → {samples.memory[-1]:.0f} MiB ({growth(samples.memory):+.1%}),"
             f" descriptors {samples.descriptors[0]} → {samples.descriptors[-1]}"
         )
@@ -157,18 +160,31 @@ def _paths(server: Server, run_ids: list[str]) -> list[str]:
     return [path for path in found for path in ("/api/runs", path)]
 
 
-def _poll(server: Server, paths: list[str], ending: threading.Event, problems: list[str], times: list[float]) -> None:
+def _poll(
+    server: Server,
+    paths: list[str],
+    ending: threading.Event,
+    problems: list[str],
+    times: list[float],
+    unchanged: list[str],
+) -> None:
+    """Ask for one path after the other, as a browser does that keeps what it has got."""
+    etags: dict[str, str] = {}
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
     try:
         for path in itertools.cycle(paths):
             if ending.wait(0.05):
                 return
             started = time.perf_counter()
-            connection.request("GET", path)
+            connection.request("GET", path, headers={"If-None-Match": etags[path]} if path in etags else {})
             answer = connection.getresponse()
             body = answer.read()
             if path == "/api/runs":
                 times.append(time.perf_counter() - started)
+            if answer.status == 304:
+                unchanged.append(path)
+            elif etag := answer.headers["etag"]:
+                etags[path] = etag
             if answer.status >= 500 or (answer.status >= 400 and answer.status != 404):
                 problems.append(f"{path}: {answer.status} {body[:200]!r}")
     except Exception as error:  # whatever it is, the test has to say so

@@ -138,6 +138,17 @@ class Files(RuleBasedStateMachine):
         self.write(path, other, "r+b" if before else "wb")
         self.rest.pop(key, None)
 
+    @rule(key=keys, place=st.integers(0, 10_000), digit=st.sampled_from(b"1234"))
+    def overwrite_a_digit(self, key: str, place: int, digit: int) -> None:
+        self.settle()  # an edit of what was applied is noticed where nothing is appended meanwhile
+        path = self.stream(key)
+        data = bytearray(path.read_bytes() if path.exists() else b"")
+        places = [number for number, byte in enumerate(data) if byte in b"1234"]
+        if places:
+            data[places[place % len(places)]] = digit
+            self.write(path, bytes(data), "r+b")
+        self.compare()
+
     @rule(key=keys)
     def remove_the_stream(self, key: str) -> None:
         self.stream(key).unlink(missing_ok=True)

@@ -22,7 +22,7 @@ import msgspec
 import zstandard
 
 from runicorn.archive.annotations import annotations_of
-from runicorn.archive.places import EVENTS_MEMBER, LOCK_SUFFIX
+from runicorn.archive.places import EVENTS_MEMBER, LOCK_SUFFIX, is_importable, is_safe
 from runicorn.archive.store_events import encode_events, events_about, header
 from runicorn.errors import StorageUnavailable
 from runicorn.events.discovery import RunDirectory, find_runs
@@ -52,6 +52,8 @@ class Exported(msgspec.Struct, frozen=True):
     files: int
     size: int
     """Bytes of all files, unpacked."""
+    not_importable: list[str]
+    """Runs, and files and directories in others, that an import leaves out because of their names; each as its path."""
 
 
 def choose_runs(
@@ -80,21 +82,37 @@ def export_runs(
     *,
     tick: Callable[[RunDirectory], None] = lambda _: None,
 ) -> Exported:
-    """Write an archive of these runs. `tick` hears of each that is in it. Constant memory."""
+    """Write an archive of these runs. `tick` hears of each that is in it. Constant memory, but for names that are refused."""
     files = size = 0
+    refused: list[str] = []
     with _writer(file, kind) as archive:
         _add_events(archive, FileLog(root, state_dir), runs)
         for run in runs:
+            is_refused = not is_importable(run.key)
+            if is_refused:
+                refused.append(run.key)
             for path, status in _walk(root / run.key):
                 name = os.path.relpath(path, root / run.key)
                 member = run.key if name == "." else f"{run.key}/{name}"
-                if stat.S_ISDIR(status.st_mode):
+                is_directory = stat.S_ISDIR(status.st_mode)
+                if not is_refused and _is_first_refused(f"{member}/" if is_directory else member):
+                    refused.append(member)
+                if is_directory:
                     archive.directory(member, status.st_mtime)
                     continue
                 size += _add_file(archive, member, path)
                 files += 1
             tick(run)
-    return Exported(len(runs), files, size)
+    return Exported(len(runs), files, size, refused)
+
+
+def _is_first_refused(name: str) -> bool:
+    """Whether an import refuses the name of a member (a directory's ends in `/`), and not that of the directory it is in.
+
+    What is below a name that is not safe is not safe either, and needs not be named.
+    """
+    parent, _, _ = name.rstrip("/").rpartition("/")
+    return not is_safe(name) and is_safe(f"{parent}/")
 
 
 class _Writer(Protocol):

@@ -27,7 +27,7 @@ class ExportReport(msgspec.Struct, frozen=True):
     size: int
     """Bytes of all files before they were packed."""
     not_importable: list[str]
-    """Keys of runs whose names an import refuses."""
+    """Paths of runs, and of files and directories in others, whose names an import refuses."""
 
 
 class ImportReport(msgspec.Struct, frozen=True):
@@ -74,7 +74,6 @@ def export_command(
       runicorn export --run-id 20250114_153045_a1b2c3 --format zip
     """
     from runicorn.archive import choose_runs, export_runs
-    from runicorn.archive.places import is_importable
     from runicorn.config import state_directory, storage_root
     from runicorn.files import replacing_file
 
@@ -95,12 +94,11 @@ def export_command(
             done = export_runs(root, state_directory(root), runs, file, chosen, tick=lambda _: advance(1))
     except OSError as error:
         raise Failure(f"Export failed: {error.strerror or error}") from error
-    refused = [run.key for run in runs if not is_importable(run.key)]
     if as_json:
-        click.echo(msgspec.json.encode(ExportReport(str(path), done.runs, done.files, done.size, refused)))
+        click.echo(msgspec.json.encode(ExportReport(str(path), done.runs, done.files, done.size, done.not_importable)))
         return
-    for key in refused:
-        click.echo(f"Note: an import leaves out {key!r}, because of its name.", err=True)
+    for member in done.not_importable:
+        click.echo(f"Note: an import leaves out {member!r}, because of its name.", err=True)
     click.echo("Done.")
 
 

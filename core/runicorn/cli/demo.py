@@ -10,6 +10,8 @@ from pathlib import Path
 
 import click
 
+from runicorn.cli.group import Failure
+
 _LISTENING = "Runicorn is listening on "
 
 
@@ -52,7 +54,10 @@ def demo(storage: Path, port: int, steps: int, speed: float, once: bool) -> None
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
     root = storage.absolute()
-    root.mkdir(parents=True, exist_ok=True)
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Failure(f"The storage root {root} cannot be created: {error.strerror}") from error
     command = [
         sys.executable,
         "-m",

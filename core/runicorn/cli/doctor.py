@@ -6,11 +6,12 @@ from pathlib import Path
 
 import click
 
-from runicorn.cli.group import state_dir_option, storage_option
+from runicorn.cli.group import state_dir_option
 
 
 @click.command()
-@storage_option
+# Not `storage_option`, which refuses a file: what is wrong with a root, this command finds out.
+@click.option("--storage", metavar="PATH", help="Storage root (default: as configured).")
 @state_dir_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import os
 from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -102,14 +103,22 @@ class Commands(click.Group):
 
 
 def storage_option(command: C) -> C:
-    """`--storage PATH`, which every command accepts."""
-    return click.option("--storage", metavar="PATH", help="Storage root (default: as configured).")(command)
+    """`--storage PATH`, which every command accepts: a directory, or nothing yet."""
+    help = "Storage root (default: as configured)."
+    return click.option("--storage", metavar="PATH", callback=_directory, help=help)(command)
 
 
 def state_dir_option(command: C) -> C:
     """`--state-dir PATH`, for commands that read or build read models."""
     where = "State directory (default: .runicorn/state in the storage root)."
     return click.option("--state-dir", metavar="PATH", type=click.Path(path_type=Path), help=where)(command)
+
+
+def _directory(ctx: click.Context, parameter: click.Parameter, path: str | None) -> str | None:
+    # A file would look like a store without runs to a command that only reads.
+    if path and os.path.exists(where := os.path.expanduser(path)) and not os.path.isdir(where):
+        raise Failure(f"The storage root {path} is not a directory.")
+    return path
 
 
 def _imported(where: str) -> click.Command:

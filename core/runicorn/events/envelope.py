@@ -10,6 +10,7 @@ The codec is used in the training process, so this module imports nothing heavie
 from __future__ import annotations
 
 import math
+import zlib
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from functools import cached_property
@@ -100,6 +101,10 @@ class Lines:
     def head(self) -> bytes:
         """The first bytes, at most 64: where `start` is 0 they identify the content of the stream."""
         return self._data[:_HEAD_BYTES]
+
+    def checksum(self, before: int) -> int:
+        """The CRC-32 of the stream up to `end`, where `before` is that up to `start`. A line that was too long is not in it."""
+        return zlib.crc32(self._data, before)
 
     @cached_property
     def offsets(self) -> Sequence[int]:

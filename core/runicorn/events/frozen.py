@@ -6,7 +6,9 @@ cannot be held: it is let go, and held again as it is then.
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Generator
 from pathlib import Path
 
 from runicorn.events.envelope import Lines
@@ -38,8 +40,18 @@ class FrozenLog(FileLog):
         self, stream: Stream, *, after: int = 0, head: bytes = b"", limit: int = READ_BYTES
     ) -> tuple[Lines, Position | None]:
         """See `FileLog`."""
-        try:
+        with self._held_unless_it_fails(stream):
             return super().read_level(stream, after=after, head=head, limit=limit)
+
+    def checksum(self, stream: Stream, end: int) -> int:
+        """See `FileLog`."""
+        with self._held_unless_it_fails(stream):
+            return super().checksum(stream, end)
+
+    @contextlib.contextmanager
+    def _held_unless_it_fails(self, stream: Stream) -> Generator[None]:
+        try:
+            yield
         except OSError:
             self._held.pop(stream, None)
             raise

@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from stat import S_ISREG
@@ -166,6 +167,15 @@ class FileLog:
                     return start + newline + 1
                 end = start
         return 0
+
+    def checksum(self, stream: Stream, end: int) -> int:
+        """The CRC-32 of the first `end` bytes, or of all if there are fewer. OSError if they cannot be read."""
+        checksum = 0
+        with open_to_read(self.path(stream)) as file:
+            while end > 0 and (data := file.read(min(READ_BYTES, end))):
+                checksum = zlib.crc32(data, checksum)
+                end -= len(data)
+        return checksum
 
     def line_start(self, stream: Stream, offset: int) -> int:
         """The offset of the first line that begins at or after `offset`; 0 for 0. OSError if it cannot be read."""

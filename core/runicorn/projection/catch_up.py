@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from functools import cache
 
 import msgspec
 
@@ -37,10 +38,10 @@ def catch_up(
 ) -> Applied:
     """Apply one read of about `limit` bytes of `stream` to the models that read it, and lack it.
 
-    A stream that is truncated, replaced or gone (if `may_be_gone()`: the root may be unmounted) is forgotten, and what is
-    there now is applied from 0. Committed when this returns, unless the caller holds transactions of the models open.
-    ModelFailed if a projection raises: then nothing was changed. ModelDamaged if a file is; an `apsw.Error` where storage
-    does not work.
+    A stream that is truncated, replaced, edited in place or gone (if `may_be_gone()`: the root may be unmounted) is
+    forgotten, and what is there now is applied from 0. Committed when this returns, unless the caller holds transactions of
+    the models open. ModelFailed if a projection raises: then nothing was changed. ModelDamaged if a file is; an `apsw.Error`
+    where storage does not work.
     """
     models = readers(models, stream)
     position = log.position(stream)
@@ -51,7 +52,14 @@ def catch_up(
     behind = [model for model in models if not _is_at(model, stream, position)]
     if not behind:
         return Applied()
-    forgot = _forget([model for model in behind if _is_replaced(model, stream, position)], stream)
+    checksum = cache(lambda end: log.checksum(stream, end))
+    try:
+        replaced = [model for model in behind if _is_replaced(model, stream, position, checksum)]
+    except FileNotFoundError:
+        return Applied(more=True)
+    except OSError as error:
+        return Applied(problem=error.strerror)
+    forgot = _forget(replaced, stream)
     # Usually all stand at the same offset, and one read serves all; a model that is new lags behind.
     start = min(_offset(model, stream) for model in behind)
     same = [model for model in behind if _offset(model, stream) == start]
@@ -64,8 +72,8 @@ def catch_up(
         return Applied(start, start, more=True, forgot=forgot)
     except OSError as error:
         return Applied(forgot=forgot, problem=error.strerror)
-    if level is not None and level.inode != position.inode:
-        return Applied(start, start, more=True, forgot=forgot)  # replaced in this very moment: look again
+    if level is not None and _is_other(level, position):
+        return Applied(start, start, more=True, forgot=forgot)  # replaced or edited in this very moment: look again
     if lines.bad:
         logger.warning("stream %s: %d lines are not events; see `runicorn events verify`", stream.name, len(lines.bad))
     reached = Position(lines.end, position.inode, 0) if level is None else level
@@ -84,14 +92,23 @@ def _forget(models: Sequence[ReadModel], stream: Stream) -> bool:
     return bool(known)
 
 
-def _is_replaced(model: ReadModel, stream: Stream, position: Position) -> bool:
+def _is_replaced(model: ReadModel, stream: Stream, position: Position, checksum: Callable[[int], int]) -> bool:
     known = model.checkpoint(stream)
     if known is None or not known.offset:
         return False
     is_replaced = known.inode != position.inode or known.offset > position.size
+    if not is_replaced and known.size == position.size and known.modified_ns not in (0, position.modified_ns):
+        # The time alone says little: a mirror sets it after each append, and it moves before the size when a line is
+        # written. Without a look at the bytes, live clients would be told of every event again.
+        is_replaced = checksum(known.offset) != known.checksum
     if is_replaced:
-        logger.info("stream %s was truncated or replaced: applying it again from its start", stream.name)
+        logger.info("stream %s was truncated, replaced or edited: applying it again from its start", stream.name)
     return is_replaced
+
+
+def _is_other(level: Position, position: Position) -> bool:
+    is_edited = level.size == position.size and level.modified_ns != position.modified_ns
+    return level.inode != position.inode or is_edited
 
 
 def _is_at(model: ReadModel, stream: Stream, position: Position) -> bool:

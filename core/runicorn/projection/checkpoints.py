@@ -27,6 +27,8 @@ class Checkpoint(msgspec.Struct, frozen=True):
     inode: int
     modified_ns: int
     head: bytes
+    checksum: int
+    """CRC-32 of the bytes up to `offset`."""
 
     def is_at(self, position: Position) -> bool:
         """Whether nothing happened to the stream since: never judged by `<`, a replaced stream may be longer."""
@@ -42,6 +44,8 @@ class Reached(msgspec.Struct, frozen=True):
     head: bytes
     bad: int
     """Lines that are no events."""
+    checksum: int
+    """CRC-32 of the bytes up to `offset`."""
 
 
 class Checkpoints:
@@ -66,7 +70,7 @@ class Checkpoints:
             return self._remembered[name]
         except KeyError:
             rows = self._connection.execute(
-                "SELECT id, offset, size, inode, modified, head FROM stream WHERE name = ?", (name,)
+                "SELECT id, offset, size, inode, modified, head, checksum FROM stream WHERE name = ?", (name,)
             ).fetchall()
             return self._remember(name, Checkpoint(*rows[0]) if rows else None)  # type: ignore[arg-type]
 
@@ -75,7 +79,8 @@ class Checkpoints:
         last = -1
         while True:
             rows = self._connection.execute(
-                "SELECT name, id, offset, size, inode, modified, head FROM stream WHERE id > ? ORDER BY id LIMIT ?",
+                "SELECT name, id, offset, size, inode, modified, head, checksum FROM stream WHERE id > ?"
+                " ORDER BY id LIMIT ?",
                 (last, _AT_ONCE),
             ).fetchall()
             for name, *values in rows:
@@ -87,16 +92,20 @@ class Checkpoints:
 
     def move(self, stream: Stream, lines: Lines, position: Position, head: bytes) -> Checkpoint:
         """Say that `lines` are applied; `position` is what the stream looked like when they were read."""
-        return self.move_to(stream, lines.end, position, head, len(lines.bad))
-
-    def move_to(self, stream: Stream, end: int, position: Position, head: bytes, bad: int) -> Checkpoint:
-        """Say that a stream is applied up to `end`, with `bad` more lines that are no events."""
         before = self.get(stream.name)
-        head = head if before is None else before.head or head
-        values = (end, position.size, position.inode, position.modified_ns, head, bad)
+        checksum = lines.checksum(0 if before is None else before.checksum)
+        return self.move_to(stream, Reached(lines.end, position, head, len(lines.bad), checksum))
+
+    def move_to(self, stream: Stream, reached: Reached) -> Checkpoint:
+        """Say that a stream is applied as far as it was read; `reached.bad` is how many more lines are no events."""
+        end, position, checksum = reached.offset, reached.position, reached.checksum
+        before = self.get(stream.name)
+        head = reached.head if before is None else before.head or reached.head
+        values = (end, position.size, position.inode, position.modified_ns, head, checksum, reached.bad)
         if before is None:
             self._connection.execute(
-                "INSERT INTO stream(offset, size, inode, modified, head, bad, name) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO stream(offset, size, inode, modified, head, checksum, bad, name)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 (*values, stream.name),
             )
             stream_id = self._connection.last_insert_rowid()
@@ -104,10 +113,11 @@ class Checkpoints:
         else:
             stream_id = before.stream_id
             self._connection.execute(
-                "UPDATE stream SET offset = ?, size = ?, inode = ?, modified = ?, head = ?, bad = bad + ? WHERE id = ?",
+                "UPDATE stream SET offset = ?, size = ?, inode = ?, modified = ?, head = ?, checksum = ?, bad = bad + ?"
+                " WHERE id = ?",
                 (*values, stream_id),
             )
-        after = Checkpoint(stream_id, end, position.size, position.inode, position.modified_ns, head)
+        after = Checkpoint(stream_id, end, position.size, position.inode, position.modified_ns, head, checksum)
         self._remember(stream.name, after)
         return after
 

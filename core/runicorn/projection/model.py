@@ -250,9 +250,9 @@ class ReadModel:
         with self.transaction():
             known = self._checkpoints.get(stream.name)
             if end is not None:
-                known = self._checkpoints.move_to(stream, end.offset, end.position, end.head, end.bad)
+                known = self._checkpoints.move_to(stream, end)
             elif known is None:
-                known = self._checkpoints.move_to(stream, 0, Position(0, 0, 0), b"", 0)
+                known = self._checkpoints.move_to(stream, Reached(0, Position(0, 0, 0), b"", 0, 0))
             for projection, value in zip(self._preparing, prepared, strict=True):
                 if value is not None and projection is not None:
                     projection.apply_prepared(stream, known.stream_id, value, self._tables)

@@ -188,7 +188,7 @@ def _prepare(log: FileLog, preparing: Preparing, stream: Stream, patience: Patie
         except BaseException as error:  # a stranger's projection may raise anything
             yield PreparationFailed(plugin, describe(error))
             return
-    after = bad = 0
+    after = bad = checksum = 0
     head = b""
     inode: int | None = None
     while True:
@@ -206,6 +206,7 @@ def _prepare(log: FileLog, preparing: Preparing, stream: Stream, patience: Patie
             return
         head = lines.head if after == 0 else head
         bad += len(lines.bad)
+        checksum = lines.checksum(checksum)
         values: dict[str, list[object]] = {}
         # One for all projections: what they decode of a batch together, they find by its identity.
         batch = Batch(stream, 0, lines) if lines.end > lines.start else None
@@ -218,7 +219,7 @@ def _prepare(log: FileLog, preparing: Preparing, stream: Stream, patience: Patie
             except BaseException as error:  # a stranger's projection may raise anything
                 yield PreparationFailed(plugin, describe(error))
                 return
-        end = None if level is None else Reached(lines.end, level, head, bad)
+        end = None if level is None else Reached(lines.end, level, head, bad, checksum)
         yield Prepared(stream, lines.end - after, len(lines.events), values, end)
         if end is not None:
             return

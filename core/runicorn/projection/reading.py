@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import os
 import threading
-import zlib
 from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar, cast
@@ -102,9 +101,9 @@ class ModelReader:
         return self.query(_checkpoint, stream.name)
 
     def content(self, stream: Stream) -> tuple[object, ...]:
-        """Changes with what was applied of a stream: build of the read model, offset, and which file it is."""
+        """Changes with what was applied of a stream: build of the read model, offset, and which file and bytes it is."""
         known = self.checkpoint(stream)
-        content = (0, 0, 0) if known is None else (known.offset, known.inode, zlib.crc32(known.head))
+        content = (0, 0, 0) if known is None else (known.offset, known.inode, known.checksum)
         return (self._build, *content)
 
     def is_level(self, stream: Stream, position: Position | None) -> bool:
@@ -222,5 +221,7 @@ def _counter(db: apsw.Connection, name: str) -> int:
 
 
 def _checkpoint(db: apsw.Connection, name: str) -> Checkpoint | None:
-    rows = db.execute("SELECT id, offset, size, inode, modified, head FROM stream WHERE name = ?", (name,)).fetchall()
+    rows = db.execute(
+        "SELECT id, offset, size, inode, modified, head, checksum FROM stream WHERE name = ?", (name,)
+    ).fetchall()
     return Checkpoint(*rows[0]) if rows else None  # type: ignore[arg-type]

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from runicorn.plugin import storage_option
+
 if TYPE_CHECKING:
     from runicorn_artifacts.actions import Actions
 
@@ -40,7 +42,7 @@ class ArtifactCommands(click.Group):
 
 @click.group(cls=ArtifactCommands, invoke_without_command=True)
 @click.option("--action", type=click.Choice(_ACTIONS), help="What to do; or give a command.")
-@click.option("--storage", metavar="PATH", help="Storage root (default: as configured).")
+@storage_option
 @click.option("--name", help="Name of the artifact.")
 @click.option("--type", "type", help="Its type, where several have the name.")
 @click.option("--version", type=int, help="Number of the version.")

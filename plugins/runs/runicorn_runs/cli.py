@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from runicorn.plugin import storage_option
+
 if TYPE_CHECKING:
     from runicorn.plugin import ExperimentManager
 
 
 @click.command()
-@click.option("--storage", metavar="PATH", help="Storage root (default: as configured).")
+@storage_option
 @click.option("--action", type=click.Choice(["tag", "search", "delete", "cleanup"]), required=True)
 @click.option("--run-id", help="The run to tag or to delete.")
 @click.option("--tags", metavar="A,B", default="", help="To add (tag), or to require (search).")

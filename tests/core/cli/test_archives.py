@@ -95,6 +95,27 @@ def test_runs_with_names_that_an_import_refuses_are_named(root: Path, tmp_path: 
     assert err == "Note: an import leaves out 'p/n/runs/odd\\\\name', because of its name.\n"
 
 
+def test_files_with_names_that_an_import_refuses_are_named(root: Path, tmp_path: Path) -> None:
+    media = root / "p/n/runs/a/media"
+    deep = media / "/".join(["d"] * 62)
+    for directory in (deep, media / "tab\there"):
+        directory.mkdir(parents=True)
+    for path in (media / "a\\b", media / "fine", media / "tab\there/inside", deep / "file"):
+        path.write_text("x")
+    _, err = runicorn("export", "--storage", str(root), "--out", "a.zip", directory=tmp_path)
+    refused = ["p/n/runs/a/media/a\\b", "p/n/runs/a/media" + "/d" * 59, "p/n/runs/a/media/tab\there"]
+    assert sorted(err.splitlines()) == sorted(
+        f"Note: an import leaves out {path!r}, because of its name." for path in refused
+    )
+    out, _ = runicorn("export", "--storage", str(root), "--out", "a.tgz", "--json", directory=tmp_path)
+    assert sorted(json.loads(out)["not_importable"]) == sorted(refused)
+    out, _ = runicorn("import", "--archive", "a.tgz", "--storage", "new", "--json", directory=tmp_path)
+    assert json.loads(out)["skipped_files"] == 8  # the three, and what is below them
+    taken = {str(path.relative_to(tmp_path / "new")) for path in (tmp_path / "new").rglob("media/*")}
+    assert "p/n/runs/a/media/fine" in taken
+    assert not taken.intersection(refused)
+
+
 def test_failures_are_one_line(root: Path, tmp_path: Path) -> None:
     (tmp_path / "bad.tgz").write_bytes(b"bad")
     (tmp_path / "file").write_bytes(b"")

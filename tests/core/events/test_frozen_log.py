@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 
 import pytest
@@ -74,4 +75,14 @@ def test_a_stream_that_is_removed_cannot_be_held(run: Path, log: FrozenLog) -> N
     (run / "events.jsonl").unlink()
     with pytest.raises(FileNotFoundError):
         log.read_level(STREAM)
+    assert log.position(STREAM) is None
+
+
+def test_a_stream_that_is_gone_when_its_bytes_are_looked_at_is_held_no_more(run: Path, log: FrozenLog) -> None:
+    position = log.position(STREAM)
+    assert log.checksum(STREAM, 2 * len(LINE)) == zlib.crc32(LINE * 2)
+    (run / "events.jsonl").unlink()
+    assert log.position(STREAM) == position
+    with pytest.raises(FileNotFoundError):
+        log.checksum(STREAM, 2 * len(LINE))
     assert log.position(STREAM) is None

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from runicorn.events.log import FileLog, Stream
 from runicorn.projection.lag import Lag, measure
+from tests.projecting import InProcess
 from tests.stores import make_run, metrics_event
 
 
@@ -37,3 +38,20 @@ def test_much_is_estimated(tmp_path: Path) -> None:
     lag = measure(log, [many], 1, lambda _: 0)
     assert lag.bytes == 50_000 * len(metrics_event(loss=0.5))
     assert abs(lag.events - 50_000) < 500
+
+
+def test_the_lag_in_seconds_counts_from_when_a_stream_was_seen_to_grow(tmp_path: Path) -> None:
+    one, two = stream(tmp_path / "root", "one", 3), stream(tmp_path / "root", "two", 3)
+    running = InProcess(tmp_path / "root", tmp_path / "state")
+    running.work()
+    assert running.projector.status("inotify").lag_s == 0.0
+    for grown in (one, two):
+        with open(running.log.path(grown), "a") as file:
+            file.write(metrics_event(loss=0.25))
+        running.projector.models.mark(grown)
+    first, second = (running.projector.status("inotify") for _ in range(2))
+    assert 0.0 < first.lag_s < second.lag_s
+    assert (second.behind_streams, second.behind_events) == (2, 2)
+    running.work()
+    assert running.projector.status("inotify").lag_s == 0.0
+    running.close()

@@ -181,7 +181,9 @@ def test_what_other_processes_prepare_are_the_rows_of_one(store, tmp_path, proce
             "levels": {(names[i >> 34], i & 0x3FFFFFFFF): r for i, *r in model.execute("SELECT * FROM metric_level")},
             "chunks": {(names[i >> 32], i & 0xFFFFFFFF): r for i, *r in model.execute("SELECT * FROM metric_chunk")},
             "parts": {(e, names[i]): b for e, i, b in model.execute("SELECT * FROM run_list_part")},
-            "checkpoints": set(model.execute("SELECT name, offset, size, inode, modified, head, bad FROM stream")),
+            "checkpoints": set(
+                model.execute("SELECT name, offset, size, inode, modified, head, checksum, bad FROM stream")
+            ),
             "rows": actual_rows(model),
             "images": {(names[i], *r) for i, *r in model.execute("SELECT * FROM run_image")},
             "counts": sorted(model.execute("SELECT * FROM run_count")),

@@ -16,6 +16,7 @@ import pytest
 
 import runicorn
 from tests.plugin_on_path import PluginDirectory
+from tests.promises import ENDED_S
 from tests.serving import Server, wait_until
 
 SWITCH = """
@@ -387,7 +388,7 @@ def test_several_workers_share_the_port_and_one_leads(serve, plugins):
 
     assert [worker["leader"] for worker in workers.values()].count(True) == 1
     assert server.process.pid not in workers
-    assert server.stop() == 0
+    assert server.stop(timeout_s=ENDED_S) == 0
     wait_until(lambda: not any(psutil.pid_exists(pid) for pid in workers), "the end of all workers")
 
 

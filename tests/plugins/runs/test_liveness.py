@@ -21,6 +21,7 @@ from runicorn.sdk.run import Run
 from runicorn.store import Store
 from runicorn_runs.liveness import Liveness, record_lost
 from tests.projecting import InProcess, runs_host
+from tests.promises import FOUND_DEAD_S
 from tests.serving import Server, serve, wait_until
 from tests.stores import make_run
 
@@ -162,7 +163,7 @@ def test_a_killed_training_is_found_without_any_request(serve: Serve) -> None:
     run_id = trainer.stdout.readline().decode().strip()
     trainer.kill()
     trainer.communicate()
-    wait_until(lambda: status_of(server.root / "p/n/runs" / run_id)["status"] == "failed", timeout_s=60)
+    wait_until(lambda: status_of(server.root / "p/n/runs" / run_id)["status"] == "failed", timeout_s=FOUND_DEAD_S)
 
 
 TRAINER = """

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
+from runicorn.plugin import storage_option
 from runicorn_remote.cli.login import LoginOptions, connected, login_options
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ _LOOK_S = 0.1
 @click.argument("host")
 @click.argument("remote_root")
 @login_options
-@click.option("--storage", metavar="PATH", help="Storage root (default: as configured).")
+@storage_option
 @click.option(
     "--interval", default=2.0, show_default=True, type=click.FloatRange(0.5, 3600), help="Seconds between looks."
 )
@@ -48,7 +49,7 @@ def mirror(host: str, remote_root: str, storage: str | None, interval: float, as
 @click.argument("host")
 @click.argument("remote_root")
 @login_options
-@click.option("--storage", metavar="PATH", help="Storage root (default: as configured).")
+@storage_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def sync(host: str, remote_root: str, storage: str | None, as_json: bool, **options: object) -> None:
     """Bring what is new in the storage root REMOTE_ROOT of HOST, once.
@@ -74,7 +75,10 @@ def _following(
     from runicorn_remote.mirror.task import MirrorTask
 
     root = storage_root(storage)
-    root.mkdir(parents=True, exist_ok=True)
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise click.ClickException(f"The storage root {root} cannot be created: {error.strerror}") from error
     with connected(host, msgspec.convert(options, LoginOptions)) as connection:
         with connection.shared_sftp() as sftp:
             source = RemoteSource(connection.target, resolve_directory(sftp, remote_root))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
+from runicorn.plugin import storage_option
 from runicorn_remote.cli.login import LoginOptions, connected, login_options
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ _ATTEMPTS = 6
     type=click.Path(dir_okay=False, path_type=Path),
     help="With --follow: write down what goes wrong; removed once the run is complete there.",
 )
-@click.option("--storage", metavar="PATH", help="Storage root (default: as configured).")
+@storage_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def push(
     runs: tuple[str, ...],
