@@ -22,6 +22,7 @@ from tests.sshd import Sshd, SshdNotFound
 PASSWORD = "tr0ub4dor-and-3"
 CONNECT = ["/api/unified/connect", "/api/ssh/connect"]
 MIRROR_STATE = {"active": False, "tasks": []}
+BAD_HOST = "Invalid value for host: 1 to 253 characters, without white space, /, @ and what a shell interprets"
 
 
 @pytest.fixture(scope="module")
@@ -160,8 +161,9 @@ def test_another_connection_replaces_the_current_one(http: httpx.Client, sshd: S
         ({"port": -1}, "Invalid value for port: must be between 1 and 65535"),
         ({"port": 65536}, "Invalid value for port: must be between 1 and 65535"),
         ({"port": "abc"}, "Invalid value for port: must be between 1 and 65535"),
-        ({"host": "a b"}, "Invalid value for host: 1 to 253 characters, without white space, / and @"),
-        ({"host": "user@host"}, "Invalid value for host: 1 to 253 characters, without white space, / and @"),
+        ({"host": "a b"}, BAD_HOST),
+        ({"host": "user@host"}, BAD_HOST),
+        ({"host": "-oProxyCommand=x"}, BAD_HOST),
         ({"username": "a\nb"}, "Invalid value for username: 1 to 128 characters, without control characters"),
     ],
 )
@@ -170,6 +172,24 @@ def test_a_wrong_field_sends_no_packet(
 ) -> None:
     assert failure(http.post(path, json=by_password(other, **fields)))[:2] == (400, detail)
     assert other.transports == []
+
+
+@pytest.mark.parametrize("path", [*CONNECT, "/api/remote/connect"])
+@pytest.mark.parametrize(
+    "host", ["x;touch${IFS}oops", "$(touch${IFS}oops)", "`touch${IFS}oops`", "x|touch${IFS}oops", "x'", 'x"', "x&touch"]
+)
+def test_a_host_that_a_shell_would_run_is_refused(
+    http: httpx.Client, home: Path, tmp_path: Path, path: str, host: str
+) -> None:
+    """`Match exec` of paramiko puts the name into a command as it is."""
+    config = home / ".ssh" / "config"
+    config.write_text(f'Match exec "cd {tmp_path} && true %n %h"\n Port 1\n')
+    try:
+        answer = http.post(path, json={"host": host, "username": "me", "password": PASSWORD, "remote_root": "/data"})
+    finally:
+        config.unlink()
+    assert failure(answer)[:2] == (400, BAD_HOST)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("missing", ["host", "username"])
