@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -332,6 +333,29 @@ def test_a_lost_connection_fails_the_sync_and_leaves_the_runs_readable(
     assert ok(http.get("/api/remote/verify"))["connected"] is False
     sshd.restart()
     wait_until(lambda: ok(http.get("/api/remote/status"))["connected"] is True, "the connection", timeout_s=30)
+
+
+@pytest.mark.slow
+def test_a_refused_login_is_not_tried_again_until_somebody_logs_in(
+    http: httpx.Client, sshd: Sshd, remote: Path
+) -> None:
+    ok(http.post("/api/unified/connect", json=login(sshd)))
+    ok(http.post("/api/unified/configure_mode", json={"mode": "smart", "remote_root": str(remote)}))
+    wait_until(lambda: RUN_ID in listed(http))
+    fingerprint = sshd.change_host_key()
+
+    def last_error() -> str:
+        return ok(http.get("/api/unified/status"))["last_error"] or ""
+
+    wait_until(lambda: "does not match" in last_error(), "the changed host key", timeout_s=30)
+    assert ok(http.get("/api/remote/status"))["status"] == "error"
+    attempts = sshd.log.count("Connection from")
+    time.sleep(5)  # retries would come after 1, 2 and 4 s
+    assert sshd.log.count("Connection from") == attempts
+    assert "does not match" in last_error()
+    ok(http.post("/api/unified/connect", json=login(sshd, accept_host_key=fingerprint)))
+    assert ok(http.get("/api/unified/status"))["last_error"] is None
+    assert synced(http)["errors"] == []
 
 
 def test_other_roots_have_other_caches_and_clearing_one_leaves_it_usable(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from runicorn_remote.channels import Command, open_sftp, translated
 from runicorn_remote.connector import Connected, Target, connect
 from runicorn_remote.credentials import Credentials
-from runicorn_remote.errors import ConnectionLost, OperationTimeout, RemoteError
+from runicorn_remote.errors import ConnectFailed, ConnectionLost, OperationTimeout, RemoteError
 from runicorn_remote.host_keys import HostKeyPolicy
 
 if TYPE_CHECKING:
@@ -115,7 +115,11 @@ class Connection:
             if self.is_alive:
                 return
             self._connected.close()
-            made = connect(self.target, self._credentials, self._policy)
+            try:
+                made = connect(self.target, self._credentials, self._policy)
+            except ConnectFailed as failure:
+                self.last_error = str(failure)
+                raise
             if self._closed.is_set():
                 made.close()
                 raise ConnectionLost
@@ -168,13 +172,16 @@ class Connection:
             except RemoteError as error:
                 if connected is self._connected and not self._closed.is_set():
                     logger.warning("the connection %s is lost: %s", self.connection_id, error)
-                    self.last_error = str(ConnectionLost())
-                    self._lost.set()
+                    self._lose()
                 connected.close()
                 return
         if connected is self._connected and not self._closed.is_set():
+            self._lose()
+
+    def _lose(self) -> None:
+        if self.last_error is None:  # else it is known by now why it does not come back
             self.last_error = str(ConnectionLost())
-            self._lost.set()
+        self._lost.set()
 
     def _ask(self, connected: Connected) -> None:
         from runicorn_remote.errors import SftpUnavailable
