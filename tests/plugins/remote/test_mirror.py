@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from runicorn_remote.mirror.lane import SMALL_BYTES
 from runicorn_remote.mirror.state import MirrorBusy, MirrorState
 from tests.plugins.remote.mirroring import RUN, mirrored, mirroring, wait_for_scans, write_run
 from tests.serving import wait_until
@@ -119,6 +120,22 @@ def test_half_written_json_is_never_seen_and_broken_json_arrives_in_the_end(
         wait_for_scans(task, 3)
         assert not (local / RUN / "summary.json").exists()
         wait_until((local / RUN / "summary.json").exists, "a broken source", timeout_s=40)
+
+
+def test_half_of_a_large_json_file_is_never_seen(sshd: Sshd, remote: Path, local: Path) -> None:
+    path = write_run(remote) / "summary.json"
+    content = json.dumps({f"metric {number}": number for number in range(40_000)})
+    assert len(content) > SMALL_BYTES
+    path.write_text(content)
+    copy = local / RUN / "summary.json"
+    with mirroring(sshd, remote, local) as task:
+        wait_until(copy.exists)
+        for cut in (100, 50):  # other bytes each time: a source that does not change is taken for a broken one
+            path.write_text(content[:-cut])
+            wait_for_scans(task, 3)
+            assert copy.read_text() == content
+        path.write_text(content + "\n")
+        wait_until(lambda: copy.read_text() == content + "\n", "the whole file", timeout_s=30)
 
 
 def test_links_are_followed_inside_of_the_root_only(sshd: Sshd, remote: Path, local: Path) -> None:

@@ -98,7 +98,7 @@ class Lane:
 
     def _replace(self, file: RemoteFile, tree: LocalTree) -> FileState:
         with tree.place(file.path) as place:
-            state = self._copier.replace(file, place)
+            state = self._copier.replace(file, place, is_json=file.path.endswith(".json"))
         self._stats.copied_files += 1
         return state
 
