@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 import threading
@@ -193,6 +194,19 @@ def test_what_is_gone_there_stays_here_but_a_restore_arrives(sshd: Sshd, remote:
         (run / "logs.txt").unlink()
         wait_until(lambda: not (local / RUN / ".deleted").exists())
         assert (local / RUN / "logs.txt").exists()
+
+
+def test_a_run_that_is_purged_there_stays_in_the_recycle_bin_here(sshd: Sshd, remote: Path, local: Path) -> None:
+    run = write_run(remote)
+    write_run(remote, "vision/resnet/runs/other")
+    (run / ".deleted").write_text("{}")
+    with mirroring(sshd, remote, local) as task:
+        wait_until((local / RUN / ".deleted").exists)
+        wait_for_scans(task)
+        shutil.rmtree(run)
+        wait_for_scans(task, 3)
+        assert (local / RUN / ".deleted").exists()
+        assert (local / RUN / "meta.json").exists()
 
 
 def test_after_a_restart_nothing_unchanged_is_transferred(sshd: Sshd, remote: Path, local: Path) -> None:

@@ -82,6 +82,8 @@ class MirrorTask:
         self._recent: dict[str, float] = {}
         self._live_at = time.monotonic()
         self._refused: set[str] = set()
+        self._unmarked: set[str] = set()
+        """Recycle-bin markers that were missing in the last scan for the first time."""
         self._statuses: dict[str, tuple[FileState | None, bool]] = {}
         self._threads: list[threading.Thread] = []
         self._supervisor = threading.Thread(target=self._supervise, name=self.task_id, daemon=True)
@@ -336,11 +338,19 @@ class MirrorTask:
         )
 
     def _forget_missing(self, present: set[str]) -> None:
-        """What is gone there stays here; only a recycle-bin marker that was mirrored goes, so that a restore arrives."""
+        """What is gone there stays here; only a recycle-bin marker that was mirrored goes, so that a restore arrives.
+
+        A run that was deleted for good there has no marker either, and stays in the recycle bin here.
+        """
+        units = {unit_of(path) for path in present}
+        unmarked, self._unmarked = self._unmarked, set()
         for path in self._known.paths():
             if path in present:
                 continue
-            if path.rpartition("/")[2] == ".deleted":
+            if path.rpartition("/")[2] == ".deleted" and unit_of(path) in units:
+                if path not in unmarked:  # a run that is just being deleted may have lost it before its other files
+                    self._unmarked.add(path)
+                    continue
                 tree = self._claims.tree_of(path)
                 if tree is not None:
                     with tree.place(path) as place:
