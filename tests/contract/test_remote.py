@@ -365,6 +365,26 @@ def test_a_frozen_server_holds_nothing_else_up(server: Server, http: httpx.Clien
     sshd.thaw()
 
 
+@pytest.mark.slow
+def test_mirrors_on_a_frozen_server_are_stopped_at_once(http: httpx.Client, sshd: Sshd, tmp_path: Path) -> None:
+    connection_id = ok(http.post("/api/unified/connect", json=login(sshd)))["connection_id"]
+    for number in range(2):
+        root = tmp_path / f"root{number}"
+        write_run(root, f"vision/resnet/runs/frozen{number}", status="running")
+        body = {"session_id": connection_id, "remote_root": str(root), "interval": 0.5}
+        ok(http.post("/api/ssh/mirror/start", json=body))
+
+    def states() -> set[str]:
+        return {task["state"] for task in ok(http.get("/api/ssh/mirror/list"))["mirrors"]}
+
+    wait_until(lambda: states() == {"watching"})
+    sshd.freeze()
+    time.sleep(2)  # until each of them waits for the server
+    # One after the other they would wait for their threads for 10 s.
+    ok(http.post("/api/unified/disconnect", json={"force": True}, timeout=7))
+    assert ok(http.get("/api/ssh/mirror/list"))["mirrors"] == []
+
+
 def test_a_killed_server_is_noticed_soon(http: httpx.Client, sshd: Sshd) -> None:
     ok(http.post("/api/unified/connect", json=login(sshd)))
     sshd.kill()

@@ -9,6 +9,7 @@ import time
 from collections.abc import Generator
 from typing import TYPE_CHECKING
 
+from runicorn_remote.attempt import Attempt
 from runicorn_remote.channels import Command, open_sftp, translated
 from runicorn_remote.connector import Connected, Target, connect
 from runicorn_remote.credentials import Credentials
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("runicorn.remote")
 
+_LOOK_S = 0.1
 _WATCH_S = 15.0
 _QUIET_S = 15.0
 
@@ -107,18 +109,22 @@ class Connection:
             self._credentials, self._policy = credentials, policy
         return probe
 
-    def reconnect(self) -> None:
-        """Make a lost connection again, with everything that the first time took. ConnectFailed or ConnectionLost."""
-        with self._mutex:
+    def reconnect(self, attempt: Attempt | None = None) -> None:
+        """Make a lost connection again, with everything that the first time took. ConnectFailed or ConnectionLost.
+
+        If the `attempt` is ended this fails soon, also while somebody else is connecting.
+        """
+        with self._turn(attempt):
             if self._closed.is_set():
                 raise ConnectionLost
             if self.is_alive:
                 return
             self._connected.close()
             try:
-                made = connect(self.target, self._credentials, self._policy)
+                made = connect(self.target, self._credentials, self._policy, attempt)
             except ConnectFailed as failure:
-                self.last_error = str(failure)
+                if attempt is None or not attempt.has_ended:
+                    self.last_error = str(failure)
                 raise
             if self._closed.is_set():
                 made.close()
@@ -144,6 +150,17 @@ class Connection:
                 self._connected.close()
                 self._take(made)
             return made
+
+    @contextlib.contextmanager
+    def _turn(self, attempt: Attempt | None) -> Generator[None]:
+        """The right to connect. ConnectionLost if the attempt was ended before."""
+        while not self._mutex.acquire(timeout=_LOOK_S):
+            if attempt is not None and attempt.has_ended:
+                raise ConnectionLost
+        try:
+            yield
+        finally:
+            self._mutex.release()
 
     def _take(self, made: Connected) -> None:
         """Go on with a connection that was just made."""

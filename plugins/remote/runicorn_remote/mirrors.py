@@ -73,7 +73,10 @@ class Mirrors:
 
     def stop_all(self, connection: Connection | None = None) -> None:
         """End every task, or those on one connection."""
-        for task in self.tasks(connection):
+        tasks = self.tasks(connection)
+        for task in tasks:  # all at once: each may take its time
+            task.request_stop()
+        for task in tasks:
             self.stop(task.task_id)
 
     def tasks(self, connection: Connection | None = None) -> list[MirrorTask]:

@@ -6,6 +6,7 @@ import json
 import os
 import random
 import shutil
+import socket
 import subprocess
 import sys
 import threading
@@ -296,6 +297,20 @@ def test_stopping_during_a_large_copy_leaves_nothing_half_written(sshd: Sshd, re
         assert task.report().state == "stopped"
         assert took_s < 5  # a bound for a hang, not a measurement
         assert mirrored(local) == after
+
+
+def test_a_stop_does_not_wait_for_a_host_that_says_nothing(sshd: Sshd, remote: Path, local: Path) -> None:
+    write_run(remote)
+    with mirroring(sshd, remote, local) as task:
+        wait_for_scans(task)
+        sshd.kill()
+        wait_until(lambda: task.report().state == "reconnecting")
+        with socket.create_server((sshd.host, sshd.port)) as mute:
+            mute.settimeout(60)
+            with mute.accept()[0]:
+                task.stop()
+                assert task.report().state == "stopped"
+                MirrorState(local, task.source.key).close()  # nobody holds its lock any more
 
 
 def test_parts_of_a_killed_process_are_removed_at_the_next_start(sshd: Sshd, remote: Path, local: Path) -> None:

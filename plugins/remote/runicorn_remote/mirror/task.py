@@ -17,6 +17,7 @@ from pathlib import Path
 from stat import S_ISREG
 
 from runicorn.plugin import RUNNING, STATUS_FILE, read_json_object
+from runicorn_remote.attempt import Attempt
 from runicorn_remote.connection import Connection
 from runicorn_remote.enumeration import Enumeration, RemoteFile, enumerate_directories, enumerate_root
 from runicorn_remote.errors import ConnectFailed, ConnectionLost, RemoteError
@@ -36,9 +37,12 @@ _MAX_SCAN_PAUSE_S = 60.0
 _SCAN_SHARE = 5  # a scan may take a sixth of the time
 _RECENT_S = 60.0
 _SAVE_S = 1.0
+_LOOK_S = 0.05
 _MAX_PAUSE_S = 60.0
 _SPREAD = 0.2
 _STOP_S = 5.0
+_READ_S = 0.5
+"""How long a stop waits for threads that wait for the server themselves: they look around before they write."""
 
 
 class MirrorTask:
@@ -72,6 +76,7 @@ class MirrorTask:
         self._known = MirrorState(local_root, source.key)
         self._claims = Claims(local_root, self._known)
         self._stopping = threading.Event()
+        self._attempt = Attempt()
         self._broken = threading.Event()
         self._failure: Exception | None = None
         self._lanes: list[Lane] = []
@@ -126,6 +131,7 @@ class MirrorTask:
     def request_stop(self) -> None:
         """Have it end soon, without waiting for that."""
         self._stopping.set()
+        self._attempt.end()
         self._interrupt()
 
     def stop(self) -> None:
@@ -178,7 +184,7 @@ class MirrorTask:
         self._quick, self._bulk = queue.SimpleQueue(), queue.SimpleQueue()
         try:
             if not self.connection.is_alive:
-                self.connection.reconnect()
+                self.connection.reconnect(self._attempt)
             quick, bulk = self._open_lane(), self._open_lane()
         except (RemoteError, OSError) as error:
             self._close_lanes()
@@ -196,15 +202,23 @@ class MirrorTask:
         ]
         for thread in self._threads:
             thread.start()
-        while not self._broken.wait(_SAVE_S) and not self._stopping.is_set():
+        while not self._stopping.is_set() and not self._broken.wait(_SAVE_S):
             self._known.save()
             if not self.connection.is_alive:
                 self._break(ConnectionLost())
         self._interrupt()
-        for thread in self._threads:
-            thread.join(_STOP_S)
+        self._join()
         self._known.save()
         return self._failure or ConnectionLost()
+
+    def _join(self) -> None:
+        """Wait for the three threads, which have been told to end."""
+        until = time.monotonic() + _STOP_S
+        while any(thread.is_alive() for thread in self._threads) and (now := time.monotonic()) < until:
+            if self._stopping.is_set():
+                until = min(until, now + _READ_S)
+            for thread in self._threads:
+                thread.join(_LOOK_S)
 
     def _turn(self, state: State) -> None:
         """Be in another state, and tell the log."""
@@ -252,6 +266,7 @@ class MirrorTask:
             self._check()
             started = time.monotonic()
             found = enumerate_root(self.connection, self.source.root)
+            self._check()
             self._take_up(found)
             self._stats.scans += 1
             self._last_scan_at = time.time()

@@ -12,6 +12,7 @@ from typing import Literal
 import msgspec
 
 from runicorn.plugin import RunicornError
+from runicorn_remote.attempt import Attempt
 from runicorn_remote.connection import Connection
 from runicorn_remote.connector import Connected
 from runicorn_remote.errors import ConnectFailed, ConnectionLost
@@ -97,6 +98,7 @@ class Adapter:
         self._wanted = threading.Event()
         self._woken = threading.Event()
         self._stopping = threading.Event()
+        self._attempt = Attempt()
         self._pausing = threading.Event()
         self._mutex = threading.Lock()
         self._busy = threading.Lock()
@@ -127,6 +129,7 @@ class Adapter:
     def stop(self) -> None:
         """End it; nothing is written when this returns. The connection is not touched."""
         self._stopping.set()
+        self._attempt.end()
         self._woken.set()
         if self._thread.is_alive():
             self._thread.join(_STOP_S)
@@ -197,7 +200,7 @@ class Adapter:
         """Make the connection again; what cannot get better by itself is tried once."""
         lost = self.connection.established
         try:
-            self.connection.reconnect()
+            self.connection.reconnect(self._attempt)
         except ConnectFailed as failure:
             if failure.is_final:
                 self._given_up = lost
