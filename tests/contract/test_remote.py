@@ -7,6 +7,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -363,6 +364,23 @@ def test_a_frozen_server_holds_nothing_else_up(server: Server, http: httpx.Clien
     wait_until(lambda: not ok(http.get("/api/unified/status"))["connected"], timeout_s=60)
     assert ok(http.get("/api/unified/status"))["last_error"]
     sshd.thaw()
+
+
+@pytest.mark.slow
+def test_all_who_wait_for_a_frozen_server_hear_of_it_together(server: Server, http: httpx.Client, sshd: Sshd) -> None:
+    ok(http.post("/api/unified/connect", json=login(sshd)))
+    ok(http.get("/api/unified/listdir"))
+    sshd.freeze()
+    with httpx.Client(base_url=server.url, timeout=60) as patient, ThreadPoolExecutor(3) as threads:
+
+        def listing(_: int) -> tuple[httpx.Response, float]:
+            return patient.get("/api/unified/listdir"), time.monotonic()
+
+        answers = list(threads.map(listing, range(3)))
+    sshd.thaw()
+    assert {failure(answer) for answer, _ in answers} == {(408, "Remote operation timed out", "timeout")}
+    ended = [at for _, at in answers]
+    assert max(ended) - min(ended) < 8  # asking one after the other, each would wait for another 10 s at least
 
 
 @pytest.mark.slow

@@ -49,6 +49,8 @@ class Connection:
         self._connected = connect(target, credentials, policy)
         self._listing: SFTPClient | None = None
         self._listing_mutex = threading.Lock()
+        self._silences = 0
+        """How often the server did not answer in time to those who looked."""
         self._watch()
 
     @property
@@ -90,15 +92,24 @@ class Connection:
 
     @contextlib.contextmanager
     def shared_sftp(self) -> Generator[SFTPClient]:
-        """The SFTP client for short looks, one at a time; thrown away after a failure of the connection."""
+        """The SFTP client for short looks, one at a time; thrown away after a failure of the connection.
+
+        OperationTimeout also if the look before, for which this one had to wait, has found that the server does not answer.
+        """
+        silences = self._silences
         with self._listing_mutex:
-            if self._listing is None:
-                self._listing = self.open_sftp()
+            if self._silences != silences:  # asking again would take as long again
+                raise OperationTimeout
             try:
+                if self._listing is None:
+                    self._listing = self.open_sftp()
                 yield self._listing
-            except (ConnectionLost, OperationTimeout):
-                self._listing.close()
-                self._listing = None
+            except (ConnectionLost, OperationTimeout) as failure:
+                if isinstance(failure, OperationTimeout):
+                    self._silences += 1
+                listing, self._listing = self._listing, None
+                if listing is not None:
+                    listing.close()
                 raise
 
     def authenticate(self, credentials: Credentials, policy: HostKeyPolicy) -> Connected:
