@@ -358,6 +358,25 @@ def test_a_refused_login_is_not_tried_again_until_somebody_logs_in(
     assert synced(http)["errors"] == []
 
 
+@pytest.mark.slow
+def test_reading_a_run_of_a_frozen_server_again_and_again_leaves_threads_for_others(
+    server: Server, http: httpx.Client, sshd: Sshd, remote: Path
+) -> None:
+    connected(http, sshd, remote, auto_sync=False)
+    synced(http)
+    wait_until(lambda: RUN_ID in listed(http))
+    wait_until(lambda: len(ok(http.get(f"/api/runs/{RUN_ID}/metrics_step"))["rows"]) == 3)
+    time.sleep(2.5)  # what was brought is fresh for 2 s
+    sshd.freeze()
+    with httpx.Client(base_url=server.url, timeout=60) as patient, ThreadPoolExecutor(30) as threads:
+        answers = list(threads.map(lambda _: patient.get(f"/api/runs/{RUN_ID}/metrics_step"), range(30)))
+        assert {answer.status_code for answer in answers} == {200}
+        # All 24 threads for other machines would be waiting for the server, for 7 s still.
+        answer = patient.post("/api/unified/connect", json=login(sshd, port=1), timeout=4)
+    sshd.thaw()
+    assert failure(answer)[2] == "refused"
+
+
 def test_other_roots_have_other_caches_and_clearing_one_leaves_it_usable(
     home: Path, http: httpx.Client, sshd: Sshd, remote: Path, tmp_path: Path
 ) -> None:
