@@ -200,6 +200,7 @@ def _jump(
     hops = [hop.strip() for hop in (host.proxy_jump or "").split(",") if hop.strip()]
     if len(hops) > _MAX_JUMPS:
         raise HostUnreachable(host.address)
+    policy = msgspec.structs.replace(policy, accepted=None)  # that is the key of the host behind them
     through: list[Transport] = []
     for hop in hops:
         name, _, port = hop.rpartition("@")[2].partition(":")
