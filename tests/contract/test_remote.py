@@ -15,6 +15,7 @@ import httpx
 import paramiko
 import pytest
 
+from tests.plugins.remote.locked_files import LockedFiles
 from tests.plugins.remote.mirroring import RUN, mirrored, write_run
 from tests.plugins.remote.paramiko_server import ParamikoServer
 from tests.serving import Server, wait_until
@@ -317,6 +318,23 @@ def test_paths_that_cannot_be_listed(
 ) -> None:
     ok(http.post("/api/unified/connect", json=login(sshd)))
     session = ok(http.post("/api/ssh/connect", json=login(sshd)))["session_id"]
+    assert failure(http.get("/api/unified/listdir", params={"path": path})) == expected
+    assert failure(http.get("/api/ssh/listdir", params={"path": path, "session_id": session})) == expected
+
+
+@pytest.fixture
+def locked() -> Iterator[ParamikoServer]:
+    with ParamikoServer(password=PASSWORD, files=LockedFiles) as server:
+        yield server
+
+
+@pytest.mark.parametrize("path", ["locked", "~/locked", "x/../locked"])
+def test_a_forbidden_directory_is_called_as_the_client_called_it(
+    http: httpx.Client, locked: ParamikoServer, path: str
+) -> None:
+    ok(http.post("/api/unified/connect", json=by_password(locked)))
+    session = ok(http.post("/api/ssh/connect", json=by_password(locked)))["session_id"]
+    expected = (403, f"Permission denied: {path}", "permission_denied")
     assert failure(http.get("/api/unified/listdir", params={"path": path})) == expected
     assert failure(http.get("/api/ssh/listdir", params={"path": path, "session_id": session})) == expected
 

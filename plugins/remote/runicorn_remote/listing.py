@@ -42,7 +42,8 @@ def list_directory(sftp: SFTPClient, path: str, *, show_hidden: bool = False) ->
     """The entries of `path`, by name in byte order. An OperationFailed says what is wrong with the path."""
     current = resolve_directory(sftp, path)
     with translated(path):
-        found = sorted(Pipeline(sftp).list(current), key=lambda entry: entry.name.encode("utf-8", "surrogateescape"))
+        entries = Pipeline(sftp).list(current, shown_as=path)
+        found = sorted(entries, key=lambda entry: entry.name.encode("utf-8", "surrogateescape"))
         wanted = [entry for entry in found if show_hidden or not entry.name.startswith(".")]
         items = [_entry(sftp, current, entry) for entry in wanted[:MAX_ENTRIES]]
     return Directory(True, current, items, len(wanted) > MAX_ENTRIES)

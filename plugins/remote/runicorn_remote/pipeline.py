@@ -174,23 +174,25 @@ class Pipeline:
                             return
                         position = offset + len(data)
 
-    def list(self, path: str) -> list[RemoteEntry]:
-        """The entries of a directory. (paramiko's `listdir_attr` fails as a whole at a name that is not UTF-8.)
+    def list(self, path: str, *, shown_as: str | None = None) -> list[RemoteEntry]:
+        """The entries of a directory, which errors call `shown_as`.
 
-        What an endless directory has beyond the limits of an enumeration is left out.
+        (paramiko's `listdir_attr` fails as a whole at a name that is not UTF-8.) What an endless directory has
+        beyond the limits of an enumeration is left out.
         """
         from paramiko.sftp import CMD_OPENDIR, CMD_READDIR
         from paramiko.sftp_attr import SFTPAttributes
 
+        shown_as = path if shown_as is None else shown_as
         found: list[RemoteEntry] = []
         name_bytes = 0
-        with translated(path):
-            opened = self._result(self._send(CMD_OPENDIR, path.encode()), path)
+        with translated(shown_as):
+            opened = self._result(self._send(CMD_OPENDIR, path.encode()), shown_as)
             if isinstance(opened, Exception):
                 raise opened
             handle = opened.get_binary()
-            with self._closing(handle, path):
-                while not isinstance(answer := self._result(self._send(CMD_READDIR, handle), path), EOFError):
+            with self._closing(handle, shown_as):
+                while not isinstance(answer := self._result(self._send(CMD_READDIR, handle), shown_as), EOFError):
                     if isinstance(answer, Exception):
                         raise answer
                     for _ in range(answer.get_int()):
@@ -275,9 +277,7 @@ class Pipeline:
         return message
 
     @contextlib.contextmanager
-    def _closing(
-        self, handle: bytes, path: str, waiting: deque[tuple[int, int, int]] | None = None
-    ) -> Generator[None]:
+    def _closing(self, handle: bytes, path: str, waiting: deque[tuple[int, int, int]] | None = None) -> Generator[None]:
         """Close a file or directory behind the body, and take the answers that the body left `waiting`."""
         from paramiko.sftp import CMD_CLOSE
 
