@@ -339,6 +339,20 @@ def test_a_forbidden_directory_is_called_as_the_client_called_it(
     assert failure(http.get("/api/ssh/listdir", params={"path": path, "session_id": session})) == expected
 
 
+def test_no_mode_begins_with_a_directory_that_cannot_be_read(http: httpx.Client, locked: ParamikoServer) -> None:
+    connection_id = ok(http.post("/api/unified/connect", json=by_password(locked)))["connection_id"]
+    expected = (403, "Permission denied: ~/locked", "permission_denied")
+    for mode in ("smart", "mirror"):
+        body = {"mode": mode, "remote_root": "~/locked"}
+        assert failure(http.post("/api/unified/configure_mode", json=body)) == expected
+    body = {"session_id": connection_id, "remote_root": "~/locked"}
+    answer = failure(http.post("/api/ssh/mirror/start", json=body))
+    assert answer[:2] == (400, "Mirror start failed: Permission denied: ~/locked")
+    assert failure(http.post("/api/remote/connect", json=by_password(locked, remote_root="~/locked"))) == expected
+    assert ok(http.get("/api/ssh/mirror/list"))["mirrors"] == []
+    assert ok(http.get("/api/remote/status"))["status"] == "disconnected"
+
+
 def test_the_older_listing_has_directories_first_and_everything(http: httpx.Client, sshd: Sshd, folder: Path) -> None:
     session = ok(http.post("/api/ssh/connect", json=login(sshd)))["session_id"]
     answer = ok(http.get("/api/ssh/listdir", params={"session_id": session, "path": str(folder)}))

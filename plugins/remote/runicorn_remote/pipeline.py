@@ -206,6 +206,17 @@ class Pipeline:
                         break
         return found
 
+    def check_readable(self, path: str, *, shown_as: str) -> None:
+        """PermissionDenied, NotADirectory, … if a directory cannot be listed; errors call it `shown_as`."""
+        from paramiko.sftp import CMD_OPENDIR
+
+        with translated(shown_as):
+            opened = self._result(self._send(CMD_OPENDIR, path.encode()), shown_as)
+            if isinstance(opened, Exception):
+                raise opened
+            with self._closing(opened.get_binary(), shown_as):
+                pass
+
     def stat(self, path: str) -> RemoteStat:
         """What a path leads to, links followed."""
         with translated(path):
