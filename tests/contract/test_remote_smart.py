@@ -143,7 +143,8 @@ def test_the_flow_of_the_web_page_shows_remote_runs_whose_metrics_and_logs_grow(
     assert (busy["ok"], busy["smart_active"], busy["mirror_active"]) == (False, True, False)
     assert ok(http.post("/api/unified/deactivate_mode", json={"mode": "smart"}))["message"] == "Smart mode deactivated"
     wait_until(lambda: listed(http) == {}, "local runs only")
-    assert ok(http.get("/api/unified/status"))["smart_mode"] == {"active": False}
+    assert ok(http.get("/api/unified/status"))["smart_mode"] == {"active": False, "remote_root": None}
+    assert ok(http.get("/api/unified/status"))["modes"]["smart"] == {"active": False, "remote_root": None}
 
     assert ok(http.post("/api/unified/disconnect"))["ok"] is True
     assert sshd.wait_idle()

@@ -192,7 +192,7 @@ def unified_status(serving: Serving) -> dict[str, Any]:
             "mirror_interval": youngest.interval,
         }
     smart = None if connection is None else _smart_on(remote, connection)
-    smart_mode: dict[str, Any] = {"active": False}
+    smart_mode: dict[str, Any] = {"active": False} if connection is None else {"active": False, "remote_root": None}
     if smart is not None:
         smart_mode = {
             "active": True,
