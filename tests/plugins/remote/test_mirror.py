@@ -313,6 +313,17 @@ def test_a_stop_does_not_wait_for_a_host_that_says_nothing(sshd: Sshd, remote: P
                 MirrorState(local, task.source.key).close()  # nobody holds its lock any more
 
 
+def test_a_file_for_which_the_disk_has_no_room_is_not_begun(sshd: Sshd, remote: Path, local: Path) -> None:
+    run = write_run(remote)
+    os.truncate(run / "logs.txt", shutil.disk_usage(remote).free + (1 << 40))  # a hole, which takes no room there
+    with mirroring(sshd, remote, local) as task:
+        wait_until(lambda: task.report().state == "reconnecting", f"{task.report()}")
+        wait_until(lambda: "No space left" in task.report().last_error, f"{task.report()}")
+        assert {path.name for path in (local / RUN).iterdir()} == {"meta.json", "status.json", "events.jsonl"}
+        (run / "logs.txt").write_text("15:30:45 | hello\n")
+        wait_until(lambda: mirrored(local) == mirrored(remote), "all files", timeout_s=60)
+
+
 def test_parts_of_a_killed_process_are_removed_at_the_next_start(sshd: Sshd, remote: Path, local: Path) -> None:
     write_run(remote)
     with mirroring(sshd, remote, local) as task:

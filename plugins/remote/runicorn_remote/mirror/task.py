@@ -7,6 +7,7 @@ ends all of them; the supervising thread makes it again, with growing pauses, an
 
 from __future__ import annotations
 
+import errno
 import logging
 import queue
 import random
@@ -83,6 +84,8 @@ class MirrorTask:
         self._quick: queue.SimpleQueue[list[RemoteFile]] = queue.SimpleQueue()
         self._bulk: queue.SimpleQueue[RemoteFile] = queue.SimpleQueue()
         self._taken: set[str] = set()
+        self._waiting_small = 0
+        """Lists of small files that are not brought yet."""
         self._mutex = threading.Lock()
         self._recent: dict[str, float] = {}
         self._live_at = time.monotonic()
@@ -153,7 +156,7 @@ class MirrorTask:
                 failure = self._run_once()
                 if self._stopping.is_set():
                     break
-                if self._stats.scans > scans:
+                if self._stats.scans > scans and not _is_full(failure):
                     pause_s = 1.0
                 self._stats.last_error = one_line(failure)
                 if isinstance(failure, ConnectFailed) and failure.is_final:
@@ -181,6 +184,7 @@ class MirrorTask:
         self._failure = None
         with self._mutex:
             self._taken.clear()
+            self._waiting_small = 0
         self._quick, self._bulk = queue.SimpleQueue(), queue.SimpleQueue()
         try:
             if not self.connection.is_alive:
@@ -285,6 +289,8 @@ class MirrorTask:
                 except queue.Empty:
                     continue
                 self._bring(lane, files, meanwhile=lambda: self._look_at_live_if_due(lane))
+                with self._mutex:
+                    self._waiting_small -= 1
             self._look_at_live(lane)
             if self._last_scan_at and self._quick.empty() and self._state in ("starting", "syncing", "reconnecting"):
                 self._turn("watching")
@@ -296,7 +302,14 @@ class MirrorTask:
                 file = self._bulk.get(timeout=0.2)
             except queue.Empty:
                 continue
-            self._bring(lane, [file])
+            try:
+                self._bring(lane, [file])
+            except OSError as error:
+                # A file that is too large for the disk ends this attempt, and each that follows: not before the rest.
+                while _is_full(error) and self._waiting_small:
+                    self._check()
+                    time.sleep(_LOOK_S)
+                raise
 
     # ── what there is to do ─────────────────────────────────────────────────
 
@@ -316,6 +329,8 @@ class MirrorTask:
         tell_origins(self._known, self.source, self._record)
         small = self._take([file for file in changed if is_small(file, self._known)])
         if small:
+            with self._mutex:
+                self._waiting_small += 1
             self._quick.put(small)
         for file in self._take([file for file in changed if not is_small(file, self._known)]):
             self._bulk.put(file)
@@ -426,3 +441,8 @@ class MirrorTask:
         finally:
             with self._mutex:
                 self._taken.difference_update(file.path for file in files)
+
+
+def _is_full(error: Exception) -> bool:
+    """Whether there is no room for a file here."""
+    return isinstance(error, OSError) and error.errno == errno.ENOSPC
