@@ -533,6 +533,20 @@ def test_a_mirror_survives_another_connection_and_ends_with_force(
     assert sshd.wait_idle()
 
 
+def test_a_mirror_that_has_given_up_holds_no_connection(http: httpx.Client, sshd: Sshd, tmp_path: Path) -> None:
+    connection_id = ok(http.post("/api/unified/connect", json=login(sshd)))["connection_id"]
+    (tmp_path / "root").mkdir()
+    body = {"session_id": connection_id, "remote_root": str(tmp_path / "root")}
+    ok(http.post("/api/ssh/mirror/start", json=body))
+    assert ok(http.get("/api/unified/status"))["reference_count"] == 1
+    sshd.change_host_key()
+    wait_until(lambda: ok(http.get("/api/unified/status"))["reference_count"] == 0, "the end", timeout_s=40)
+    (failed,) = ok(http.get("/api/ssh/mirror/list"))["mirrors"]
+    assert (failed["state"], failed["alive"]) == ("error", False)
+    assert ok(http.post("/api/unified/disconnect")) == {"ok": True, "message": "Disconnected successfully"}
+    assert ok(http.post("/api/ssh/mirror/stop", json={"task_id": failed["id"]})) == {"ok": True}
+
+
 def test_closing_a_session_ends_its_mirrors(http: httpx.Client, sshd: Sshd, tmp_path: Path) -> None:
     (tmp_path / "remote").mkdir()
     session = ok(http.post("/api/ssh/connect", json=login(sshd)))["session_id"]

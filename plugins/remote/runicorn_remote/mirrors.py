@@ -53,7 +53,15 @@ class Mirrors:
                     return task
             if sum(not task.has_ended for task in self._tasks.values()) >= MAX_TASKS:
                 raise TooManyMirrors
-            task = MirrorTask(connection, session_id, source, store.root, interval_s, store.record)
+            task = MirrorTask(
+                connection,
+                session_id,
+                source,
+                store.root,
+                interval_s,
+                store.record,
+                given_up=lambda task: self._registry.release(task.connection, task),
+            )
             while task.task_id in self._tasks:
                 task.task_id += "0"
             self._tasks[task.task_id] = task

@@ -57,9 +57,12 @@ class MirrorTask:
         local_root: Path,
         interval_s: float,
         record: Record,
+        *,
+        given_up: Callable[[MirrorTask], object] = lambda task: None,
     ) -> None:
-        """`record` tells the log of `local_root`. MirrorBusy if another process does the same; OSError if the root cannot
-        be written.
+        """`record` tells the log of `local_root`; `given_up` is called in a thread of the task when it has ended by itself.
+
+        MirrorBusy if another process does the same; OSError if the root cannot be written.
         """
         started = time.time()
         self.task_id = f"mirror:{session_id}:{int(started * 1000)}"
@@ -70,6 +73,7 @@ class MirrorTask:
         self.interval_s = max(MIN_INTERVAL_S, interval_s)
         """Seconds between looks at what is running."""
         self._record = record
+        self._given_up = given_up
         self._journal = Journal(record)
         self._stats = MirrorStats(started)
         self._state: State = "starting"
@@ -177,6 +181,8 @@ class MirrorTask:
                 self._state = "stopped"
                 files, count = self._stats.copied_files, self._stats.copied_bytes + self._stats.appended_bytes
                 self._journal.tell(MirrorStopped(source=source, remote_root=root, files=files, bytes=count))
+            else:
+                self._given_up(self)
 
     def _run_once(self) -> Exception:
         """Work until something fails; what that was."""

@@ -166,7 +166,7 @@ async def unified_disconnect(serving: Serving, store: Store, request: Request[An
                 False,
                 "Connection is in use by active modes",
                 _smart_on(remote, connection) is not None,
-                bool(remote.mirrors.tasks(connection)),
+                any(not task.has_ended for task in remote.mirrors.tasks(connection)),
             )
         if _smart_on(remote, connection) is not None:
             remote.smart.bind(store)
