@@ -71,5 +71,5 @@ class ConnectRequest(msgspec.Struct, kw_only=True):
         )
 
     def policy(self) -> HostKeyPolicy:
-        """How the host key is judged: the user's setting, which the request can tighten."""
+        """How the host key is judged: the user's setting, which the request can tighten. Reads a file: call it in a thread."""
         return HostKeyPolicy.configured(strict=self.strict_host_key, accepted=(self.accept_host_key or "").strip())

@@ -132,7 +132,8 @@ async def unified_connect(data: JSONBody[ConnectRequest], serving: Serving) -> U
     """Connect, and make this the current connection. The credentials are tried also if there is one already."""
     remote = serving.own(Remote)
     data = await remote.run(with_saved_secrets, data, serving.connections)
-    target, credentials, policy = data.target(), data.credentials(), data.policy()
+    target, credentials = data.target(), data.credentials()
+    policy = await remote.run(data.policy)
     login = await remote.run(remote.log_in, target, credentials, policy)
     connection = login.connection
     await remote.run(remote.registry.make_current, connection)
