@@ -7,6 +7,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import httpx
 import paramiko
 import pytest
 
+from tests.plugins.remote.locked_files import LockedFiles
 from tests.plugins.remote.mirroring import RUN, mirrored, write_run
 from tests.plugins.remote.paramiko_server import ParamikoServer
 from tests.promises import ENDED_S
@@ -23,6 +25,7 @@ from tests.sshd import Sshd, SshdNotFound
 PASSWORD = "tr0ub4dor-and-3"
 CONNECT = ["/api/unified/connect", "/api/ssh/connect"]
 MIRROR_STATE = {"active": False, "tasks": []}
+BAD_HOST = "Invalid value for host: 1 to 253 characters, without white space, /, @ and what a shell interprets"
 
 
 @pytest.fixture(scope="module")
@@ -161,8 +164,9 @@ def test_another_connection_replaces_the_current_one(http: httpx.Client, sshd: S
         ({"port": -1}, "Invalid value for port: must be between 1 and 65535"),
         ({"port": 65536}, "Invalid value for port: must be between 1 and 65535"),
         ({"port": "abc"}, "Invalid value for port: must be between 1 and 65535"),
-        ({"host": "a b"}, "Invalid value for host: 1 to 253 characters, without white space, / and @"),
-        ({"host": "user@host"}, "Invalid value for host: 1 to 253 characters, without white space, / and @"),
+        ({"host": "a b"}, BAD_HOST),
+        ({"host": "user@host"}, BAD_HOST),
+        ({"host": "-oProxyCommand=x"}, BAD_HOST),
         ({"username": "a\nb"}, "Invalid value for username: 1 to 128 characters, without control characters"),
     ],
 )
@@ -171,6 +175,24 @@ def test_a_wrong_field_sends_no_packet(
 ) -> None:
     assert failure(http.post(path, json=by_password(other, **fields)))[:2] == (400, detail)
     assert other.transports == []
+
+
+@pytest.mark.parametrize("path", [*CONNECT, "/api/remote/connect"])
+@pytest.mark.parametrize(
+    "host", ["x;touch${IFS}oops", "$(touch${IFS}oops)", "`touch${IFS}oops`", "x|touch${IFS}oops", "x'", 'x"', "x&touch"]
+)
+def test_a_host_that_a_shell_would_run_is_refused(
+    http: httpx.Client, home: Path, tmp_path: Path, path: str, host: str
+) -> None:
+    """`Match exec` of paramiko puts the name into a command as it is."""
+    config = home / ".ssh" / "config"
+    config.write_text(f'Match exec "cd {tmp_path} && true %n %h"\n Port 1\n')
+    try:
+        answer = http.post(path, json={"host": host, "username": "me", "password": PASSWORD, "remote_root": "/data"})
+    finally:
+        config.unlink()
+    assert failure(answer)[:2] == (400, BAD_HOST)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("missing", ["host", "username"])
@@ -301,6 +323,37 @@ def test_paths_that_cannot_be_listed(
     assert failure(http.get("/api/ssh/listdir", params={"path": path, "session_id": session})) == expected
 
 
+@pytest.fixture
+def locked() -> Iterator[ParamikoServer]:
+    with ParamikoServer(password=PASSWORD, files=LockedFiles) as server:
+        yield server
+
+
+@pytest.mark.parametrize("path", ["locked", "~/locked", "x/../locked"])
+def test_a_forbidden_directory_is_called_as_the_client_called_it(
+    http: httpx.Client, locked: ParamikoServer, path: str
+) -> None:
+    ok(http.post("/api/unified/connect", json=by_password(locked)))
+    session = ok(http.post("/api/ssh/connect", json=by_password(locked)))["session_id"]
+    expected = (403, f"Permission denied: {path}", "permission_denied")
+    assert failure(http.get("/api/unified/listdir", params={"path": path})) == expected
+    assert failure(http.get("/api/ssh/listdir", params={"path": path, "session_id": session})) == expected
+
+
+def test_no_mode_begins_with_a_directory_that_cannot_be_read(http: httpx.Client, locked: ParamikoServer) -> None:
+    connection_id = ok(http.post("/api/unified/connect", json=by_password(locked)))["connection_id"]
+    expected = (403, "Permission denied: ~/locked", "permission_denied")
+    for mode in ("smart", "mirror"):
+        body = {"mode": mode, "remote_root": "~/locked"}
+        assert failure(http.post("/api/unified/configure_mode", json=body)) == expected
+    body = {"session_id": connection_id, "remote_root": "~/locked"}
+    answer = failure(http.post("/api/ssh/mirror/start", json=body))
+    assert answer[:2] == (400, "Mirror start failed: Permission denied: ~/locked")
+    assert failure(http.post("/api/remote/connect", json=by_password(locked, remote_root="~/locked"))) == expected
+    assert ok(http.get("/api/ssh/mirror/list"))["mirrors"] == []
+    assert ok(http.get("/api/remote/status"))["status"] == "disconnected"
+
+
 def test_the_older_listing_has_directories_first_and_everything(http: httpx.Client, sshd: Sshd, folder: Path) -> None:
     session = ok(http.post("/api/ssh/connect", json=login(sshd)))["session_id"]
     answer = ok(http.get("/api/ssh/listdir", params={"session_id": session, "path": str(folder)}))
@@ -344,6 +397,43 @@ def test_a_frozen_server_holds_nothing_else_up(server: Server, http: httpx.Clien
     wait_until(lambda: not ok(http.get("/api/unified/status"))["connected"], timeout_s=60)
     assert ok(http.get("/api/unified/status"))["last_error"]
     sshd.thaw()
+
+
+@pytest.mark.slow
+def test_all_who_wait_for_a_frozen_server_hear_of_it_together(server: Server, http: httpx.Client, sshd: Sshd) -> None:
+    ok(http.post("/api/unified/connect", json=login(sshd)))
+    ok(http.get("/api/unified/listdir"))
+    sshd.freeze()
+    with httpx.Client(base_url=server.url, timeout=60) as patient, ThreadPoolExecutor(3) as threads:
+
+        def listing(_: int) -> tuple[httpx.Response, float]:
+            return patient.get("/api/unified/listdir"), time.monotonic()
+
+        answers = list(threads.map(listing, range(3)))
+    sshd.thaw()
+    assert {failure(answer) for answer, _ in answers} == {(408, "Remote operation timed out", "timeout")}
+    ended = [at for _, at in answers]
+    assert max(ended) - min(ended) < 8  # asking one after the other, each would wait for another 10 s at least
+
+
+@pytest.mark.slow
+def test_mirrors_on_a_frozen_server_are_stopped_at_once(http: httpx.Client, sshd: Sshd, tmp_path: Path) -> None:
+    connection_id = ok(http.post("/api/unified/connect", json=login(sshd)))["connection_id"]
+    for number in range(2):
+        root = tmp_path / f"root{number}"
+        write_run(root, f"vision/resnet/runs/frozen{number}", status="running")
+        body = {"session_id": connection_id, "remote_root": str(root), "interval": 0.5}
+        ok(http.post("/api/ssh/mirror/start", json=body))
+
+    def states() -> set[str]:
+        return {task["state"] for task in ok(http.get("/api/ssh/mirror/list"))["mirrors"]}
+
+    wait_until(lambda: states() == {"watching"})
+    sshd.freeze()
+    time.sleep(2)  # until each of them waits for the server
+    # One after the other they would wait for their threads for 10 s.
+    ok(http.post("/api/unified/disconnect", json={"force": True}, timeout=7))
+    assert ok(http.get("/api/ssh/mirror/list"))["mirrors"] == []
 
 
 def test_a_killed_server_is_noticed_soon(http: httpx.Client, sshd: Sshd) -> None:
@@ -442,6 +532,20 @@ def test_a_mirror_survives_another_connection_and_ends_with_force(
     assert ok(http.post("/api/unified/disconnect", json={"force": True}))["ok"] is True
     assert ok(http.get("/api/ssh/mirror/list"))["mirrors"] == []
     assert sshd.wait_idle()
+
+
+def test_a_mirror_that_has_given_up_holds_no_connection(http: httpx.Client, sshd: Sshd, tmp_path: Path) -> None:
+    connection_id = ok(http.post("/api/unified/connect", json=login(sshd)))["connection_id"]
+    (tmp_path / "root").mkdir()
+    body = {"session_id": connection_id, "remote_root": str(tmp_path / "root")}
+    ok(http.post("/api/ssh/mirror/start", json=body))
+    assert ok(http.get("/api/unified/status"))["reference_count"] == 1
+    sshd.change_host_key()
+    wait_until(lambda: ok(http.get("/api/unified/status"))["reference_count"] == 0, "the end", timeout_s=40)
+    (failed,) = ok(http.get("/api/ssh/mirror/list"))["mirrors"]
+    assert (failed["state"], failed["alive"]) == ("error", False)
+    assert ok(http.post("/api/unified/disconnect")) == {"ok": True, "message": "Disconnected successfully"}
+    assert ok(http.post("/api/ssh/mirror/stop", json={"task_id": failed["id"]})) == {"ok": True}
 
 
 def test_closing_a_session_ends_its_mirrors(http: httpx.Client, sshd: Sshd, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -142,7 +143,8 @@ def test_the_flow_of_the_web_page_shows_remote_runs_whose_metrics_and_logs_grow(
     assert (busy["ok"], busy["smart_active"], busy["mirror_active"]) == (False, True, False)
     assert ok(http.post("/api/unified/deactivate_mode", json={"mode": "smart"}))["message"] == "Smart mode deactivated"
     wait_until(lambda: listed(http) == {}, "local runs only")
-    assert ok(http.get("/api/unified/status"))["smart_mode"] == {"active": False}
+    assert ok(http.get("/api/unified/status"))["smart_mode"] == {"active": False, "remote_root": None}
+    assert ok(http.get("/api/unified/status"))["modes"]["smart"] == {"active": False, "remote_root": None}
 
     assert ok(http.post("/api/unified/disconnect"))["ok"] is True
     assert sshd.wait_idle()
@@ -332,6 +334,48 @@ def test_a_lost_connection_fails_the_sync_and_leaves_the_runs_readable(
     assert ok(http.get("/api/remote/verify"))["connected"] is False
     sshd.restart()
     wait_until(lambda: ok(http.get("/api/remote/status"))["connected"] is True, "the connection", timeout_s=30)
+
+
+@pytest.mark.slow
+def test_a_refused_login_is_not_tried_again_until_somebody_logs_in(
+    http: httpx.Client, sshd: Sshd, remote: Path
+) -> None:
+    ok(http.post("/api/unified/connect", json=login(sshd)))
+    ok(http.post("/api/unified/configure_mode", json={"mode": "smart", "remote_root": str(remote)}))
+    wait_until(lambda: RUN_ID in listed(http))
+    fingerprint = sshd.change_host_key()
+
+    def last_error() -> str:
+        return ok(http.get("/api/unified/status"))["last_error"] or ""
+
+    wait_until(lambda: "does not match" in last_error(), "the changed host key", timeout_s=30)
+    assert ok(http.get("/api/remote/status"))["status"] == "error"
+    attempts = sshd.log.count("Connection from")
+    time.sleep(5)  # retries would come after 1, 2 and 4 s
+    assert sshd.log.count("Connection from") == attempts
+    assert "does not match" in last_error()
+    ok(http.post("/api/unified/connect", json=login(sshd, accept_host_key=fingerprint)))
+    assert ok(http.get("/api/unified/status"))["last_error"] is None
+    assert synced(http)["errors"] == []
+
+
+@pytest.mark.slow
+def test_reading_a_run_of_a_frozen_server_again_and_again_leaves_threads_for_others(
+    server: Server, http: httpx.Client, sshd: Sshd, remote: Path
+) -> None:
+    connected(http, sshd, remote, auto_sync=False)
+    synced(http)
+    wait_until(lambda: RUN_ID in listed(http))
+    wait_until(lambda: len(ok(http.get(f"/api/runs/{RUN_ID}/metrics_step"))["rows"]) == 3)
+    time.sleep(2.5)  # what was brought is fresh for 2 s
+    sshd.freeze()
+    with httpx.Client(base_url=server.url, timeout=60) as patient, ThreadPoolExecutor(30) as threads:
+        answers = list(threads.map(lambda _: patient.get(f"/api/runs/{RUN_ID}/metrics_step"), range(30)))
+        assert {answer.status_code for answer in answers} == {200}
+        # All 24 threads for other machines would be waiting for the server, for 7 s still.
+        answer = patient.post("/api/unified/connect", json=login(sshd, port=1), timeout=4)
+    sshd.thaw()
+    assert failure(answer)[2] == "refused"
 
 
 def test_other_roots_have_other_caches_and_clearing_one_leaves_it_usable(

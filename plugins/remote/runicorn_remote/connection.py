@@ -9,10 +9,11 @@ import time
 from collections.abc import Generator
 from typing import TYPE_CHECKING
 
+from runicorn_remote.attempt import Attempt
 from runicorn_remote.channels import Command, open_sftp, translated
 from runicorn_remote.connector import Connected, Target, connect
 from runicorn_remote.credentials import Credentials
-from runicorn_remote.errors import ConnectionLost, OperationTimeout, RemoteError
+from runicorn_remote.errors import ConnectFailed, ConnectionLost, OperationTimeout, RemoteError
 from runicorn_remote.host_keys import HostKeyPolicy
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("runicorn.remote")
 
+_LOOK_S = 0.1
 _WATCH_S = 15.0
 _QUIET_S = 15.0
 
@@ -47,6 +49,8 @@ class Connection:
         self._connected = connect(target, credentials, policy)
         self._listing: SFTPClient | None = None
         self._listing_mutex = threading.Lock()
+        self._silences = 0
+        """How often the server did not answer in time to those who looked."""
         self._watch()
 
     @property
@@ -88,15 +92,24 @@ class Connection:
 
     @contextlib.contextmanager
     def shared_sftp(self) -> Generator[SFTPClient]:
-        """The SFTP client for short looks, one at a time; thrown away after a failure of the connection."""
+        """The SFTP client for short looks, one at a time; thrown away after a failure of the connection.
+
+        OperationTimeout also if the look before, for which this one had to wait, has found that the server does not answer.
+        """
+        silences = self._silences
         with self._listing_mutex:
-            if self._listing is None:
-                self._listing = self.open_sftp()
+            if self._silences != silences:  # asking again would take as long again
+                raise OperationTimeout
             try:
+                if self._listing is None:
+                    self._listing = self.open_sftp()
                 yield self._listing
-            except (ConnectionLost, OperationTimeout):
-                self._listing.close()
-                self._listing = None
+            except (ConnectionLost, OperationTimeout) as failure:
+                if isinstance(failure, OperationTimeout):
+                    self._silences += 1
+                listing, self._listing = self._listing, None
+                if listing is not None:
+                    listing.close()
                 raise
 
     def authenticate(self, credentials: Credentials, policy: HostKeyPolicy) -> Connected:
@@ -107,15 +120,23 @@ class Connection:
             self._credentials, self._policy = credentials, policy
         return probe
 
-    def reconnect(self) -> None:
-        """Make a lost connection again, with everything that the first time took. ConnectFailed or ConnectionLost."""
-        with self._mutex:
+    def reconnect(self, attempt: Attempt | None = None) -> None:
+        """Make a lost connection again, with everything that the first time took. ConnectFailed or ConnectionLost.
+
+        If the `attempt` is ended this fails soon, also while somebody else is connecting.
+        """
+        with self._turn(attempt):
             if self._closed.is_set():
                 raise ConnectionLost
             if self.is_alive:
                 return
             self._connected.close()
-            made = connect(self.target, self._credentials, self._policy)
+            try:
+                made = connect(self.target, self._credentials, self._policy, attempt)
+            except ConnectFailed as failure:
+                if attempt is None or not attempt.has_ended:
+                    self.last_error = str(failure)
+                raise
             if self._closed.is_set():
                 made.close()
                 raise ConnectionLost
@@ -140,6 +161,17 @@ class Connection:
                 self._connected.close()
                 self._take(made)
             return made
+
+    @contextlib.contextmanager
+    def _turn(self, attempt: Attempt | None) -> Generator[None]:
+        """The right to connect. ConnectionLost if the attempt was ended before."""
+        while not self._mutex.acquire(timeout=_LOOK_S):
+            if attempt is not None and attempt.has_ended:
+                raise ConnectionLost
+        try:
+            yield
+        finally:
+            self._mutex.release()
 
     def _take(self, made: Connected) -> None:
         """Go on with a connection that was just made."""
@@ -168,13 +200,16 @@ class Connection:
             except RemoteError as error:
                 if connected is self._connected and not self._closed.is_set():
                     logger.warning("the connection %s is lost: %s", self.connection_id, error)
-                    self.last_error = str(ConnectionLost())
-                    self._lost.set()
+                    self._lose()
                 connected.close()
                 return
         if connected is self._connected and not self._closed.is_set():
+            self._lose()
+
+    def _lose(self) -> None:
+        if self.last_error is None:  # else it is known by now why it does not come back
             self.last_error = str(ConnectionLost())
-            self._lost.set()
+        self._lost.set()
 
     def _ask(self, connected: Connected) -> None:
         from runicorn_remote.errors import SftpUnavailable

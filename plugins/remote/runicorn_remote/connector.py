@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, cast
 
 import msgspec
 
+from runicorn_remote.attempt import Attempt
 from runicorn_remote.credentials import Credentials
 from runicorn_remote.errors import (
     ConnectFailed,
@@ -79,16 +80,21 @@ class Connected(msgspec.Struct, frozen=True):
             transport.close()
 
 
-def connect(target: Target, credentials: Credentials, policy: HostKeyPolicy) -> Connected:
-    """Connect and log in. ConnectFailed says what went wrong; ConfigUnusable that ~/.ssh/config is not understood."""
-    host = target.resolve()
+def connect(
+    target: Target, credentials: Credentials, policy: HostKeyPolicy, attempt: Attempt | None = None
+) -> Connected:
+    """Connect and log in. ConnectFailed says what went wrong; ConfigUnusable that ~/.ssh/config is not understood.
+
+    Another thread may end the `attempt`: then it fails as if the host could not be reached.
+    """
+    host, attempt = target.resolve(), attempt or Attempt()
     credentials = msgspec.structs.replace(
         credentials, identity_files=[identity.path for identity in host.identity_files if identity.exists]
     )
-    with contextlib.ExitStack() as agents, contextlib.ExitStack() as undo:
+    with attempt.under_way(), contextlib.ExitStack() as agents, contextlib.ExitStack() as undo:
         methods = methods_of(credentials, agents)  # before the first packet: it may be that there is none
-        through = _jump(host, policy, undo, agents)
-        stream = _tunnel(through[-1], host) if through else dial(host.hostname, host.port, host.address)
+        through = _jump(host, policy, undo, agents, attempt)
+        stream = _tunnel(through[-1], host) if through else _dial(host, attempt)
         undo.callback(stream.close)
         transport, key, first_use = _negotiate(host, target.host, stream, policy, undo)
         method = _log_in(host, target.username, transport, methods, key)
@@ -97,7 +103,9 @@ def connect(target: Target, credentials: Credentials, policy: HostKeyPolicy) -> 
         return Connected(transport, key, first_use, method, tuple(through))
 
 
-def dial(hostname: str, port: int, address: str, *, timeout_s: float = _TCP_S) -> socket.socket:
+def dial(
+    hostname: str, port: int, address: str, *, timeout_s: float = _TCP_S, attempt: Attempt | None = None
+) -> socket.socket:
     """A TCP connection to the first address that answers. `address` is what errors call the host."""
     deadline = time.monotonic() + timeout_s
     try:
@@ -109,18 +117,25 @@ def dial(hostname: str, port: int, address: str, *, timeout_s: float = _TCP_S) -
         connection = socket.socket(family, kind, protocol)
         connection.settimeout(max(deadline - time.monotonic(), 0.01))
         try:
+            if attempt is not None:
+                attempt.use(connection)
             connection.connect(where)
         except OSError as error:
             connection.close()
             failure = error
             continue
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with contextlib.suppress(OSError):  # the other side, or the attempt, may have ended it already
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return connection
     if isinstance(failure, TimeoutError):
         raise HostTimeout(address) from failure
     if isinstance(failure, ConnectionRefusedError):
         raise ConnectionRefused(address) from failure
     raise HostUnreachable(address) from failure
+
+
+def _dial(host: Host, attempt: Attempt) -> Stream:
+    return dial(host.hostname, host.port, host.address, attempt=attempt)
 
 
 def prefer_known(transport: Transport, key_types: Sequence[str]) -> None:
@@ -179,12 +194,13 @@ def _log_in(host: Host, username: str, transport: Transport, methods: Sequence[M
 
 
 def _jump(
-    host: Host, policy: HostKeyPolicy, undo: contextlib.ExitStack, agents: contextlib.ExitStack
+    host: Host, policy: HostKeyPolicy, undo: contextlib.ExitStack, agents: contextlib.ExitStack, attempt: Attempt
 ) -> list[Transport]:
     """Connect to the hosts of `ProxyJump`, each through the one before, with the agent and the default keys."""
     hops = [hop.strip() for hop in (host.proxy_jump or "").split(",") if hop.strip()]
     if len(hops) > _MAX_JUMPS:
         raise HostUnreachable(host.address)
+    policy = msgspec.structs.replace(policy, accepted=None)  # that is the key of the host behind them
     through: list[Transport] = []
     for hop in hops:
         name, _, port = hop.rpartition("@")[2].partition(":")
@@ -192,7 +208,7 @@ def _jump(
         username = hop.rpartition("@")[0] or jump.user or _local_user()
         identities = [file.path for file in jump.identity_files if file.exists]
         methods = methods_of(Credentials(identity_files=identities), agents)
-        stream = _tunnel(through[-1], jump) if through else dial(jump.hostname, jump.port, jump.address)
+        stream = _tunnel(through[-1], jump) if through else _dial(jump, attempt)
         undo.callback(stream.close)
         transport, key, _ = _negotiate(jump, name, stream, policy, undo)
         _log_in(jump, username, transport, methods, key)

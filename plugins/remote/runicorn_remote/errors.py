@@ -1,6 +1,7 @@
 """What can go wrong on the way to a machine, and while talking to it.
 
     RemoteError                503
+    ├── BadHostName            400   a shell would make more of it than a name
     ├── ConfigUnusable               ~/.ssh/config cannot be understood
     ├── BehindProxy                  only reached through another host or command
     ├── ConnectFailed                no connection was made, and nothing of the attempt is left
@@ -55,6 +56,17 @@ class RemoteError(RunicornError):
 
     status = 503
     code: ClassVar[str]
+
+
+class BadHostName(RemoteError):
+    """No name of a host: `~/.ssh/config` may hand it to a shell, so it must not hold what one interprets."""
+
+    status, code = 400, "bad_host"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Invalid value for host: 1 to 253 characters, without white space, /, @ and what a shell interprets"
+        )
 
 
 class ConfigUnusable(RemoteError):

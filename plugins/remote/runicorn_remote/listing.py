@@ -40,16 +40,27 @@ class Directory(msgspec.Struct, frozen=True, omit_defaults=True):
 
 def list_directory(sftp: SFTPClient, path: str, *, show_hidden: bool = False) -> Directory:
     """The entries of `path`, by name in byte order. An OperationFailed says what is wrong with the path."""
-    current = resolve_directory(sftp, path)
+    current = existing_directory(sftp, path)
     with translated(path):
-        found = sorted(Pipeline(sftp).list(current), key=lambda entry: entry.name.encode("utf-8", "surrogateescape"))
+        entries = Pipeline(sftp).list(current, shown_as=path)
+        found = sorted(entries, key=lambda entry: entry.name.encode("utf-8", "surrogateescape"))
         wanted = [entry for entry in found if show_hidden or not entry.name.startswith(".")]
         items = [_entry(sftp, current, entry) for entry in wanted[:MAX_ENTRIES]]
     return Directory(True, current, items, len(wanted) > MAX_ENTRIES)
 
 
 def resolve_directory(sftp: SFTPClient, path: str) -> str:
-    """The absolute path of an existing directory that a client names. BadPath, RemotePathNotFound, NotADirectory, …."""
+    """The absolute path of a directory that a client names, and that can be listed.
+
+    BadPath, RemotePathNotFound, NotADirectory, PermissionDenied, ….
+    """
+    found = existing_directory(sftp, path)
+    Pipeline(sftp).check_readable(found, shown_as=path)
+    return found
+
+
+def existing_directory(sftp: SFTPClient, path: str) -> str:
+    """The absolute path of a directory that a client names, whether or not it can be listed. Errors as above."""
     with translated(path):
         found = absolute_path(path, sftp.normalize("."))
         if not stat.S_ISDIR(sftp.stat(found).st_mode or 0):

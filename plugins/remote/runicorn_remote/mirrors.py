@@ -29,7 +29,9 @@ class Mirrors:
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
+        self._starting = threading.Lock()
         self._mutex = threading.Lock()
+        """For the dictionary, never held while a disk is waited for: status asks for the tasks on the event loop."""
         self._tasks: dict[str, MirrorTask] = {}
         self.interval_s = DEFAULT_INTERVAL_S
         """For tasks that are started without one."""
@@ -45,18 +47,28 @@ class Mirrors:
         with connection.shared_sftp() as sftp:
             root = resolve_directory(sftp, path)
         source = RemoteSource(connection.target, root)
-        with self._mutex:
-            for task in self._tasks.values():
+        with self._starting:
+            tasks = self.tasks()
+            for task in tasks:
                 is_same = (task.connection, task.source, task.local_root) == (connection, source, store.root)
                 if is_same and not task.has_ended:
                     task.set_interval(interval_s)
                     return task
-            if sum(not task.has_ended for task in self._tasks.values()) >= MAX_TASKS:
+            if sum(not task.has_ended for task in tasks) >= MAX_TASKS:
                 raise TooManyMirrors
-            task = MirrorTask(connection, session_id, source, store.root, interval_s, store.record)
-            while task.task_id in self._tasks:
-                task.task_id += "0"
-            self._tasks[task.task_id] = task
+            task = MirrorTask(
+                connection,
+                session_id,
+                source,
+                store.root,
+                interval_s,
+                store.record,
+                given_up=lambda task: self._registry.release(task.connection, task),
+            )
+            with self._mutex:
+                while task.task_id in self._tasks:
+                    task.task_id += "0"
+                self._tasks[task.task_id] = task
             self._registry.hold(connection, task)
             task.start()
             return task
@@ -73,7 +85,10 @@ class Mirrors:
 
     def stop_all(self, connection: Connection | None = None) -> None:
         """End every task, or those on one connection."""
-        for task in self.tasks(connection):
+        tasks = self.tasks(connection)
+        for task in tasks:  # all at once: each may take its time
+            task.request_stop()
+        for task in tasks:
             self.stop(task.task_id)
 
     def tasks(self, connection: Connection | None = None) -> list[MirrorTask]:

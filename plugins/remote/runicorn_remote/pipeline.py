@@ -8,8 +8,9 @@ requests for one file at a time, and starts a thread for each.
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import msgspec
@@ -143,7 +144,7 @@ class Pipeline:
 
     def read(self, path: str, start: int, end: int | None = None) -> Iterator[bytes]:
         """The bytes of a file from `start` to `end` (or its end), in pieces, with up to 64 requests in flight."""
-        from paramiko.sftp import CMD_CLOSE, CMD_OPEN, CMD_READ, SFTP_FLAG_READ, int64
+        from paramiko.sftp import CMD_OPEN, CMD_READ, SFTP_FLAG_READ, int64
         from paramiko.sftp_attr import SFTPAttributes
 
         with translated(path):
@@ -153,7 +154,7 @@ class Pipeline:
             handle = opened.get_binary()
             waiting: deque[tuple[int, int, int]] = deque()
             position = start
-            try:
+            with self._closing(handle, path, waiting):
                 while True:
                     while len(waiting) < IN_FLIGHT and (end is None or position < end):
                         length = PIECE_BYTES if end is None else min(PIECE_BYTES, end - position)
@@ -172,27 +173,26 @@ class Pipeline:
                         if not data:
                             return
                         position = offset + len(data)
-            finally:
-                self._drop(waiting)
-                self._result(self._send(CMD_CLOSE, handle), path)
 
-    def list(self, path: str) -> list[RemoteEntry]:
-        """The entries of a directory. (paramiko's `listdir_attr` fails as a whole at a name that is not UTF-8.)
+    def list(self, path: str, *, shown_as: str | None = None) -> list[RemoteEntry]:
+        """The entries of a directory, which errors call `shown_as`.
 
-        What an endless directory has beyond the limits of an enumeration is left out.
+        (paramiko's `listdir_attr` fails as a whole at a name that is not UTF-8.) What an endless directory has
+        beyond the limits of an enumeration is left out.
         """
-        from paramiko.sftp import CMD_CLOSE, CMD_OPENDIR, CMD_READDIR
+        from paramiko.sftp import CMD_OPENDIR, CMD_READDIR
         from paramiko.sftp_attr import SFTPAttributes
 
+        shown_as = path if shown_as is None else shown_as
         found: list[RemoteEntry] = []
         name_bytes = 0
-        with translated(path):
-            opened = self._result(self._send(CMD_OPENDIR, path.encode()), path)
+        with translated(shown_as):
+            opened = self._result(self._send(CMD_OPENDIR, path.encode()), shown_as)
             if isinstance(opened, Exception):
                 raise opened
             handle = opened.get_binary()
-            try:
-                while not isinstance(answer := self._result(self._send(CMD_READDIR, handle), path), EOFError):
+            with self._closing(handle, shown_as):
+                while not isinstance(answer := self._result(self._send(CMD_READDIR, handle), shown_as), EOFError):
                     if isinstance(answer, Exception):
                         raise answer
                     for _ in range(answer.get_int()):
@@ -204,9 +204,18 @@ class Pipeline:
                             found.append(RemoteEntry(name, stat))
                     if len(found) > MAX_ENTRIES or name_bytes > MAX_NAME_BYTES:
                         break
-            finally:
-                self._result(self._send(CMD_CLOSE, handle), path)
         return found
+
+    def check_readable(self, path: str, *, shown_as: str) -> None:
+        """PermissionDenied, NotADirectory, … if a directory cannot be listed; errors call it `shown_as`."""
+        from paramiko.sftp import CMD_OPENDIR
+
+        with translated(shown_as):
+            opened = self._result(self._send(CMD_OPENDIR, path.encode()), shown_as)
+            if isinstance(opened, Exception):
+                raise opened
+            with self._closing(opened.get_binary(), shown_as):
+                pass
 
     def stat(self, path: str) -> RemoteStat:
         """What a path leads to, links followed."""
@@ -221,6 +230,8 @@ class Pipeline:
         for number in reads:
             try:
                 data = self._data(number, path, PIECE_BYTES)
+            except TimeoutError:
+                raise
             except Exception as error:  # kept for this file, after the answers of its other requests have been taken
                 failure = failure or error
                 continue
@@ -275,6 +286,23 @@ class Pipeline:
             except Exception as ours:
                 return _bare(ours)
         return message
+
+    @contextlib.contextmanager
+    def _closing(self, handle: bytes, path: str, waiting: deque[tuple[int, int, int]] | None = None) -> Generator[None]:
+        """Close a file or directory behind the body, and take the answers that the body left `waiting`."""
+        from paramiko.sftp import CMD_CLOSE
+
+        is_silent = False
+        try:
+            yield
+        except TimeoutError:  # the channel is thrown away, and nothing that is asked on it will be answered
+            is_silent = True
+            raise
+        finally:
+            if not is_silent:
+                if waiting is not None:
+                    self._drop(waiting)
+                self._result(self._send(CMD_CLOSE, handle), path)
 
     def _drop(self, waiting: deque[tuple[int, int, int]]) -> None:
         while waiting:

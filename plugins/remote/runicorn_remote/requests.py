@@ -10,8 +10,8 @@ from runicorn.plugin import BadInput
 from runicorn_remote.connector import Target
 from runicorn_remote.credentials import Credentials
 from runicorn_remote.host_keys import HostKeyPolicy
+from runicorn_remote.ssh_config import checked_host_name
 
-_HOST = re.compile(r"[^\s\x00-\x1f\x7f-\x9f/@]{1,253}")
 _USERNAME = re.compile(r"[^\x00-\x1f\x7f-\x9f]{1,128}")
 _DIGITS = re.compile(r"[0-9]{1,9}")
 
@@ -40,18 +40,16 @@ class ConnectRequest(msgspec.Struct, kw_only=True):
         return "ConnectRequest(…)"
 
     def target(self) -> Target:
-        """Host, port and user. BadInput names the first field that is wrong."""
+        """Host, port and user. BadInput or BadHostName names the first field that is wrong."""
         host, username = (self.host or "").strip(), (self.username or "").strip()
         host = host.removeprefix("[").removesuffix("]")
         if not host:
             raise BadInput("Missing required field: host")
         if not username:
             raise BadInput("Missing required field: username")
-        if _HOST.fullmatch(host) is None:
-            raise BadInput("Invalid value for host: 1 to 253 characters, without white space, / and @")
         if _USERNAME.fullmatch(username) is None:
             raise BadInput("Invalid value for username: 1 to 128 characters, without control characters")
-        return Target(host, self.port_number(), username)
+        return Target(checked_host_name(host), self.port_number(), username)
 
     def port_number(self) -> int:
         """The port; a text of digits counts. BadInput beyond 1 to 65535."""
@@ -73,5 +71,5 @@ class ConnectRequest(msgspec.Struct, kw_only=True):
         )
 
     def policy(self) -> HostKeyPolicy:
-        """How the host key is judged: the user's setting, which the request can tighten."""
+        """How the host key is judged: the user's setting, which the request can tighten. Reads a file: call it in a thread."""
         return HostKeyPolicy.configured(strict=self.strict_host_key, accepted=(self.accept_host_key or "").strip())

@@ -1,6 +1,7 @@
 """The hosts of `~/.ssh/config`, as paramiko understands it.
 
-`Match` is paramiko's: `Match exec` runs its command, as ssh does. `Include` is expanded here before (paramiko passes over
+`Match` is paramiko's: `Match exec` runs its command, as ssh does, with the name in it that is looked up: only names that
+mean nothing to a shell are. `Include` is expanded here before (paramiko passes over
 it): relative to `~/.ssh`, with `*`; the block in which it stands goes on behind it. Hosts of a file that is included inside
 of a `Host` block count whether or not that block matches.
 """
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, cast
 import msgspec
 
 from runicorn.plugin import shown
-from runicorn_remote.errors import ConfigUnusable
+from runicorn_remote.errors import BadHostName, ConfigUnusable
 
 if TYPE_CHECKING:
     from paramiko.config import SSHConfig
@@ -26,6 +27,16 @@ if TYPE_CHECKING:
 _KEYWORD = re.compile(r"\s*(\w+)(?:\s*=\s*|\s+)(.+)")
 _DEEPEST = 16  # as in ssh
 _NOTHING = frozenset({"", "none"})
+# `Match exec` puts the name into a command of the shell, in place of `%h` and `%n`, without quotes. ssh refuses such names
+# since 9.6, and those that a command would take for an option.
+_HOST_NAME = re.compile(r"(?![-#])[^\s\x00-\x1f\x7f-\x9f/@$;|&<>(){}\[\]`'\"\\!*?~]{1,253}")
+
+
+def checked_host_name(name: str) -> str:
+    """The name, if it may be looked up in a configuration. BadHostName."""
+    if _HOST_NAME.fullmatch(name) is None:
+        raise BadHostName
+    return name
 
 
 class Host(msgspec.Struct, frozen=True):
@@ -71,20 +82,20 @@ class HostsFile:
             raise ConfigUnusable(f"~/.ssh/config cannot be understood: {shown(str(error))}") from error
 
     def aliases(self) -> list[str]:
-        """Names that `Host` lines give, without patterns, in the order of the file."""
+        """Names that `Host` lines give, without patterns and what is no name, in the order of the file."""
         found: dict[str, None] = {}
         for line in self._lines:
             keyword, value = _split(line)
             if keyword == "host":
-                found.update(dict.fromkeys(name for name in _words(value) if not set("*?!") & set(name)))
+                found.update(dict.fromkeys(name for name in _words(value) if _HOST_NAME.fullmatch(name)))
         return list(found)
 
     def host(self, alias: str) -> Host:
-        """How `alias` is reached; a name that the file lacks is a host name with the defaults."""
+        """How `alias` is reached; a name that the file lacks is a host name with the defaults. BadHostName."""
         from paramiko.ssh_exception import CouldNotCanonicalize
 
         try:
-            options = self._config.lookup(alias)
+            options = self._config.lookup(checked_host_name(alias))
             port = int(options.get("port", 22))
         except CouldNotCanonicalize:
             raise ConfigUnusable(

@@ -256,6 +256,26 @@ def test_a_host_behind_another_is_reached_through_it(
     assert sshd.wait_idle()
 
 
+def test_an_accepted_fingerprint_is_that_of_the_host_behind_the_others(
+    sshd: Sshd, ssh_directory: Path, write_config: Callable[[str], None]
+) -> None:
+    (ssh_directory / "id_ed25519").write_text(sshd.private_key_path.read_text())
+    with Sshd(home=ssh_directory.parent / "inner") as inner:
+        write_config(
+            f"Host gate\n HostName {sshd.host}\n Port {sshd.port}\n User {sshd.username}\n"
+            f"Host inner\n HostName {inner.host}\n Port {inner.port}\n ProxyJump gate\n"
+        )
+        key = inner.private_key_path.read_text()
+
+        def log_in_to_inner(accepted: str) -> Connected:
+            policy = HostKeyPolicy(accepted=accepted)
+            return log_in(22, host="inner", username=inner.username, private_key=key, policy=policy)
+
+        log_in_to_inner(inner.host_key_fingerprint).close()
+        with pytest.raises(HostKeyMismatch):
+            log_in_to_inner(sshd.host_key_fingerprint)
+
+
 # ── host keys ───────────────────────────────────────────────────────────────
 
 

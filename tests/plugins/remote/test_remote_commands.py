@@ -126,6 +126,19 @@ def test_every_failure_is_one_line_and_status_1(write_config: Write) -> None:
         assert len(done.stderr.splitlines()) == 1
 
 
+@pytest.mark.parametrize("command", [("check",), ("connect",), ("add", "lab")])
+def test_a_host_that_a_shell_would_run_is_one_line_and_runs_nothing(
+    write_config: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_config('Match exec "true %n"\n Port 1\n')
+    done = runicorn(*command, "$(touch${IFS}oops)")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "what a shell interprets" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert not (tmp_path / "oops").exists()
+
+
 def test_a_failure_is_json_where_json_was_asked_for() -> None:
     done = runicorn("check", "--json", "no-such-host.invalid")
     assert (done.returncode, done.stderr) == (1, "")

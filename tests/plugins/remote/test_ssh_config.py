@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runicorn_remote.errors import ConfigUnusable
+from runicorn_remote.errors import BadHostName, ConfigUnusable
 from runicorn_remote.ssh_config import HostsFile, IdentityFile
 
 Write = Callable[[str], None]
@@ -52,11 +52,27 @@ def test_a_host_has_the_settings_of_its_blocks(write_config: Write, ssh_director
     ]
 
 
-def test_aliases_are_the_names_of_host_lines_without_patterns(write_config: Write) -> None:
+def test_aliases_are_the_names_of_host_lines_without_patterns_and_what_ssh_refuses(write_config: Write) -> None:
     write_config(
         'Host b a\nHost *.lab ?x !no c\nMatch host z user root\n Port 5\nHost a\nhost=d\nHOST\t"e f"\n  HostName Host\n'
     )
-    assert HostsFile().aliases() == ["b", "a", "c", "d", "e f"]
+    assert HostsFile().aliases() == ["b", "a", "c", "d"]
+
+
+@pytest.mark.parametrize(
+    "name", ["x;touch oops", "$(id)", "`id`", "a'b", 'a"b', "a\\b", "a|b", "-x", "~x", "", "a" * 254]
+)
+def test_a_name_that_a_shell_would_interpret_is_never_looked_up(write_config: Write, tmp_path: Path, name: str) -> None:
+    write_config(f'Match exec "touch {tmp_path}/seen"\n Port 5\n')
+    with pytest.raises(BadHostName):
+        HostsFile().host(name)
+    assert not (tmp_path / "seen").exists()
+
+
+@pytest.mark.parametrize("name", ["fe80::1%eth0", "gpu_1.lab", "bücher.example", "10.0.0.1"])
+def test_what_is_a_name_is_looked_up(write_config: Write, name: str) -> None:
+    write_config("Host *\n Port 5\n")
+    assert HostsFile().host(name).port == 5
 
 
 def test_match_blocks_apply(write_config: Write) -> None:

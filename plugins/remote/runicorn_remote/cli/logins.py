@@ -20,10 +20,10 @@ def connect(host: str, as_json: bool, **options: object) -> None:
       runicorn remote connect lab
       runicorn remote connect me@192.168.1.100:2222 --ask-password --json
     """
-    from runicorn_remote.listing import resolve_directory
+    from runicorn_remote.listing import existing_directory
 
     with connected(host, msgspec.convert(options, LoginOptions)) as connection, connection.shared_sftp() as sftp:
-        made, home = connection.established, resolve_directory(sftp, "~")
+        made, home = connection.established, existing_directory(sftp, "~")
         if as_json:
             answer = {"ok": True, "connection_id": connection.connection_id, "home": home}
             answer |= {"host_key": msgspec.to_builtins(made.host_key), "first_use": made.first_use}

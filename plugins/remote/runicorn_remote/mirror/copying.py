@@ -22,6 +22,9 @@ COMPARED_BYTES = 4096
 
 _ATTEMPTS = 3
 _MAX_HELD_BYTES = 8 << 20
+_MAX_JSON_BYTES = 16 << 20
+"""Larger ones are installed without a look: nobody writes one of ours, and parsing takes many times its memory."""
+
 _BROKEN_S = 10.0
 _TORN_S = 0.4
 """A torn last line that nobody completes for so long is brought as it is, with the next look at it."""
@@ -88,8 +91,11 @@ class Copier:
         self.appended_bytes += written
         return self._state(file, place, is_unchanged=is_unchanged)
 
-    def replace(self, file: RemoteFile, place: Place, *, base: int = 0) -> FileState:
-        """Copy the whole file and put it in place. Moved if it does not hold still. `base`: as for `append`."""
+    def replace(self, file: RemoteFile, place: Place, *, base: int = 0, is_json: bool = False) -> FileState:
+        """Copy the whole file and put it in place. `base`: as for `append`.
+
+        Moved if it does not hold still, or is to be JSON and was cut short.
+        """
         for _ in range(_ATTEMPTS):
             with place.replacement() as replacement:
                 path = self.remote_path(file.path)
@@ -102,6 +108,8 @@ class Copier:
                 before = self._pipeline.stat(path)
                 written = replacement.write(self._pipeline.read(path, 0, before.size))
                 if before == self._pipeline.stat(path) and written == before.size:
+                    if is_json and written <= _MAX_JSON_BYTES:
+                        self._check_json(file.path, replacement.content())
                     replacement.install()
                     return self._installed(msgspec.structs.replace(file, size=written), place, written)
         raise Moved(file.path)
@@ -113,8 +121,10 @@ class Copier:
             if len(data) < file.size:
                 raise Moved(file.path)
             data = b"".join(_prefix([data[: file.size]], file.path))
-        elif not fetched.is_settled or (file.path.endswith(".json") and not self._is_sound(file.path, data)):
+        elif not fetched.is_settled:
             raise Moved(file.path)
+        elif file.path.endswith(".json"):
+            self._check_json(file.path, data)
         with place.replacement() as replacement:
             replacement.write([data])
             replacement.install()
@@ -133,8 +143,8 @@ class Copier:
             self._torn[file.path] = time.monotonic()
         return FileState(file.size, file.mtime_ns, after.size, after.mtime_ns)
 
-    def _is_sound(self, path: str, data: bytes) -> bool:
-        """Whether the content is JSON, or has been the same broken one for 10 s: then the source itself is broken."""
+    def _check_json(self, path: str, data: bytes) -> None:
+        """Moved if the content is no JSON, unless it has been the same for 10 s: then the source itself is broken."""
         try:
             parse_json(data)
         except ValueError:
@@ -142,11 +152,10 @@ class Copier:
             seen, since = self._broken.get(path, (b"", 0.0))
             if seen != digest:
                 self._broken[path] = (digest, time.monotonic())
-                return False
+                raise Moved(path) from None
             if time.monotonic() - since < _BROKEN_S:
-                return False
+                raise Moved(path) from None
         self._broken.pop(path, None)
-        return True
 
 
 def _after(pieces: Iterator[bytes], expected: bytes) -> tuple[Iterator[bytes], bool]:

@@ -19,6 +19,7 @@ from runicorn_remote.mirror.progress import MirrorStats
 from runicorn_remote.mirror.state import FileState, MirrorState
 from runicorn_remote.mirror.units import is_append_only
 from runicorn_remote.pipeline import Fetched, Pipeline, batches
+from runicorn_remote.room import require_room
 
 logger = logging.getLogger("runicorn.remote")
 
@@ -87,6 +88,7 @@ class Lane:
                 local = place.stat()
                 action = plan(file, known, local)
                 if action == "append" and local is not None:
+                    require_room(tree.base, file.size - local.size)
                     grown = self._copier.append(file, known, place, local)
                     is_done = grown is not None
                     return grown
@@ -97,14 +99,16 @@ class Lane:
         return is_done
 
     def _replace(self, file: RemoteFile, tree: LocalTree) -> FileState:
+        require_room(tree.base, file.size)
         with tree.place(file.path) as place:
-            state = self._copier.replace(file, place)
+            state = self._copier.replace(file, place, is_json=file.path.endswith(".json"))
         self._stats.copied_files += 1
         return state
 
     def _install(self, file: RemoteFile, tree: LocalTree, content: Fetched | Exception) -> FileState:
         if isinstance(content, Exception):
             raise content
+        require_room(tree.base, len(content.data))
         with tree.place(file.path) as place:
             state = self._copier.install(file, content, place)
         self._stats.copied_files += 1

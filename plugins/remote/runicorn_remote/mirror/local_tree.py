@@ -78,7 +78,7 @@ class Place:
     def replacement(self) -> Generator[Replacement]:
         """A new content, beside the file until `install` puts it in its place; removed if that does not happen."""
         part = f".{self.name[:200]}.{secrets.token_hex(4)}.part"
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         descriptor = os.open(part, flags, 0o666, dir_fd=self._directory)
         replacement = Replacement(self._directory, descriptor, part, self.name)
         try:
@@ -113,6 +113,10 @@ class Replacement:
     def write(self, pieces: Iterable[bytes]) -> int:
         """Write pieces behind each other; how many bytes."""
         return _write(self._descriptor, pieces)
+
+    def content(self) -> bytes:
+        """What was written so far, as a whole."""
+        return os.pread(self._descriptor, os.fstat(self._descriptor).st_size, 0)
 
     def sync(self) -> None:
         """Make what was written survive a machine crash."""

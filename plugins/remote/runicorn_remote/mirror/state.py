@@ -71,6 +71,7 @@ class MirrorState:
             for path, *values in self._db.execute("SELECT path, size, mtime_ns, local_size, local_mtime_ns FROM file")
         }
         self._units = {str(path): bool(value) for path, value in self._db.execute("SELECT path, in_place FROM unit")}
+        self._conflicts = sum(not in_place for in_place in self._units.values())
         self._told = {str(path) for (path,) in self._db.execute("SELECT path FROM told")}
         self._changed: set[str] = set()
         self._is_closed = False
@@ -110,6 +111,7 @@ class MirrorState:
     def set_unit(self, path: str, *, in_place: bool) -> None:
         """Note whose a unit is; on disk when this returns, before anything is created."""
         with self._mutex:
+            self._conflicts += (not in_place) - (self._units.get(path) is False)
             self._units[path] = in_place
             self._db.execute("INSERT OR REPLACE INTO unit VALUES (?, ?)", (path, int(in_place)))
 
@@ -126,9 +128,8 @@ class MirrorState:
             self._db.executemany("INSERT OR IGNORE INTO told VALUES (?)", ((path,) for path in paths))
 
     def conflicts(self) -> int:
-        """How many units could not be put in place."""
-        with self._mutex:
-            return sum(not in_place for in_place in self._units.values())
+        """How many units could not be put in place. Waits for nothing, in particular not for the disk."""
+        return self._conflicts
 
     def save(self) -> None:
         """Write down what changed."""

@@ -7,6 +7,7 @@ ends all of them; the supervising thread makes it again, with growing pauses, an
 
 from __future__ import annotations
 
+import errno
 import logging
 import queue
 import random
@@ -17,6 +18,7 @@ from pathlib import Path
 from stat import S_ISREG
 
 from runicorn.plugin import RUNNING, STATUS_FILE, read_json_object
+from runicorn_remote.attempt import Attempt
 from runicorn_remote.connection import Connection
 from runicorn_remote.enumeration import Enumeration, RemoteFile, enumerate_directories, enumerate_root
 from runicorn_remote.errors import ConnectFailed, ConnectionLost, RemoteError
@@ -36,9 +38,12 @@ _MAX_SCAN_PAUSE_S = 60.0
 _SCAN_SHARE = 5  # a scan may take a sixth of the time
 _RECENT_S = 60.0
 _SAVE_S = 1.0
+_LOOK_S = 0.05
 _MAX_PAUSE_S = 60.0
 _SPREAD = 0.2
 _STOP_S = 5.0
+_READ_S = 0.5
+"""How long a stop waits for threads that wait for the server themselves: they look around before they write."""
 
 
 class MirrorTask:
@@ -52,9 +57,12 @@ class MirrorTask:
         local_root: Path,
         interval_s: float,
         record: Record,
+        *,
+        given_up: Callable[[MirrorTask], object] = lambda task: None,
     ) -> None:
-        """`record` tells the log of `local_root`. MirrorBusy if another process does the same; OSError if the root cannot
-        be written.
+        """`record` tells the log of `local_root`; `given_up` is called in a thread of the task when it has ended by itself.
+
+        MirrorBusy if another process does the same; OSError if the root cannot be written.
         """
         started = time.time()
         self.task_id = f"mirror:{session_id}:{int(started * 1000)}"
@@ -65,6 +73,7 @@ class MirrorTask:
         self.interval_s = max(MIN_INTERVAL_S, interval_s)
         """Seconds between looks at what is running."""
         self._record = record
+        self._given_up = given_up
         self._journal = Journal(record)
         self._stats = MirrorStats(started)
         self._state: State = "starting"
@@ -72,16 +81,21 @@ class MirrorTask:
         self._known = MirrorState(local_root, source.key)
         self._claims = Claims(local_root, self._known)
         self._stopping = threading.Event()
+        self._attempt = Attempt()
         self._broken = threading.Event()
         self._failure: Exception | None = None
         self._lanes: list[Lane] = []
         self._quick: queue.SimpleQueue[list[RemoteFile]] = queue.SimpleQueue()
         self._bulk: queue.SimpleQueue[RemoteFile] = queue.SimpleQueue()
         self._taken: set[str] = set()
+        self._waiting_small = 0
+        """Lists of small files that are not brought yet."""
         self._mutex = threading.Lock()
         self._recent: dict[str, float] = {}
         self._live_at = time.monotonic()
         self._refused: set[str] = set()
+        self._unmarked: set[str] = set()
+        """Recycle-bin markers that were missing in the last scan for the first time."""
         self._statuses: dict[str, tuple[FileState | None, bool]] = {}
         self._threads: list[threading.Thread] = []
         self._supervisor = threading.Thread(target=self._supervise, name=self.task_id, daemon=True)
@@ -124,6 +138,7 @@ class MirrorTask:
     def request_stop(self) -> None:
         """Have it end soon, without waiting for that."""
         self._stopping.set()
+        self._attempt.end()
         self._interrupt()
 
     def stop(self) -> None:
@@ -145,7 +160,7 @@ class MirrorTask:
                 failure = self._run_once()
                 if self._stopping.is_set():
                     break
-                if self._stats.scans > scans:
+                if self._stats.scans > scans and not _is_full(failure):
                     pause_s = 1.0
                 self._stats.last_error = one_line(failure)
                 if isinstance(failure, ConnectFailed) and failure.is_final:
@@ -166,6 +181,8 @@ class MirrorTask:
                 self._state = "stopped"
                 files, count = self._stats.copied_files, self._stats.copied_bytes + self._stats.appended_bytes
                 self._journal.tell(MirrorStopped(source=source, remote_root=root, files=files, bytes=count))
+            else:
+                self._given_up(self)
 
     def _run_once(self) -> Exception:
         """Work until something fails; what that was."""
@@ -173,10 +190,11 @@ class MirrorTask:
         self._failure = None
         with self._mutex:
             self._taken.clear()
+            self._waiting_small = 0
         self._quick, self._bulk = queue.SimpleQueue(), queue.SimpleQueue()
         try:
             if not self.connection.is_alive:
-                self.connection.reconnect()
+                self.connection.reconnect(self._attempt)
             quick, bulk = self._open_lane(), self._open_lane()
         except (RemoteError, OSError) as error:
             self._close_lanes()
@@ -194,15 +212,23 @@ class MirrorTask:
         ]
         for thread in self._threads:
             thread.start()
-        while not self._broken.wait(_SAVE_S) and not self._stopping.is_set():
+        while not self._stopping.is_set() and not self._broken.wait(_SAVE_S):
             self._known.save()
             if not self.connection.is_alive:
                 self._break(ConnectionLost())
         self._interrupt()
-        for thread in self._threads:
-            thread.join(_STOP_S)
+        self._join()
         self._known.save()
         return self._failure or ConnectionLost()
+
+    def _join(self) -> None:
+        """Wait for the three threads, which have been told to end."""
+        until = time.monotonic() + _STOP_S
+        while any(thread.is_alive() for thread in self._threads) and (now := time.monotonic()) < until:
+            if self._stopping.is_set():
+                until = min(until, now + _READ_S)
+            for thread in self._threads:
+                thread.join(_LOOK_S)
 
     def _turn(self, state: State) -> None:
         """Be in another state, and tell the log."""
@@ -250,6 +276,7 @@ class MirrorTask:
             self._check()
             started = time.monotonic()
             found = enumerate_root(self.connection, self.source.root)
+            self._check()
             self._take_up(found)
             self._stats.scans += 1
             self._last_scan_at = time.time()
@@ -268,6 +295,8 @@ class MirrorTask:
                 except queue.Empty:
                     continue
                 self._bring(lane, files, meanwhile=lambda: self._look_at_live_if_due(lane))
+                with self._mutex:
+                    self._waiting_small -= 1
             self._look_at_live(lane)
             if self._last_scan_at and self._quick.empty() and self._state in ("starting", "syncing", "reconnecting"):
                 self._turn("watching")
@@ -279,7 +308,14 @@ class MirrorTask:
                 file = self._bulk.get(timeout=0.2)
             except queue.Empty:
                 continue
-            self._bring(lane, [file])
+            try:
+                self._bring(lane, [file])
+            except OSError as error:
+                # A file that is too large for the disk ends this attempt, and each that follows: not before the rest.
+                while _is_full(error) and self._waiting_small:
+                    self._check()
+                    time.sleep(_LOOK_S)
+                raise
 
     # ── what there is to do ─────────────────────────────────────────────────
 
@@ -299,6 +335,8 @@ class MirrorTask:
         tell_origins(self._known, self.source, self._record)
         small = self._take([file for file in changed if is_small(file, self._known)])
         if small:
+            with self._mutex:
+                self._waiting_small += 1
             self._quick.put(small)
         for file in self._take([file for file in changed if not is_small(file, self._known)]):
             self._bulk.put(file)
@@ -336,11 +374,19 @@ class MirrorTask:
         )
 
     def _forget_missing(self, present: set[str]) -> None:
-        """What is gone there stays here; only a recycle-bin marker that was mirrored goes, so that a restore arrives."""
+        """What is gone there stays here; only a recycle-bin marker that was mirrored goes, so that a restore arrives.
+
+        A run that was deleted for good there has no marker either, and stays in the recycle bin here.
+        """
+        units = {unit_of(path) for path in present}
+        unmarked, self._unmarked = self._unmarked, set()
         for path in self._known.paths():
             if path in present:
                 continue
-            if path.rpartition("/")[2] == ".deleted":
+            if path.rpartition("/")[2] == ".deleted" and unit_of(path) in units:
+                if path not in unmarked:  # a run that is just being deleted may have lost it before its other files
+                    self._unmarked.add(path)
+                    continue
                 tree = self._claims.tree_of(path)
                 if tree is not None:
                     with tree.place(path) as place:
@@ -401,3 +447,8 @@ class MirrorTask:
         finally:
             with self._mutex:
                 self._taken.difference_update(file.path for file in files)
+
+
+def _is_full(error: Exception) -> bool:
+    """Whether there is no room for a file here."""
+    return isinstance(error, OSError) and error.errno == errno.ENOSPC

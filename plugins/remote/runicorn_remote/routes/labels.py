@@ -48,7 +48,7 @@ async def set_remote_alias(
     """Have an alias mean a version (`v3`) on the server."""
     remote = serving.own(Remote)
     adapter = connected_adapter(remote)
-    found = named_version(adapter.cache, artifact_name, version, type)
+    found = await remote.run(named_version, adapter.cache, artifact_name, version, type)
     alias = checked_alias(data.alias)
     await remote.run(set_alias, adapter, found.key, alias, found.number)
     await remote.run(remote.journal.tell, of_write(adapter.source, "alias", found.key, found.number, alias))
@@ -66,7 +66,7 @@ async def add_remote_tags(
     """Add tags to a version (`v3`) on the server."""
     remote = serving.own(Remote)
     adapter = connected_adapter(remote)
-    found = named_version(adapter.cache, artifact_name, version, type)
+    found = await remote.run(named_version, adapter.cache, artifact_name, version, type)
     tags = checked_tags(data.tags)
     await remote.run(add_tags, adapter, found, tags)
     await remote.run(remote.journal.tell, of_write(adapter.source, "tags", found.key, found.number, *tags))

@@ -167,7 +167,8 @@ async def remote_connect(data: JSONBody[RemoteRequest], serving: Serving, store:
     remote = serving.own(Remote)
     remote.smart.bind(store)
     filled = await remote.run(with_saved_secrets, data, serving.connections)
-    target, credentials, policy = filled.target(), filled.credentials(), filled.policy()
+    target, credentials = filled.target(), filled.credentials()
+    policy = await remote.run(filled.policy)
     login = await remote.run(remote.log_in, target, credentials, policy)
     connection = login.connection
     token = object()

@@ -123,7 +123,8 @@ async def ssh_connect(data: JSONBody[ConnectRequest], serving: Serving) -> Sessi
     if not data.saved_key and (not (data.host or "").strip() or not (data.username or "").strip()):
         raise BadInput("host and username are required")
     data = await remote.run(with_saved_secrets, data, serving.connections)
-    target, credentials, policy = data.target(), data.credentials(), data.policy()
+    target, credentials = data.target(), data.credentials()
+    policy = await remote.run(data.policy)
     try:
         session = await remote.run(remote.open_session, target, credentials, policy)
     except ConnectFailed as failure:

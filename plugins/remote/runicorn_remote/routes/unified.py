@@ -132,7 +132,8 @@ async def unified_connect(data: JSONBody[ConnectRequest], serving: Serving) -> U
     """Connect, and make this the current connection. The credentials are tried also if there is one already."""
     remote = serving.own(Remote)
     data = await remote.run(with_saved_secrets, data, serving.connections)
-    target, credentials, policy = data.target(), data.credentials(), data.policy()
+    target, credentials = data.target(), data.credentials()
+    policy = await remote.run(data.policy)
     login = await remote.run(remote.log_in, target, credentials, policy)
     connection = login.connection
     await remote.run(remote.registry.make_current, connection)
@@ -166,7 +167,7 @@ async def unified_disconnect(serving: Serving, store: Store, request: Request[An
                 False,
                 "Connection is in use by active modes",
                 _smart_on(remote, connection) is not None,
-                bool(remote.mirrors.tasks(connection)),
+                any(not task.has_ended for task in remote.mirrors.tasks(connection)),
             )
         if _smart_on(remote, connection) is not None:
             remote.smart.bind(store)
@@ -192,7 +193,7 @@ def unified_status(serving: Serving) -> dict[str, Any]:
             "mirror_interval": youngest.interval,
         }
     smart = None if connection is None else _smart_on(remote, connection)
-    smart_mode: dict[str, Any] = {"active": False}
+    smart_mode: dict[str, Any] = {"active": False} if connection is None else {"active": False, "remote_root": None}
     if smart is not None:
         smart_mode = {
             "active": True,

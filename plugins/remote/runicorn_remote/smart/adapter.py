@@ -12,8 +12,10 @@ from typing import Literal
 import msgspec
 
 from runicorn.plugin import RunicornError
+from runicorn_remote.attempt import Attempt
 from runicorn_remote.connection import Connection
-from runicorn_remote.errors import ConnectionLost
+from runicorn_remote.connector import Connected
+from runicorn_remote.errors import ConnectFailed, ConnectionLost
 from runicorn_remote.mirror.progress import one_line
 from runicorn_remote.mirror.source import RemoteSource
 from runicorn_remote.smart.cache import Cache
@@ -91,9 +93,12 @@ class Adapter:
         self._tell = tell
         self._syncs = self._errors = 0
         self._next_sync_at: float | None = None
+        self._given_up: Connected | None = None
+        """The lost login that is not made again, because that was refused: somebody has to log in anew."""
         self._wanted = threading.Event()
         self._woken = threading.Event()
         self._stopping = threading.Event()
+        self._attempt = Attempt()
         self._pausing = threading.Event()
         self._mutex = threading.Lock()
         self._busy = threading.Lock()
@@ -124,6 +129,7 @@ class Adapter:
     def stop(self) -> None:
         """End it; nothing is written when this returns. The connection is not touched."""
         self._stopping.set()
+        self._attempt.end()
         self._woken.set()
         if self._thread.is_alive():
             self._thread.join(_STOP_S)
@@ -170,8 +176,8 @@ class Adapter:
                 if is_lost and self._is_syncing:
                     self._fail(ConnectionLost())
                     self._wanted.clear()
-                if is_lost and time.monotonic() >= retry_at:
-                    self.connection.reconnect()
+                if is_lost and time.monotonic() >= retry_at and self.connection.established is not self._given_up:
+                    self._reconnect()
                     pause_s = 1.0
                 elif not is_lost and (is_due or self._wanted.is_set()):
                     self._sync()
@@ -189,6 +195,16 @@ class Adapter:
                 self._next_sync_at = time.time() + _MAX_PAUSE_S
             self._woken.wait(_LOOK_S)
             self._woken.clear()
+
+    def _reconnect(self) -> None:
+        """Make the connection again; what cannot get better by itself is tried once."""
+        lost = self.connection.established
+        try:
+            self.connection.reconnect(self._attempt)
+        except ConnectFailed as failure:
+            if failure.is_final:
+                self._given_up = lost
+            raise
 
     def _sync(self) -> None:
         with self._busy:

@@ -25,7 +25,7 @@ from runicorn_remote.errors import ConnectionLost, OperationTimeout, PermissionD
 from runicorn_remote.mirror.local_tree import LocalTree, Place
 from runicorn_remote.mirror.progress import one_line
 from runicorn_remote.pipeline import Pipeline
-from runicorn_remote.smart.room import require_room
+from runicorn_remote.room import require_room
 from runicorn_remote.smart.versions import Version, VersionFile
 
 logger = logging.getLogger("runicorn.remote")

@@ -21,7 +21,7 @@ _LATEST = "latest"
 
 
 def named_version(cache: Cache, name: str, version: str, type: str | None) -> Version:
-    """The version that a client means. BadInput; whether it exists is for the server to say."""
+    """The version that a client means. BadInput; whether it exists is for the server to say. Lists directories."""
     check_type(cache, type)
     number = _VERSION.fullmatch(version)
     if number is None:

@@ -65,6 +65,8 @@ class Smart:
         self.downloads = Downloads()
         self.adapter: Adapter | None = None
         self.offline: Cache | None = None
+        self._bringing: dict[tuple[Adapter, str, str | None], asyncio.Future[None]] = {}
+        """What is under way: those who ask for the same wait for it together, in one thread. For the event loop."""
         self._mode: Mode = "local"
         self._on_mode = on_mode
 
@@ -250,8 +252,13 @@ class Smart:
             return
         if file is None and adapter.tails.is_fresh(run):
             return
-        loop = asyncio.get_running_loop()
-        bringing = loop.run_in_executor(self._threads, _bring_quietly, adapter, run, file)
+        wanted = (adapter, run, file)
+        bringing = self._bringing.get(wanted)
+        if bringing is None:
+            loop = asyncio.get_running_loop()
+            bringing = loop.run_in_executor(self._threads, _bring_quietly, adapter, run, file)
+            self._bringing[wanted] = bringing
+            bringing.add_done_callback(lambda _: self._bringing.pop(wanted, None))
         try:
             await asyncio.wait_for(asyncio.shield(bringing), _WAIT_S if file is None else _FILE_WAIT_S)
         except TimeoutError:

@@ -15,9 +15,9 @@ from runicorn_remote.errors import RemoteError, RemotePathNotFound
 from runicorn_remote.mirror.copying import Copier, Moved, plan
 from runicorn_remote.paths import is_safe_path
 from runicorn_remote.pipeline import Fetched, Pipeline
+from runicorn_remote.room import require_room
 from runicorn_remote.smart.cache import Cache
 from runicorn_remote.smart.places import EXPERIMENTS
-from runicorn_remote.smart.room import require_room
 
 FRESH_S = 2.0
 MAX_LOG_BYTES = 16 << 20
