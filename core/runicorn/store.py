@@ -28,6 +28,7 @@ T = TypeVar("T")
 
 _COMMAND_TIMEOUT_S = 5.0
 _READ_TIMEOUT_S = 0.25
+_DISCOVER_S = 2.0  # to say that there is no such run, a busy projector is worth waiting for
 _FIRST_START_S = 3.0
 _CLOSE_S = 1.0
 
@@ -148,7 +149,7 @@ class Store:
 
     async def discover(self) -> None:
         """Have new run directories found now, instead of with the next notice or sweep."""
-        await self.client.discover(timeout_s=_READ_TIMEOUT_S)
+        await self.client.discover(timeout_s=_DISCOVER_S)
 
     def feed(self) -> AsyncIterator[Committed]:
         """Notices of commits from now on; their events are in the log."""

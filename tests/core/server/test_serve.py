@@ -374,7 +374,10 @@ def workers_seen(server: Server, at_least: int) -> dict[int, dict[str, object]]:
     seen: dict[int, dict[str, object]] = {}
 
     def ask() -> bool:
-        answer = httpx.get(f"{server.url}/api/who").json()
+        try:
+            answer = httpx.get(f"{server.url}/api/who").json()
+        except httpx.TransportError:  # of one that is just ending
+            return False
         seen[answer["pid"]] = answer
         return len(seen) >= at_least
 
