@@ -71,7 +71,7 @@ def tables_of(db: apsw.Connection) -> list[str]:
 
 def _usual(db: apsw.Connection, table: str) -> Meaning:
     rows = db.execute("SELECT name, pk FROM pragma_table_info(?) ORDER BY cid", (table,)).fetchall()
-    primary = [str(name) for name, place in sorted(rows, key=lambda row: row[1]) if place]  # type: ignore[arg-type]
+    primary = [str(name) for name, place in sorted(rows, key=lambda row: row[1]) if place]  # type: ignore[arg-type]  # PRAGMA gives integers
     is_numbered = primary == ["id"]
     columns = [str(name) for name, _ in rows if not (is_numbered and name == "id")]
     keys = [name for name in primary if name in columns] or columns

@@ -296,7 +296,7 @@ def _reading(path: Path) -> Generator[apsw.Connection]:
 
 def _count(db: apsw.Connection, table: str) -> int:
     [(count,)] = db.execute(f'SELECT count(*) FROM "{table}"').fetchall()
-    return int(count)  # type: ignore[arg-type]
+    return int(count)  # type: ignore[arg-type]  # `count(*)` is an integer
 
 
 def _remark_others(state_dir: Path, checks: dict[str, Checked], projections: dict[str, list[Projection]]) -> None:
