@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,11 +15,15 @@ class Peer:
     """Says `first` on its first connection, and answers requests on all others."""
 
     def __init__(self, first: bytes) -> None:
-        self.connections = 0
+        self.tasks: list[asyncio.Task[object] | None] = []
         self._first = first
 
+    @property
+    def connections(self) -> int:
+        return len(self.tasks)
+
     async def talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.connections += 1
+        self.tasks.append(asyncio.current_task())
         is_first = self.connections == 1
         if is_first:
             writer.write(self._first)
@@ -27,6 +32,8 @@ class Peer:
             if isinstance(request, Request) and not is_first:
                 writer.write(encode_message(Reply(request.id)) + b"\n")
         writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
 
 
 async def discovers_after(
@@ -42,6 +49,7 @@ async def discovers_after(
     found = await client.discover(timeout_s=30.0)
     await client.stop()
     server.close()
+    await asyncio.wait([task for task in peer.tasks if task is not None])
     return found, peer.connections
 
 

@@ -12,7 +12,7 @@ from runicorn.sdk.warn_once import Warnings
 def said(warnings: Warnings, caplog: pytest.LogCaptureFixture) -> list[str]:
     with caplog.at_level(logging.WARNING, logger="runicorn"):
         warnings.say()
-    return [record.getMessage() for record in caplog.records]
+    return [record.getMessage() for record in caplog.records if record.name == "runicorn"]
 
 
 def test_a_thing_is_said_once(caplog):
