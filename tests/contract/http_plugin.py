@@ -103,9 +103,14 @@ async def talk(socket: WebSocket[Any, Any, Any]) -> None:
         await socket.receive_text()
 
 
+@post("/probe-outside", status_code=200, sync_to_thread=False)
+def outside(data: JSONBody[Wanted]) -> Wanted:
+    return data
+
+
 @hookimpl
 def runicorn_routes() -> list[Any]:
-    return [item, typed, needs, body, ignores, bug, odd, slow, cached, secret, stuck, talk, deaf]
+    return [item, typed, needs, body, ignores, bug, odd, slow, cached, secret, stuck, talk, deaf, outside]
 
 
 @hookimpl

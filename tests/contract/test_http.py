@@ -373,6 +373,18 @@ def test_a_foreign_origin_is_refused(server, method, path, origin):
     assert "access-control-allow-origin" not in response.headers
 
 
+def test_routes_of_plugins_beside_the_api_follow_its_rules(server):
+    wanted = {"run_id": "a"}
+    foreign = server.http.post("/probe-outside", json=wanted, headers={"origin": "http://evil.example"})
+    assert_is_error(foreign, 403, "Origin not allowed")
+    as_text = server.http.post("/probe-outside", content='{"run_id": "a"}', headers={"content-type": "text/plain"})
+    assert_is_error(as_text, 400, "Request body must be a JSON object")
+    answer = server.http.post("/probe-outside", json=wanted)
+
+    assert (answer.status_code, answer.json()["run_id"]) == (200, "a")
+    assert all(name in answer.headers for name in RATE_HEADERS)
+
+
 def test_the_own_origin_and_requests_without_one_pass(server):
     for headers in ({}, {"origin": server.url}, {"origin": server.url.upper().replace("HTTP", "http")}):
         response = server.http.get("/api/health", headers=headers)

@@ -61,10 +61,11 @@ class SystemKeyring:
         thread = threading.Thread(target=ask, name="keyring", daemon=True)
         thread.start()
         thread.join(self._timeout_s)
+        is_stuck = thread.is_alive()  # asked before the answer is looked at: it may come in between
         if answer:
             return answer[0]
         self._unusable_until = time.monotonic() + _AGAIN_S
-        if thread.is_alive():
+        if is_stuck:
             self._stuck = thread
             logger.warning("the system keyring does not answer: doing without")
         elif problem != [KeyringUnusable.__name__]:

@@ -205,6 +205,9 @@ class ProjectorProcess:
             self.reactions.notify(notice)
         if self._stopped_models != len(self.projector.models.failed):
             self._stopped_models = len(self.projector.models.failed)
+            # What a stopped read model lacked was committed in all others before: nobody was told of that.
+            self._journal.begin()
+            self.endpoint.broadcast(Committed(self.projector.models.commit, news=self._journal.where()))
             self.reactions.look_again()
         self.watcher.watch(self.projector.directories_to_watch(), self.projector.replaced_directories)
 

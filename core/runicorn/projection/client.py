@@ -124,14 +124,21 @@ class ProjectorClient:
         while True:
             address = published_address(self._state_dir)
             if address is not None:
-                with contextlib.suppress(OSError):
-                    reader, writer = await asyncio.open_unix_connection(address, limit=1 << 22)
-                    try:
-                        await self._receive(reader, writer)
-                    finally:
-                        self._disconnected()
-                        writer.close()
+                try:
+                    await self._converse(address)
+                except OSError:
+                    pass
+                except Exception:  # this task must not end: without it the worker is cut off for its life
+                    logger.exception("the connection to the projector failed, and is made again")
             await asyncio.sleep(_RECONNECT_S)
+
+    async def _converse(self, address: str) -> None:
+        reader, writer = await asyncio.open_unix_connection(address, limit=1 << 22)
+        try:
+            await self._receive(reader, writer)
+        finally:
+            self._disconnected()
+            writer.close()
 
     async def _receive(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writer = writer

@@ -33,7 +33,10 @@ class RootPresence:
         self._has_internal = self._has_internal or internal
         there = internal or (not self._has_internal and self._looks_right())
         if not there and not self._warned:
-            logger.warning("the storage root is gone or empty: what is known of it stays until it is back")
+            logger.warning(
+                "the storage root is gone or empty, or lacks its folder %s: what is known of it stays until it is back",
+                INTERNAL,
+            )
         self._warned = not there
         return there
 

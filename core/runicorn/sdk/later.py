@@ -6,6 +6,7 @@ something is due there. What must not be lost is done again, directly, by the ex
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import itertools
 import logging
@@ -25,7 +26,8 @@ _thread: threading.Thread | None = None
 def call_later(delay_s: float, function: Callable[[], object]) -> None:
     """Call `function` in the background in `delay_s` seconds; what it raises is logged. Never raises.
 
-    Without a thread to be had (interpreter shutdown, process limit) the call is left to the exit hooks.
+    Without a thread to be had (process limit) it waits for the next call of this function, which tries again; at the end of
+    the interpreter the exit hooks do what is left.
     """
     global _thread
     with _condition:
@@ -33,11 +35,8 @@ def call_later(delay_s: float, function: Callable[[], object]) -> None:
         _condition.notify()
         if _thread is None:
             thread = threading.Thread(target=_work, name="runicorn", daemon=True)
-            try:
+            with contextlib.suppress(RuntimeError):
                 thread.start()
-            except RuntimeError:
-                _due.clear()
-            else:
                 _thread = thread
 
 

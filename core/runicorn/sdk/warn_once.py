@@ -12,6 +12,9 @@ from collections import deque
 
 logger = logging.getLogger("runicorn")
 
+_MOST = 100
+"""Subjects that one run speaks of: a name that is new with every call would otherwise be one more warning each time."""
+
 
 class Warnings:
     """Collects warnings wherever they arise (`note`) and says them where it is safe (`say`). Safe for threads."""
@@ -22,9 +25,11 @@ class Warnings:
 
     def note(self, about: str, text: str) -> None:
         """Remember to say `text`, unless something was said about this before."""
-        if about not in self._noted:
-            self._noted.add(about)
-            self._unsaid.append(text)
+        if about in self._noted or len(self._noted) > _MOST:
+            return
+        self._noted.add(about)
+        is_last = len(self._noted) > _MOST
+        self._unsaid.append("further warnings about this run are not shown" if is_last else text)
 
     def say(self) -> None:
         """Log what was noted."""

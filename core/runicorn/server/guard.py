@@ -101,7 +101,8 @@ class Guard:
         started = time.perf_counter()
         exchange = _Exchange(send)
         path: str = scope["path"]
-        is_api = _is_api(path)
+        # What a plugin serves elsewhere changes things just as well: the rules for /api hold for it, too.
+        is_api = _is_api(path) or isinstance(self._find(scope), Route)
         client = self._client(scope)
         where = path
         try:
@@ -118,6 +119,9 @@ class Guard:
                 scope["method"], where, exchange.status or 499, time.perf_counter() - started, client
             )
 
+    def _find(self, scope: Any) -> Route | NotAllowed | None:
+        return self._routes.find(scope["path"], scope["method"], scope.get("raw_path", b""))
+
     async def _answer_site(self, scope: Any, receive: Receive, exchange: _Exchange) -> str:
         path: str = scope["path"]
         exchange.headers = [(b"x-content-type-options", b"nosniff"), *self._as_of_headers]
@@ -125,14 +129,6 @@ class Guard:
         if refusal is not None:
             await exchange.refuse(refusal, scope["method"])
             return path
-        route = self._routes.find(path, scope["method"], scope.get("raw_path", b""))
-        if isinstance(route, Route):
-            refusal = self._not_then(route) or self._off(route)
-            if refusal is not None:
-                await exchange.refuse(refusal, scope["method"])
-            else:
-                await self._call(route, scope, receive, exchange)
-            return route.template
         await self._site(scope, receive, exchange.send)
         return path
 
@@ -140,7 +136,7 @@ class Guard:
         method: str = scope["method"]
         headers: dict[bytes, bytes] = dict(scope["headers"])
         exchange.headers = self._common_headers(headers)
-        route = self._routes.find(scope["path"], method, scope.get("raw_path", b""))
+        route = self._find(scope)
         matched = route if isinstance(route, Route) else None
         refusal = self._callers.bad_host(headers) or self._callers.foreign(
             headers, method, has_secrets=matched is not None and matched.has_secrets

@@ -16,6 +16,7 @@ from runicorn.events.log import FileLog
 from runicorn.events.store import StoreStream
 from runicorn.projection.__main__ import EXIT_LOCKED
 from runicorn.projection.generations import model_files
+from runicorn.projection.journal import recorded
 from runicorn.projection.wire import Request
 from tests.projecting import InProcess
 from tests.run_rows import expected_rows
@@ -295,7 +296,7 @@ COUNTING = """
 """
 
 
-def test_a_projection_that_raises_stops_its_own_read_model_only(root, start, plugins):
+def test_a_projection_that_raises_stops_its_own_read_model_only(root, state, start, plugins):
     plugins.add("count_up", COUNTING.format(version=1, column="x", apply="assert batch.end < 2000, 'enough'"))
     entry_points = plugins.directory / "count_up-1.0.dist-info" / "entry_points.txt"
     entry_points.write_text("[runicorn.plugins]\ncount-up = count_up\n")  # as most third-party plugins are named
@@ -304,12 +305,16 @@ def test_a_projection_that_raises_stops_its_own_read_model_only(root, start, plu
     projector.wait_until(lambda: is_level(projector))
     before = projector.query("SELECT count(*) FROM seen", plugin="count-up")
     assert before == [(6,)]
+    journal = recorded(state)
+    assert journal is not None
     StreamWriter(run / "events.jsonl").append(lines(100, first=10))
     projector.wait_until(lambda: points(projector) == 106)
     status = projector.status()
     assert status is not None
     assert status.failed == {"count-up": "AssertionError: enough"}
     assert projector.query("SELECT count(*) FROM seen", plugin="count-up") == before  # at its checkpoint
+    # What it lacked was committed in the others and told to nobody: live clients have to read anew.
+    projector.wait_until(lambda: (now := recorded(state)) is not None and now[0] != journal[0])
 
 
 def test_a_plugin_with_a_broken_schema_keeps_no_other_from_working(root, start, plugins):

@@ -6,10 +6,11 @@ import asyncio
 import os
 import time
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated, NamedTuple, cast
 
+import apsw
 import msgspec
-from litestar import get
+from litestar import MediaType, Response, get
 from litestar.params import FromQuery, QueryParameter
 
 from runicorn.plugin import BadInput, Store
@@ -201,16 +202,21 @@ async def performance_trends(
     metric_name: FromQuery[str | None] = None,
     project: FromQuery[str | None] = None,
     days: Days = 30,
-) -> Trends:
+) -> Response[Trends]:
     """The last value of a metric in every run of the last days."""
     if not metric_name:
         raise BadInput("Missing required parameter: metric_name")
-    now = time.time()
-    points = await store.model("runs").run(analytics.trend, metric_name, project, now - days * _DAY_S)
+    content = await store.model("runs").run(_encoded_trends, metric_name, project, days, time.time())
+    return Response(cast(Trends, content), media_type=MediaType.JSON)
+
+
+def _encoded_trends(db: apsw.Connection, metric: str, project: str | None, days: int, now: float) -> bytes:
+    """The whole answer: it has a point for every run, too many to summarise and encode on the event loop."""
+    points = analytics.trend(db, metric, project, now - days * _DAY_S)
     values = [point.value for point in points]
     mean, deviation = analytics.mean_and_deviation(values)
     statistics = TrendStatistics(len(values), mean, deviation, min(values, default=0.0), max(values, default=0.0))
-    return Trends(metric_name, project, points, statistics, days, now)
+    return msgspec.json.encode(Trends(metric, project, points, statistics, days, now))
 
 
 @get("/api/v2/analytics/health", operation_id="analytics_health")

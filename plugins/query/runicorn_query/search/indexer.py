@@ -220,14 +220,15 @@ class Indexer:
         if missing <= 0:
             return True
         older = self._db.execute(
-            f"{_SELECT} WHERE NOT left_out AND key <> ? AND modified < ? ORDER BY modified", (log.key, stat.st_mtime_ns)
-        ).fetchall()
+            f"{_SELECT} WHERE left_out = 0 AND key <> ? AND modified < ? ORDER BY modified", (log.key, stat.st_mtime_ns)
+        )
         going: list[Log] = []
-        for row in older:
+        for row in older:  # as many as have to go, of maybe a hundred thousand
             going.append(Log(*row))  # type: ignore[arg-type]  # the columns are those of the struct
             missing -= going[-1].size
             if missing <= 0:
                 break
+        older.close()
         if missing > 0:
             return False
         for oldest in going:
