@@ -10,8 +10,7 @@ import logging
 import time
 from typing import Any
 
-import msgspec
-from litestar.types import ASGIApp, Message, Receive, Scope, Send
+from litestar.types import ASGIApp, Receive, Scope, Send
 from litestar.utils import normalize_path
 
 from runicorn.errors import BadInput, NotFound, RunicornError, Unavailable
@@ -21,7 +20,8 @@ from runicorn.patience import TookTooLong
 from runicorn.server.access_log import AccessLog
 from runicorn.server.clients import Clients, remember_client
 from runicorn.server.error_budget import ErrorBudget
-from runicorn.server.errors import NOT_A_JSON_OBJECT, ErrorBody, error_body, report
+from runicorn.server.errors import NOT_A_JSON_OBJECT, ErrorBody, report
+from runicorn.server.exchange import Exchange, Headers, refuse_handshake
 from runicorn.server.origins import Callers
 from runicorn.server.rate_limit_table import Limit
 from runicorn.server.rate_limits import RateLimiter, Verdict
@@ -30,8 +30,6 @@ from runicorn.server.sockets import OpenSockets
 from runicorn.store_as_of import ReadOnlyPast
 
 logger = logging.getLogger("runicorn.server")
-
-Headers = list[tuple[bytes, bytes]]
 
 AS_OF_HEADER = b"X-Runicorn-As-Of"
 """In every answer of a server that shows a store as it was: the moment, in ISO 8601."""
@@ -99,7 +97,7 @@ class Guard:
 
     async def _answer(self, scope: Any, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
-        exchange = _Exchange(send)
+        exchange = Exchange(send)
         path: str = scope["path"]
         # What a plugin serves elsewhere changes things just as well: the rules for /api hold for it, too.
         is_api = _is_api(path) or isinstance(self._find(scope), Route)
@@ -122,7 +120,7 @@ class Guard:
     def _find(self, scope: Any) -> Route | NotAllowed | None:
         return self._routes.find(scope["path"], scope["method"], scope.get("raw_path", b""))
 
-    async def _answer_site(self, scope: Any, receive: Receive, exchange: _Exchange) -> str:
+    async def _answer_site(self, scope: Any, receive: Receive, exchange: Exchange) -> str:
         path: str = scope["path"]
         exchange.headers = [(b"x-content-type-options", b"nosniff"), *self._as_of_headers]
         refusal = self._callers.bad_host(dict(scope["headers"]))
@@ -132,7 +130,7 @@ class Guard:
         await self._site(scope, receive, exchange.send)
         return path
 
-    async def _answer_api(self, scope: Any, receive: Receive, exchange: _Exchange, client: str) -> str:
+    async def _answer_api(self, scope: Any, receive: Receive, exchange: Exchange, client: str) -> str:
         method: str = scope["method"]
         headers: dict[bytes, bytes] = dict(scope["headers"])
         exchange.headers = self._common_headers(headers)
@@ -178,7 +176,7 @@ class Guard:
         if refusal is None and isinstance(route, Route):
             refusal = _disabled(route) or self._off(route)
         if refusal is not None:
-            await _refuse_handshake(scope, receive, send, refusal)
+            await refuse_handshake(scope, receive, send, refusal)
             return
         remember_client(scope, self._client(scope))
         try:
@@ -189,7 +187,7 @@ class Guard:
         except TookTooLong as error:
             self._note(route, error)
 
-    async def _call(self, route: Route | None, scope: Any, receive: Receive, exchange: _Exchange) -> None:
+    async def _call(self, route: Route | None, scope: Any, receive: Receive, exchange: Exchange) -> None:
         """Have the application answer; what goes wrong in a plugin's route is charged to its budget."""
         try:
             await self._api(scope, receive, exchange.send)
@@ -249,43 +247,6 @@ class Guard:
         ]
 
 
-class _Exchange:
-    """One answer: adds `headers` when it starts, and remembers its status (0: not started)."""
-
-    __slots__ = ("_send", "headers", "status")
-
-    def __init__(self, send: Send) -> None:
-        self._send = send
-        self.headers: Headers = []
-        self.status = 0
-
-    async def send(self, message: Message) -> None:
-        """Pass a message of the application on."""
-        if message["type"] == "http.response.start":
-            self.status = message["status"]
-            message["headers"] = [*message.get("headers", ()), *self.headers]
-        await self._send(message)
-
-    async def refuse(self, error: RunicornError, method: str) -> None:
-        """Answer with an error."""
-        await self.body(error.status, error_body(error), method)
-
-    async def body(self, status: int, body: ErrorBody, method: str) -> None:
-        """Answer with an error's body; HEAD gets its headers only."""
-        content = msgspec.json.encode(body)
-        self.headers = [
-            (b"content-type", b"application/json"),
-            (b"content-length", b"%d" % len(content)),
-            *self.headers,
-        ]
-        await self.finish(status, b"" if method == "HEAD" else content)
-
-    async def finish(self, status: int, content: bytes) -> None:
-        """Send a whole answer."""
-        await self.send({"type": "http.response.start", "status": status, "headers": []})  # type: ignore[typeddict-item]
-        await self._send({"type": "http.response.body", "body": content, "more_body": False})
-
-
 def _is_api(path: str) -> bool:
     # As the application's router sees it: `//api/runs` is a route below /api, and must not escape the rules for it.
     path = normalize_path(path)
@@ -320,16 +281,3 @@ def _is_json(content_type: bytes) -> bool:
     return media_type == b"application/json" or (
         media_type.startswith(b"application/") and media_type.endswith(b"+json")
     )
-
-
-async def _refuse_handshake(scope: Any, receive: Receive, send: Send, error: RunicornError) -> None:
-    await receive()
-    if "websocket.http.response" not in scope.get("extensions", {}):
-        await send({"type": "websocket.close", "code": 1008, "reason": ""})  # the server answers 403
-        return
-    body = msgspec.json.encode(error_body(error))
-    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
-    start: Any = {"type": "websocket.http.response.start", "status": error.status, "headers": headers}
-    end: Any = {"type": "websocket.http.response.body", "body": body}
-    await send(start)
-    await send(end)
