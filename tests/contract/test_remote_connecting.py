@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from itertools import cycle, islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import httpx
 import paramiko
@@ -105,8 +105,9 @@ class Place:
         self.http, self.entry, self.home, self.directory = http, entry, home, directory
         self.machines: list[ParamikoServer] = []
 
-    def machine(self, **options: Any) -> ParamikoServer:
-        machine = self._stack.enter_context(ParamikoServer(**{"password": PASSWORD, "files": LockedFiles, **options}))
+    def machine(self, *, methods: str = "password", further: str | None = None) -> ParamikoServer:
+        machine = ParamikoServer(password=PASSWORD, methods=methods, further=further, files=LockedFiles)
+        self._stack.enter_context(machine)
         self.machines.append(machine)
         return machine
 
@@ -159,10 +160,8 @@ def a_wrong_password(place: Place) -> Expected:
 def a_refused_rsa_key(place: Place) -> Expected:
     key = paramiko.RSAKey.generate(2048)
     key.write_private_key_file(str(place.directory / "rsa"))
-    fields = {
-        "port": place.machine(methods="publickey").port,
-        "private_key": (place.directory / "rsa").read_text(),
-    }
+    text = (place.directory / "rsa").read_text()
+    fields: dict[str, object] = {"port": place.machine(methods="publickey").port, "private_key": text}
     return Expected(fields, 401, "auth_failed", AUTHENTICATION, "Invalid credentials")
 
 
@@ -385,7 +384,10 @@ def test_whoever_takes_too_long_is_timed_out_at_every_step(server: Server, http:
 
         def connect(where: tuple[str, int]) -> tuple[str, httpx.Response]:
             entry, port = where
-            return entry, patient.post(entry, json=body_for(entry, port=port, password=PASSWORD))
+            body = body_for(
+                entry, port=port, username=f"for-{entry[5:8]}", password=PASSWORD
+            )  # not one after the other
+            return entry, patient.post(entry, json=body)
 
         port = mute.getsockname()[1]
         attempts = [(entry, port) for entry in ENTRIES] + [(UNIFIED, stuck), (LEGACY, slow.port)]
@@ -672,6 +674,5 @@ def test_every_call_has_the_rate_limit_of_the_contract(tmp_path: Path) -> None:
             answer = server.http.request(method, f"/api{path}", json={} if method == "POST" else None)
             assert answer.status_code != 405, call
             assert answer.headers["x-ratelimit-limit"] == str(limit), call
-        for _ in range(5):
-            answer = server.http.post(UNIFIED, json={})
-        assert answer.status_code == 429
+        answers = [server.http.post(UNIFIED, json={}).status_code for _ in range(5)]
+        assert answers[-1] == 429
