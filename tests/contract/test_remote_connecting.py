@@ -334,7 +334,11 @@ BAD_USER = "Invalid value for username: 1 to 128 characters, without control cha
     [
         *(
             ({"port": port}, BAD_PORT, f"Invalid configuration: Invalid port: {port}")
-            for port in (0, -1, 65536, 70000, "abc", "", "0", "-22", "22.0", "٢٢")
+            for port in (0, -1, 65536, 70000, "0", "-22", "99999")
+        ),
+        *(
+            ({"port": port}, BAD_PORT, "Invalid configuration: Invalid port: must be between 1 and 65535")
+            for port in ("abc", "", "22.0", "٢٢")
         ),
         *(
             ({"host": host}, "Missing required field: host", "Invalid configuration: Host is required")
@@ -344,7 +348,7 @@ BAD_USER = "Invalid value for username: 1 to 128 characters, without control cha
             ({"username": name}, "Missing required field: username", "Invalid configuration: Username is required")
             for name in (None, "", "  ")
         ),
-        *(({"host": host}, BAD_HOST, BAD_HOST) for host in ("a b", "me@there", "a/b", "a\nb", "x" * 254)),
+        *(({"host": host}, BAD_HOST, BAD_HOST) for host in ("a b", "me@there", "a/b", "a\nb", "-oProxyCommand=x", "x" * 254)),
         *(({"username": name}, BAD_USER, BAD_USER) for name in ("a\nb", "a\x7f", "x" * 129)),
     ],
 )  # fmt: skip
