@@ -13,3 +13,15 @@ ENDED_S = 5 * TOLERANCE
 
 FOUND_DEAD_S = 35 * TOLERANCE
 """A training that was killed is shown as failed, though nobody asks."""
+
+LISTING_TIMED_OUT_S = 16 * TOLERANCE
+"""A listing on a server that stopped is answered, with 408."""
+
+FOUND_FROZEN_S = 45 * TOLERANCE
+"""A server that stopped is shown as not connected."""
+
+FOUND_KILLED_S = 2 * TOLERANCE
+"""A server whose connections were cut is shown as not connected."""
+
+CANCELLED_S = 1 * TOLERANCE
+"""A download or a sync that is cancelled has ended."""

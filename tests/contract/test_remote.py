@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import paramiko
 import pytest
 
 from tests.plugins.remote.locked_files import LockedFiles
@@ -141,42 +140,6 @@ def test_nothing_connected_has_its_full_shape(http: httpx.Client) -> None:
     }
 
 
-def test_the_same_credentials_reuse_and_others_are_tried_first(http: httpx.Client, other: ParamikoServer) -> None:
-    ok(http.post("/api/unified/connect", json=by_password(other)))
-    assert ok(http.post("/api/unified/connect", json=by_password(other)))["reused"] is True
-    wait_until(lambda: other.open_sessions() == 1)
-    refused = http.post("/api/unified/connect", json=by_password(other, password="wrong"))
-    assert failure(refused) == (401, "Authentication failed: Invalid credentials", "auth_failed")
-    assert ok(http.get("/api/unified/status"))["connected"] is True
-
-
-def test_another_connection_replaces_the_current_one(http: httpx.Client, sshd: Sshd, other: ParamikoServer) -> None:
-    ok(http.post("/api/unified/connect", json=by_password(other)))
-    ok(http.post("/api/unified/connect", json=login(sshd)))
-    wait_until(lambda: other.open_sessions() == 0)
-
-
-@pytest.mark.parametrize("path", CONNECT)
-@pytest.mark.parametrize(
-    ("fields", "detail"),
-    [
-        ({"port": 0}, "Invalid value for port: must be between 1 and 65535"),
-        ({"port": -1}, "Invalid value for port: must be between 1 and 65535"),
-        ({"port": 65536}, "Invalid value for port: must be between 1 and 65535"),
-        ({"port": "abc"}, "Invalid value for port: must be between 1 and 65535"),
-        ({"host": "a b"}, BAD_HOST),
-        ({"host": "user@host"}, BAD_HOST),
-        ({"host": "-oProxyCommand=x"}, BAD_HOST),
-        ({"username": "a\nb"}, "Invalid value for username: 1 to 128 characters, without control characters"),
-    ],
-)
-def test_a_wrong_field_sends_no_packet(
-    http: httpx.Client, other: ParamikoServer, path: str, fields: dict[str, object], detail: str
-) -> None:
-    assert failure(http.post(path, json=by_password(other, **fields)))[:2] == (400, detail)
-    assert other.transports == []
-
-
 @pytest.mark.parametrize("path", [*CONNECT, "/api/remote/connect"])
 @pytest.mark.parametrize(
     "host", ["x;touch${IFS}oops", "$(touch${IFS}oops)", "`touch${IFS}oops`", "x|touch${IFS}oops", "x'", 'x"', "x&touch"]
@@ -193,60 +156,6 @@ def test_a_host_that_a_shell_would_run_is_refused(
         config.unlink()
     assert failure(answer)[:2] == (400, BAD_HOST)
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("missing", ["host", "username"])
-@pytest.mark.parametrize("value", [None, "", "  "])
-def test_a_missing_field_has_its_text(http: httpx.Client, missing: str, value: str | None) -> None:
-    body = {"host": "h", "username": "u", "password": PASSWORD, missing: value}
-    assert failure(http.post(CONNECT[0], json=body))[:2] == (400, f"Missing required field: {missing}")
-    assert failure(http.post(CONNECT[1], json=body))[:2] == (400, "host and username are required")
-
-
-@pytest.mark.parametrize("path", CONNECT)
-def test_the_failures_of_connecting_have_their_texts(http: httpx.Client, other: ParamikoServer, path: str) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        closed = listener.getsockname()[1]
-    legacy = path == CONNECT[1]
-
-    def check(fields: dict[str, object], status: int, code: str, prefix: str, text: str) -> None:
-        expected = ("SSH connect failed: " if legacy else prefix) + text
-        assert failure(http.post(path, json=by_password(other, **fields))) == (status, expected, code)
-
-    check({"password": "wrong"}, 401, "auth_failed", "Authentication failed: ", "Invalid credentials")
-    check({"password": None}, 400, "no_auth_method", "SSH connection failed: ", "No authentication methods available")
-    key = {"password": None, "private_key": "nonsense"}
-    check(key, 400, "bad_key", "SSH connection failed: ", "Invalid private key format")
-    file = {"password": None, "private_key_path": "/nowhere"}
-    check(file, 400, "bad_key", "SSH connection failed: ", "Cannot use private key file")
-    check({"port": closed}, 400, "refused", "Connection failed: ", "Connection refused")
-    check({"host": "no-such.invalid"}, 400, "dns", "Connection failed: ", "Name or service not known")
-
-
-@pytest.mark.parametrize("path", CONNECT)
-def test_a_changed_host_key_is_refused_with_both_fingerprints(
-    http: httpx.Client, other: ParamikoServer, path: str
-) -> None:
-    first = http.post(path, json=by_password(other))
-    before = ok(first)["host_key"]["sha256"]
-    http.post("/api/unified/disconnect")
-    other.host_key = paramiko.ECDSAKey.generate()
-    other.accounts.attempts.clear()
-    body = http.post(path, json=by_password(other)).json()
-    after = other.host_key.fingerprint
-    assert body["code"] == "host_key_mismatch"
-    assert body["detail"].endswith(f"does not match: got {after}, expected {before}")
-    assert body["host_key"]["sha256"] == after
-    assert body["expected_host_key"]["sha256"] == before
-    assert other.accounts.attempts == []
-    accepted = http.post(path, json=by_password(other, accept_host_key=after))
-    assert ok(accepted)["host_key"]["first_use"] is True
-
-
-def test_strict_checking_refuses_an_unknown_host(http: httpx.Client, other: ParamikoServer) -> None:
-    refused = http.post("/api/unified/connect", json=by_password(other, strict_host_key=True))
-    assert refused.json()["code"] == "host_key_unknown"
-    assert refused.json()["host_key"]["sha256"] == other.host_key.fingerprint
 
 
 def test_sessions_are_connections_of_their_own(http: httpx.Client, other: ParamikoServer) -> None:
@@ -436,14 +345,6 @@ def test_mirrors_on_a_frozen_server_are_stopped_at_once(http: httpx.Client, sshd
     assert ok(http.get("/api/ssh/mirror/list"))["mirrors"] == []
 
 
-def test_a_killed_server_is_noticed_soon(http: httpx.Client, sshd: Sshd) -> None:
-    ok(http.post("/api/unified/connect", json=login(sshd)))
-    sshd.kill()
-    wait_until(lambda: not ok(http.get("/api/unified/status"))["connected"])
-    status = ok(http.get("/api/unified/status"))
-    assert (status["connection"]["connected"], status["host"]) == (False, sshd.host)
-
-
 # ── mirroring ───────────────────────────────────────────────────────────────
 
 
@@ -630,18 +531,4 @@ def test_what_details_gave_connects_and_a_reference_opens_nothing_else(
     assert failure(http.post(path, json={**details, "password": "saved:q3v0Jx1mT9y2bW8kZr5uLA"})) == expired
     ok(http.request("DELETE", f"{SAVED}/{details['key']}"))
     assert failure(http.post(path, json=details)) == expired
-    assert len(other.transports) == before
-
-
-@pytest.mark.parametrize("path", CONNECT)
-def test_a_saved_key_stands_for_host_user_and_secrets(http: httpx.Client, other: ParamikoServer, path: str) -> None:
-    key = save(http, other)["key"]
-    ok(http.post(path, json={"saved_key": key, "use_agent": False}))
-    ok(http.post(path, json={"saved_key": key, "host": "127.0.0.1", "username": "me", "use_agent": False}))
-    before = len(other.transports)
-    for field, value in (("host", "localhost"), ("port", other.port + 1), ("username", "you")):
-        answer = failure(http.post(path, json={"saved_key": key, field: value}))
-        assert answer == (400, "saved_key belongs to another host", None)
-    ok(http.request("DELETE", f"{SAVED}/{key}"))
-    assert failure(http.post(path, json={"saved_key": key})) == (404, f"Connection not found: {key}", "not_found")
     assert len(other.transports) == before

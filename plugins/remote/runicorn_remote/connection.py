@@ -37,7 +37,8 @@ class Connection:
         """Connect. ConnectFailed if that does not work: then nothing is left of it."""
         self.target = target
         self.holders: set[object] = set()
-        self.last_error: str | None = None
+        self._failure: str | None = None
+        """Why it did not come back."""
         self.connected_at = time.time()
         self.has_no_commands = False
         """Whether the server was found to run no commands for us; remembered until the next connection."""
@@ -67,6 +68,13 @@ class Connection:
     def is_alive(self) -> bool:
         """Whether it can be used, as far as is known: from memory, without asking the server."""
         return not self._lost.is_set() and not self._closed.is_set() and self._connected.transport.is_active()
+
+    @property
+    def last_error(self) -> str | None:
+        """Why it cannot be used, in one line; None while it can, and after `close`."""
+        if self._failure is None and not self.is_alive and not self.is_closed:
+            return str(ConnectionLost())
+        return self._failure
 
     @property
     def is_closed(self) -> bool:
@@ -135,7 +143,7 @@ class Connection:
                 made = connect(self.target, self._credentials, self._policy, attempt)
             except ConnectFailed as failure:
                 if attempt is None or not attempt.has_ended:
-                    self.last_error = str(failure)
+                    self._failure = str(failure)
                 raise
             if self._closed.is_set():
                 made.close()
@@ -176,7 +184,7 @@ class Connection:
     def _take(self, made: Connected) -> None:
         """Go on with a connection that was just made."""
         self._connected, self._listing = made, None
-        self.connected_at, self.last_error, self.has_no_commands = time.time(), None, False
+        self.connected_at, self._failure, self.has_no_commands = time.time(), None, False
         self._lost.clear()
         self._watch()
 
@@ -200,16 +208,11 @@ class Connection:
             except RemoteError as error:
                 if connected is self._connected and not self._closed.is_set():
                     logger.warning("the connection %s is lost: %s", self.connection_id, error)
-                    self._lose()
+                    self._lost.set()
                 connected.close()
                 return
         if connected is self._connected and not self._closed.is_set():
-            self._lose()
-
-    def _lose(self) -> None:
-        if self.last_error is None:  # else it is known by now why it does not come back
-            self.last_error = str(ConnectionLost())
-        self._lost.set()
+            self._lost.set()
 
     def _ask(self, connected: Connected) -> None:
         from runicorn_remote.errors import SftpUnavailable

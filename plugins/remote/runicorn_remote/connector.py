@@ -97,7 +97,7 @@ def connect(
         stream = _tunnel(through[-1], host) if through else _dial(host, attempt)
         undo.callback(stream.close)
         transport, key, first_use = _negotiate(host, target.host, stream, policy, undo)
-        method = _log_in(host, target.username, transport, methods, key)
+        method = _log_in(host, target.username, transport, methods, key, first_use=first_use)
         transport.set_keepalive(_KEEPALIVE_S)
         undo.pop_all()
         return Connected(transport, key, first_use, method, tuple(through))
@@ -184,12 +184,20 @@ def _negotiate(
     return transport, shown_key(key), known.check(host.address, key, policy)
 
 
-def _log_in(host: Host, username: str, transport: Transport, methods: Sequence[Method], key: HostKey) -> str:
+def _log_in(
+    host: Host,
+    username: str,
+    transport: Transport,
+    methods: Sequence[Method],
+    key: HostKey,
+    *,
+    first_use: bool | None = None,
+) -> str:
     try:
         return log_in(transport, username, methods)
     except ConnectFailed as failure:
         failure.address = host.address
-        failure.host_key = key
+        failure.host_key, failure.first_use = key, first_use
         raise
 
 

@@ -100,6 +100,8 @@ class ConnectFailed(RemoteError):
     """Whether trying again cannot help: somebody has to change something first."""
     host_key: HostKey | None = None
     """The key that the server showed, where it came that far."""
+    first_use: bool | None = None
+    """Whether that key was stored by this attempt; None if it was not accepted, or is that of a jump host."""
 
     def __init__(self, address: str = "", text: str | None = None) -> None:
         self.address = address
@@ -109,7 +111,10 @@ class ConnectFailed(RemoteError):
     @property
     def extra(self) -> Mapping[str, object]:
         """The host key that was seen, for whoever has to decide about it."""
-        return {} if self.host_key is None else {"host_key": msgspec.to_builtins(self.host_key)}
+        if self.host_key is None:
+            return {}
+        stored = {} if self.first_use is None else {"first_use": self.first_use}
+        return {"host_key": {**msgspec.to_builtins(self.host_key), **stored}}
 
     @property
     def for_people(self) -> str:

@@ -164,6 +164,8 @@ def of_failure(target: Target, failure: ConnectFailed) -> Sequence[Payload]:
     """What a login says that did not work."""
     source, key = target.connection_id, failure.host_key
     found: list[Payload] = []
+    if failure.first_use and key is not None:
+        found.append(HostKeyTrusted(source=source, key_type=key.type, sha256=key.sha256))
     if isinstance(failure, HostKeyMismatch) and key is not None:
         expected = None if failure.expected_host_key is None else failure.expected_host_key.sha256
         found.append(HostKeyMismatched(source=source, key_type=key.type, sha256=key.sha256, expected=expected))

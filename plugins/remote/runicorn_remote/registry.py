@@ -68,6 +68,7 @@ class Registry:
         self._current: Connection | None = None
         self._busy: dict[str, threading.Lock] = {}
         self._attempts = threading.BoundedSemaphore(MAX_ATTEMPTS)
+        self._being_made = 0
         self._is_closed = False
 
     @property
@@ -86,12 +87,12 @@ class Registry:
             revived = None if known is None else known.revive(credentials, policy)
             if known is not None and revived is not None:
                 return Login(known, False, revived.host_key, revived.first_use, revived.method)
-            self._check_number()
-            connection = Connection(target, credentials, policy)
-            with self._mutex:
-                if self._is_closed:
-                    connection.close()
-                self._by_id[target.connection_id] = connection
+            with self._place():
+                connection = Connection(target, credentials, policy)
+                with self._mutex:
+                    if self._is_closed:
+                        connection.close()
+                    self._by_id[target.connection_id] = connection
             made = connection.established
             return Login(connection, False, made.host_key, made.first_use, made.method)
 
@@ -112,14 +113,14 @@ class Registry:
     def open_session(self, target: Target, credentials: Credentials, policy: HostKeyPolicy) -> Session:
         """Another connection, for the legacy API."""
         with self._attempt(target.connection_id):
-            self._check_number()
-            connection = Connection(target, credentials, policy)
-            with self._mutex:
-                milliseconds = int(time.time() * 1000)
-                while (session_id := f"{target.connection_id}:{milliseconds}") in self._sessions:
-                    milliseconds += 1
-                session = Session(session_id, connection, connection.connected_at)
-                self._sessions[session_id] = session
+            with self._place():
+                connection = Connection(target, credentials, policy)
+                with self._mutex:
+                    milliseconds = int(time.time() * 1000)
+                    while (session_id := f"{target.connection_id}:{milliseconds}") in self._sessions:
+                        milliseconds += 1
+                    session = Session(session_id, connection, connection.connected_at)
+                    self._sessions[session_id] = session
             return session
 
     def sessions(self) -> list[Session]:
@@ -178,11 +179,19 @@ class Registry:
                 del self._by_id[connection.connection_id]
         connection.close()
 
-    def _check_number(self) -> None:
+    @contextlib.contextmanager
+    def _place(self) -> Generator[None]:
+        """Room for a connection that is made and put among the others in the body. TooManySessions."""
         with self._mutex:
             alive = [connection for connection in self._by_id.values() if not connection.is_closed]
-            if len(alive) + len(self._sessions) >= MAX_SESSIONS:
+            if len(alive) + len(self._sessions) + self._being_made >= MAX_SESSIONS:
                 raise TooManySessions
+            self._being_made += 1
+        try:
+            yield
+        finally:
+            with self._mutex:
+                self._being_made -= 1
 
     @contextlib.contextmanager
     def _attempt(self, connection_id: str) -> Generator[None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Literal
 
 import msgspec
@@ -24,6 +25,7 @@ from runicorn_remote.smart.sync import SyncProgress
 from runicorn_remote.structure import Structure, structure_of
 
 _VERIFY_S = 5.0
+_NUMBER = re.compile(r"-?[0-9]{1,20}")
 _NOT_CONNECTED = "Not connected to remote server"
 
 
@@ -54,7 +56,9 @@ class RemoteRequest(ConnectRequest, kw_only=True):
         try:
             self.port_number()
         except BadInput as error:
-            raise InvalidConfiguration(f"Invalid port: {shown(str(self.port))}") from error
+            given = str(self.port)  # not shown if it is something else: fields may have been mixed up
+            reason = given if _NUMBER.fullmatch(given) else "must be between 1 and 65535"
+            raise InvalidConfiguration(f"Invalid port: {reason}") from error
         if not (self.remote_root or "").strip():
             raise InvalidConfiguration("Remote root directory is required")
         secrets = (self.password, self.private_key, self.pkey, self.private_key_path, self.pkey_path, self.saved_key)
