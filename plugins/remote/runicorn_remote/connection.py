@@ -6,18 +6,29 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Generator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING, TypeVar
 
 from runicorn_remote.attempt import Attempt
 from runicorn_remote.channels import Command, open_sftp, translated
 from runicorn_remote.connector import Connected, Target, connect
 from runicorn_remote.credentials import Credentials
-from runicorn_remote.errors import ConnectFailed, ConnectionLost, OperationTimeout, RemoteError
+from runicorn_remote.errors import (
+    ChannelRefused,
+    ConnectFailed,
+    ConnectionLost,
+    OperationTimeout,
+    RemoteError,
+    SftpUnavailable,
+)
+from runicorn_remote.further import Further
 from runicorn_remote.host_keys import HostKeyPolicy
 
 if TYPE_CHECKING:
     from paramiko.sftp_client import SFTPClient
+    from paramiko.transport import Transport
+
+T = TypeVar("T")
 
 logger = logging.getLogger("runicorn.remote")
 
@@ -47,6 +58,7 @@ class Connection:
         self._lost = threading.Event()
         self._closed = threading.Event()
         self._connected = connect(target, credentials, policy)
+        self._further = Further(lambda attempt: connect(target, self._credentials, self._policy, attempt))
         self._listing: SFTPClient | None = None
         self._listing_mutex = threading.Lock()
         self._silences = 0
@@ -79,16 +91,24 @@ class Connection:
         return int(time.time() - self.connected_at)
 
     def open_sftp(self) -> SFTPClient:
-        """An SFTP client of its own, for one thread; close it. ConnectionLost, OperationTimeout, SftpUnavailable."""
-        if not self.is_alive:
-            raise ConnectionLost
-        return open_sftp(self._connected.transport)
+        """An SFTP client of its own, for one thread; close it.
+
+        ConnectionLost, OperationTimeout, ChannelRefused, SftpUnavailable.
+        """
+        return self._opened(open_sftp)
 
     def run(self, command: str) -> Command:
         """Start a command; see `Command`."""
+        return self._opened(lambda transport: Command(transport, command))
+
+    def _opened(self, opening: Callable[[Transport], T]) -> T:
+        """What `opening` makes of a transport, which is another one if the server allows no more channels on the first."""
         if not self.is_alive:
             raise ConnectionLost
-        return Command(self._connected.transport, command)
+        try:
+            return opening(self._connected.transport)
+        except ChannelRefused:
+            return self._further.opened(opening)
 
     @contextlib.contextmanager
     def shared_sftp(self) -> Generator[SFTPClient]:
@@ -176,6 +196,7 @@ class Connection:
     def _take(self, made: Connected) -> None:
         """Go on with a connection that was just made."""
         self._connected, self._listing = made, None
+        self._further.clear()
         self.connected_at, self.last_error, self.has_no_commands = time.time(), None, False
         self._lost.clear()
         self._watch()
@@ -183,6 +204,7 @@ class Connection:
     def close(self) -> None:
         """End it for good, and forget the credentials. What waits on its channels wakes up."""
         self._closed.set()
+        self._further.close()
         self._connected.close()
         self._credentials.wipe()
 
@@ -210,13 +232,12 @@ class Connection:
         if self.last_error is None:  # else it is known by now why it does not come back
             self.last_error = str(ConnectionLost())
         self._lost.set()
+        self._further.clear()
 
     def _ask(self, connected: Connected) -> None:
-        from runicorn_remote.errors import SftpUnavailable
-
         try:
             sftp = open_sftp(connected.transport)
-        except SftpUnavailable:  # it has answered
+        except (SftpUnavailable, ChannelRefused):  # it has answered
             return
         try:
             channel = sftp.get_channel()
