@@ -10,7 +10,6 @@ from __future__ import annotations
 import errno
 import logging
 import queue
-import random
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -27,6 +26,7 @@ from runicorn_remote.mirror.claims import Claims
 from runicorn_remote.mirror.lane import Lane, Stopped, is_small
 from runicorn_remote.mirror.opening import opened
 from runicorn_remote.mirror.origins import Record, tell_origins
+from runicorn_remote.mirror.pauses import Pauses
 from runicorn_remote.mirror.progress import MirrorReport, MirrorStats, State, one_line
 from runicorn_remote.mirror.source import RemoteSource
 from runicorn_remote.mirror.state import FileState, MirrorState
@@ -41,8 +41,6 @@ _SCAN_SHARE = 5  # a scan may take a sixth of the time
 _RECENT_S = 60.0
 _SAVE_S = 1.0
 _LOOK_S = 0.05
-_MAX_PAUSE_S = 60.0
-_SPREAD = 0.2
 _STOP_S = 5.0
 _READ_S = 0.5
 """How long a stop waits for threads that wait for the server themselves: they look around before they write."""
@@ -163,7 +161,7 @@ class MirrorTask:
     # ── supervising ─────────────────────────────────────────────────────────
 
     def _supervise(self) -> None:
-        pause_s = 1.0
+        pauses = Pauses()
         source, root = self.source.target.connection_id, self.source.root
         self._journal.tell(MirrorStarted(source=source, remote_root=root, interval=self.interval_s))
         try:
@@ -173,7 +171,7 @@ class MirrorTask:
                 if self._stopping.is_set():
                     break
                 if self._is_good:
-                    pause_s = 1.0
+                    pauses.reset()
                 self._is_hindered = not isinstance(failure, RemoteError)
                 self._stats.last_error = one_line(failure)
                 if isinstance(failure, ConnectFailed) and failure.is_final:
@@ -181,9 +179,8 @@ class MirrorTask:
                     return
                 self._turn("reconnecting")
                 logger.warning("the mirror of %s pauses: %s", self.source.target.host, one_line(failure))
-                if self._stopping.wait(pause_s * random.uniform(1 - _SPREAD, 1 + _SPREAD)):
+                if self._stopping.wait(pauses.next_s()):
                     break
-                pause_s = min(2 * pause_s, _MAX_PAUSE_S)
         except Exception as error:  # a bug of ours: shown, not silently gone
             logger.exception("the mirror of %s failed", self.source.target.host)
             self._stats.last_error = one_line(error)
