@@ -94,12 +94,13 @@ def test_sixteen_mirrors_run_on_one_connection_and_no_more_begin(
     assert sshd.wait_idle()
 
 
+@pytest.mark.slow
 def test_a_server_killed_during_a_copy_costs_nothing_but_time_and_a_restart_transfers_nothing_again(
     start: Callable[[], Server], sshd: Sshd, tmp_path: Path
 ) -> None:
     there, here = tmp_path / "there", tmp_path / "here"
     write_run(there, status="running", hostname="elsewhere", pid=1)
-    (there / RUN / "large.bin").write_bytes(random.randbytes(150 * MIB))
+    (there / RUN / "large.bin").write_bytes(random.randbytes(64 * MIB))
     server = start()
     with delaying(sshd.host, sshd.port, 0.0) as proxy:
         through = {**login(sshd), "port": proxy.port}

@@ -20,7 +20,7 @@ from benchmarks.store import Shape, write_store
 from tests.contract.test_remote import login, ok
 from tests.contract.test_remote_mirror import mirror, only, sshd
 from tests.plugins.remote.mirroring import write_run
-from tests.promises import HEALTH_P99_S
+from tests.promises import HEALTH_P99_S, TOLERANCE
 from tests.serving import Server, serve, wait_until
 from tests.sshd import Sshd
 
@@ -47,6 +47,12 @@ def probed(server: Server, during: Callable[[], object]) -> Times:
         return Times(json.loads(hear(process)))
 
 
+@pytest.fixture
+def allowed_s(server: Server) -> float:
+    """The promise, or as much more as this machine takes while the server has nothing else to do."""
+    return max(HEALTH_P99_S, TOLERANCE * probed(server, lambda: time.sleep(STALLED_S)).p99)
+
+
 @contextmanager
 def under_way(server: Server, method: str, path: str, body: object = None) -> Iterator[None]:
     """A request that has nothing to be answered with while the body runs, which has to see to it that it ends then."""
@@ -59,7 +65,7 @@ def under_way(server: Server, method: str, path: str, body: object = None) -> It
 
 @pytest.mark.slow
 def test_health_is_answered_at_once_while_another_machine_says_nothing(
-    server: Server, sshd: Sshd, tmp_path: Path
+    server: Server, sshd: Sshd, tmp_path: Path, allowed_s: float
 ) -> None:
     http, there = server.http, tmp_path / "there"
     write_run(there, status="running")
@@ -85,11 +91,13 @@ def test_health_is_answered_at_once_while_another_machine_says_nothing(
     finally:
         sshd.thaw()
     found = {"connect": connecting, "listing and verify": listing, "stop": stopping}
-    assert all(times.p99 < HEALTH_P99_S for times in found.values()), f"{found}"
+    assert all(times.p99 < allowed_s for times in found.values()), f"{found}"
 
 
 @pytest.mark.slow
-def test_health_is_answered_at_once_during_a_first_sync(server: Server, sshd: Sshd, tmp_path: Path) -> None:
+def test_health_is_answered_at_once_during_a_first_sync(
+    server: Server, sshd: Sshd, tmp_path: Path, allowed_s: float
+) -> None:
     http, there = server.http, tmp_path / "there"
     for _ in write_store(there, Shape(runs=RUNS, events=2, metrics=1, writer="0.4.0")):
         pass
@@ -104,4 +112,4 @@ def test_health_is_answered_at_once_during_a_first_sync(server: Server, sshd: Ss
     times = probed(server, sync)
     assert progress()["status"] == "completed"
     assert ok(http.get("/api/remote/status"))["stats"]["cached_experiments"] == RUNS
-    assert times.p99 < HEALTH_P99_S, f"{times}"
+    assert times.p99 < allowed_s, f"{times}"
