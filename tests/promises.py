@@ -25,3 +25,14 @@ FOUND_KILLED_S = 2 * TOLERANCE
 
 CANCELLED_S = 1 * TOLERANCE
 """A download or a sync that is cancelled has ended."""
+
+HEALTH_P99_S = 0.1 * TOLERANCE
+"""99 of 100 requests for `/api/health` are answered, whatever another machine does."""
+
+MIRROR_ENDED_S = 1 * TOLERANCE
+"""A mirror has stopped, also in the middle of a large file."""
+
+
+def followed_s(interval_s: float) -> float:
+    """A line that was logged on another machine is in the read models here, for a mirror that looks so often."""
+    return (interval_s + 1) * TOLERANCE

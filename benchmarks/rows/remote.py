@@ -67,13 +67,27 @@ def health(space: Workspace) -> Iterator[Row]:
                 login = {**there.login, "port": port}
                 times = _probed(server, lambda: _stalled(api, "/api/unified/connect", login, space.size.stalled_s))
             yield _health_row(space, "a connect to a port that never answers", times)
-            api.post("/api/unified/connect", there.login)
-            there.sshd.freeze()
-            try:
-                times = _probed(server, lambda: _stalled(api, "/api/unified/listdir", None, space.size.stalled_s))
-            finally:
-                there.sshd.thaw()
-            yield _health_row(space, "a listing on a frozen server", times)
+            yield from _frozen(space, there, server, api)
+
+
+def _frozen(space: Workspace, there: _Machine, server: Served, api: _Api) -> Iterator[Row]:
+    """Rows for `/api/health` while a server that has stopped is listed, verified, and its mirror ended."""
+    api.post("/api/remote/connect", {**there.login, "remote_root": str(there.root), "auto_sync": False})
+    api.post("/api/unified/connect", there.login)
+    mode = {"mode": "mirror", "remote_root": str(there.elsewhere), "mirror_interval": 0.5}
+    task = api.post("/api/unified/configure_mode", mode)["task"]["id"]
+    _wait(lambda: api.get("/api/ssh/mirror/list")["mirrors"][0]["state"] == "watching")
+    there.sshd.freeze()
+    try:
+        times = _probed(server, lambda: _stalled(api, "/api/unified/listdir", None, space.size.stalled_s))
+        yield _health_row(space, "a listing on a frozen server", times)
+        # It gives up after 5 s: asked as often as it takes.
+        times = _probed(server, lambda: _for_a_while(lambda: api.get("/api/remote/verify"), space.size.stalled_s))
+        yield _health_row(space, "a check of a frozen server (`/api/remote/verify`)", times)
+        times = _probed(server, lambda: api.post("/api/ssh/mirror/stop", {"task_id": task}))
+        yield _health_row(space, "the end of a mirror on a frozen server", times)
+    finally:
+        there.sshd.thaw()
 
 
 class _Machine:
@@ -216,6 +230,12 @@ def _stalled(api: _Api, path: str, body: object, seconds: float) -> None:
     thread.join(seconds)
     if not thread.is_alive():
         raise RuntimeError(f"{path} was answered, and should have had nothing to answer with")
+
+
+def _for_a_while(ask: Callable[[], object], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        ask()
 
 
 @contextlib.contextmanager

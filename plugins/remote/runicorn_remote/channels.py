@@ -16,6 +16,7 @@ from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING, Any, cast
 
 from runicorn_remote.errors import (
+    ChannelRefused,
     ConnectionLost,
     NotADirectory,
     OperationTimeout,
@@ -91,15 +92,18 @@ def _of_status(error: OSError, path: str) -> Exception:
 
 
 def open_channel(transport: Transport) -> Channel:
-    """A channel for one command or subsystem. ConnectionLost or OperationTimeout."""
+    """A channel for one command or subsystem. ConnectionLost, OperationTimeout, ChannelRefused."""
     from paramiko.ssh_exception import SSHException
 
     started = time.monotonic()
     try:
         return transport.open_session(timeout=_OPEN_S)
     except (SSHException, EOFError, OSError) as error:
-        is_late = transport.is_active() and time.monotonic() - started >= _OPEN_S - 0.5
-        raise (OperationTimeout if is_late else ConnectionLost) from error
+        if not transport.is_active():
+            raise ConnectionLost from error
+        # Of several refusals at once paramiko names the first one only: the others have no class of their own.
+        is_late = time.monotonic() - started >= _OPEN_S - 0.5
+        raise (OperationTimeout if is_late else ChannelRefused) from error
 
 
 def open_sftp(transport: Transport) -> SFTPClient:
@@ -144,7 +148,7 @@ class Command:
     """
 
     def __init__(self, transport: Transport, command: str) -> None:
-        """Start it. ConnectionLost, OperationTimeout, or CommandRefused."""
+        """Start it. ConnectionLost, OperationTimeout, ChannelRefused, or CommandRefused."""
         from paramiko.ssh_exception import SSHException
 
         self.status = -1

@@ -6,18 +6,29 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Generator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING, TypeVar
 
 from runicorn_remote.attempt import Attempt
 from runicorn_remote.channels import Command, open_sftp, translated
 from runicorn_remote.connector import Connected, Target, connect
 from runicorn_remote.credentials import Credentials
-from runicorn_remote.errors import ConnectFailed, ConnectionLost, OperationTimeout, RemoteError
+from runicorn_remote.errors import (
+    ChannelRefused,
+    ConnectFailed,
+    ConnectionLost,
+    OperationTimeout,
+    RemoteError,
+    SftpUnavailable,
+)
+from runicorn_remote.further import Further
 from runicorn_remote.host_keys import HostKeyPolicy
 
 if TYPE_CHECKING:
     from paramiko.sftp_client import SFTPClient
+    from paramiko.transport import Transport
+
+T = TypeVar("T")
 
 logger = logging.getLogger("runicorn.remote")
 
@@ -48,6 +59,7 @@ class Connection:
         self._lost = threading.Event()
         self._closed = threading.Event()
         self._connected = connect(target, credentials, policy)
+        self._further = Further(lambda attempt: connect(target, self._credentials, self._policy, attempt))
         self._listing: SFTPClient | None = None
         self._listing_mutex = threading.Lock()
         self._silences = 0
@@ -87,16 +99,24 @@ class Connection:
         return int(time.time() - self.connected_at)
 
     def open_sftp(self) -> SFTPClient:
-        """An SFTP client of its own, for one thread; close it. ConnectionLost, OperationTimeout, SftpUnavailable."""
-        if not self.is_alive:
-            raise ConnectionLost
-        return open_sftp(self._connected.transport)
+        """An SFTP client of its own, for one thread; close it.
+
+        ConnectionLost, OperationTimeout, ChannelRefused, SftpUnavailable.
+        """
+        return self._opened(open_sftp)
 
     def run(self, command: str) -> Command:
         """Start a command; see `Command`."""
+        return self._opened(lambda transport: Command(transport, command))
+
+    def _opened(self, opening: Callable[[Transport], T]) -> T:
+        """What `opening` makes of a transport, which is another one if the server allows no more channels on the first."""
         if not self.is_alive:
             raise ConnectionLost
-        return Command(self._connected.transport, command)
+        try:
+            return opening(self._connected.transport)
+        except ChannelRefused:
+            return self._further.opened(opening)
 
     @contextlib.contextmanager
     def shared_sftp(self) -> Generator[SFTPClient]:
@@ -184,6 +204,7 @@ class Connection:
     def _take(self, made: Connected) -> None:
         """Go on with a connection that was just made."""
         self._connected, self._listing = made, None
+        self._further.clear()
         self.connected_at, self._failure, self.has_no_commands = time.time(), None, False
         self._lost.clear()
         self._watch()
@@ -191,6 +212,7 @@ class Connection:
     def close(self) -> None:
         """End it for good, and forget the credentials. What waits on its channels wakes up."""
         self._closed.set()
+        self._further.close()
         self._connected.close()
         self._credentials.wipe()
 
@@ -208,18 +230,20 @@ class Connection:
             except RemoteError as error:
                 if connected is self._connected and not self._closed.is_set():
                     logger.warning("the connection %s is lost: %s", self.connection_id, error)
-                    self._lost.set()
+                    self._lose()
                 connected.close()
                 return
         if connected is self._connected and not self._closed.is_set():
-            self._lost.set()
+            self._lose()
+
+    def _lose(self) -> None:
+        self._lost.set()
+        self._further.clear()
 
     def _ask(self, connected: Connected) -> None:
-        from runicorn_remote.errors import SftpUnavailable
-
         try:
             sftp = open_sftp(connected.transport)
-        except SftpUnavailable:  # it has answered
+        except (SftpUnavailable, ChannelRefused):  # it has answered
             return
         try:
             channel = sftp.get_channel()

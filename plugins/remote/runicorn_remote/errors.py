@@ -26,6 +26,7 @@
         ├── PermissionDenied   403
         ├── BadPath            400
         ├── SftpUnavailable    400
+        ├── ChannelRefused     503   the server allows no more channels than there are
         ├── OperationTimeout   408
         └── ConnectionLost     503
 
@@ -312,6 +313,15 @@ class SftpUnavailable(OperationFailed):
 
     def __init__(self) -> None:
         super().__init__("SFTP client not available")
+
+
+class ChannelRefused(OperationFailed):
+    """The server opens no further channel, on this connection or another one."""
+
+    status, code = 503, "channel_refused"
+
+    def __init__(self) -> None:
+        super().__init__("The remote server allows no further channels; stop a mirror, or raise MaxSessions there")
 
 
 class OperationTimeout(OperationFailed):

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import shutil
 import socket
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -338,72 +334,3 @@ def test_parts_of_a_killed_process_are_removed_at_the_next_start(sshd: Sshd, rem
     with mirroring(sshd, remote, local) as task:
         wait_for_scans(task)
         assert not list(local.rglob("*.part"))
-
-
-TRAINING = """
-import sys, time
-import runicorn as rn
-run = rn.init("vision", storage=sys.argv[1], name="live", capture_env=False)
-print(run.run_dir, flush=True)
-for step in range(int(sys.argv[2])):
-    rn.log({"loss": 1 / (step + 1)}, step=step)
-    if step % 10 == 0:
-        rn.log_text(f"step {step}")
-        rn.summary({"last": step})
-    time.sleep(0.02)
-rn.finish()
-"""
-
-
-@pytest.fixture
-def json_watcher(local: Path) -> Iterator[list[str]]:
-    """Reads every JSON file of the mirror over and over; collects those that did not parse."""
-    broken: list[str] = []
-    stop = threading.Event()
-
-    def watch() -> None:
-        while not stop.wait(0.01):
-            for path in local.glob("*/*/runs/*/*.json"):
-                try:
-                    json.loads(path.read_bytes())
-                except ValueError:
-                    broken.append(path.name)
-                except FileNotFoundError:
-                    continue
-
-    thread = threading.Thread(target=watch)
-    thread.start()
-    yield broken
-    stop.set()
-    thread.join()
-
-
-@pytest.mark.slow
-def test_a_live_run_survives_kills_and_freezes_of_the_connection(
-    sshd: Sshd, remote: Path, local: Path, json_watcher: list[str]
-) -> None:
-    seed = random.randrange(1 << 30)
-    chance = random.Random(seed)
-    with mirroring(sshd, remote, local) as task:
-        trainer = subprocess.Popen(
-            [sys.executable, "-c", TRAINING, str(remote), "1500"], stdout=subprocess.PIPE, text=True
-        )
-        assert trainer.stdout is not None
-        run = Path(trainer.stdout.readline().strip())
-        for _ in range(10):
-            time.sleep(chance.uniform(0.5, 2.5))  # the random moment itself
-            if chance.random() < 0.5:
-                sshd.kill()
-                time.sleep(chance.uniform(0, 0.5))
-                sshd.start()
-            else:
-                sshd.freeze()
-                time.sleep(chance.uniform(0.2, 3))
-                sshd.thaw()
-        assert trainer.wait(120) == 0
-        trainer.stdout.close()
-        wait_until(lambda: mirrored(local) == mirrored(remote), f"equal trees (seed {seed})", timeout_s=90)
-        copy = (local / run.relative_to(remote) / "events.jsonl").read_bytes()
-        assert len(copy.splitlines()) == len(set(copy.splitlines()))
-        assert json_watcher == []
-        assert task.report().stats.failed_files == 0

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from runicorn.plugin import storage_option
+from runicorn.plugin import clean, storage_option
 from runicorn_remote.cli.login import LoginOptions, connected, login_options
 
 if TYPE_CHECKING:
@@ -116,14 +116,21 @@ class _Quiet(contextlib.AbstractContextManager["_Quiet"]):
 
 def _table(report: MirrorReport) -> Table:
     from rich.table import Table
+    from rich.text import Text
 
     table = Table.grid(padding=(0, 2))
     stats = report.stats
-    table.add_row("mirror", f"{report.host}:{report.remote_root} → {report.local_root}")
-    table.add_row("state", report.state + (f" ({report.last_error})" if report.last_error else ""))
-    table.add_row("files", f"{stats.copied_files:,} copied, {stats.failed_files:,} failed")
-    table.add_row("bytes", f"{stats.copied_bytes:,} copied, {stats.appended_bytes:,} appended")
-    table.add_row("scans", f"{stats.scans:,}")
+    rows = {
+        "mirror": f"{report.host}:{report.remote_root} → {report.local_root}",
+        "state": report.state + (f" ({report.last_error})" if report.last_error else ""),
+        "behind": "not here yet" if report.lag_s is None else f"{report.lag_s:.0f} s",
+        "waiting": f"{report.waiting_files:,} files, {report.waiting_bytes:,} bytes",
+        "files": f"{stats.copied_files:,} copied, {stats.failed_files:,} failed",
+        "bytes": f"{stats.copied_bytes:,} copied, {stats.appended_bytes:,} appended",
+        "scans": f"{stats.scans:,}",
+    }
+    for name, value in rows.items():
+        table.add_row(name, Text(clean(value)))  # names of the server: neither markup nor control characters
     return table
 
 
@@ -135,11 +142,11 @@ def _end(report: MirrorReport, as_json: bool) -> None:
         stats = report.stats
         click.echo(
             f"{stats.copied_files} files and {stats.copied_bytes + stats.appended_bytes} bytes brought"
-            f" into {report.local_root}"
+            f" into {clean(report.local_root)}"
         )
         if stats.failed_files:
             click.echo(f"{stats.failed_files} could not be brought", err=True)
         if report.conflicts:
             click.echo(f"{report.conflicts} exist here already and are kept apart, in .mirrors", err=True)
     if report.last_error:
-        raise click.ClickException(report.last_error)
+        raise click.ClickException(clean(report.last_error))

@@ -7,7 +7,7 @@ another server) is never touched: its files go to a tree of their own, from whic
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from runicorn_remote.mirror.local_tree import LocalTree
@@ -35,20 +35,22 @@ class Claims:
             in_place = self._claim(unit)
         return self._in_place if in_place else self._aside
 
-    def claim(self, paths: Iterable[str]) -> None:
-        """Decide for units that were never seen, before their files are brought."""
+    def claim(self, paths: Iterable[str], check: Callable[[], None]) -> None:
+        """Decide for units that were never seen, before their files are brought; `check` is called before each."""
         for unit in {unit for path in paths if (unit := unit_of(path)) is not None}:
+            check()
             if self._state.unit(unit) is None:
                 with contextlib.suppress(OSError):  # the file says it again, when it is brought
                     self._claim(unit)
 
     def remove_parts(self) -> None:
         """Remove what a killed process left half-written, in the directories of all units."""
+        directories: dict[str, LocalTree] = {}
         for path in self._state.paths():
-            tree = self._aside if self._state.unit(unit_of(path) or "") is False else self._in_place
-            directory = path.rpartition("/")[0]
-            if directory:
-                tree.remove_parts(directory)
+            is_aside = self._state.unit(unit_of(path) or "") is False
+            directories[path.rpartition("/")[0]] = self._aside if is_aside else self._in_place
+        for directory, tree in directories.items():
+            tree.remove_parts(directory)
 
     def _claim(self, unit: str) -> bool:
         if self._in_place.exists(unit):

@@ -41,6 +41,14 @@ class MirrorReport(msgspec.Struct, frozen=True):
     conflicts: int
     """Runs and artifacts that exist here already without being this source's; they are kept aside."""
     stats: MirrorStats
+    lag_s: float | None
+    """Seconds since the last look at running runs began whose lines are all here: what they had logged by then is here.
+
+    By the clock of this machine alone. It grows while the connection is lost; None before the first scan is here.
+    """
+    waiting_files: int
+    """Found on the server and not here yet: large files, and those of a first scan."""
+    waiting_bytes: int
 
 
 def one_line(error: BaseException) -> str:

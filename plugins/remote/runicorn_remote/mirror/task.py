@@ -10,10 +10,9 @@ from __future__ import annotations
 import errno
 import logging
 import queue
-import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from stat import S_ISREG
 
@@ -25,11 +24,14 @@ from runicorn_remote.errors import ConnectFailed, ConnectionLost, RemoteError
 from runicorn_remote.events import Journal, MirrorChanged, MirrorStarted, MirrorStopped
 from runicorn_remote.mirror.claims import Claims
 from runicorn_remote.mirror.lane import Lane, Stopped, is_small
+from runicorn_remote.mirror.opening import opened
 from runicorn_remote.mirror.origins import Record, tell_origins
+from runicorn_remote.mirror.pauses import Pauses
 from runicorn_remote.mirror.progress import MirrorReport, MirrorStats, State, one_line
 from runicorn_remote.mirror.source import RemoteSource
 from runicorn_remote.mirror.state import FileState, MirrorState
 from runicorn_remote.mirror.units import is_acceptable, is_append_only, is_run, is_wanted, unit_of
+from runicorn_remote.mirror.waiting import Waiting
 
 logger = logging.getLogger("runicorn.remote")
 
@@ -39,8 +41,6 @@ _SCAN_SHARE = 5  # a scan may take a sixth of the time
 _RECENT_S = 60.0
 _SAVE_S = 1.0
 _LOOK_S = 0.05
-_MAX_PAUSE_S = 60.0
-_SPREAD = 0.2
 _STOP_S = 5.0
 _READ_S = 0.5
 """How long a stop waits for threads that wait for the server themselves: they look around before they write."""
@@ -87,12 +87,20 @@ class MirrorTask:
         self._lanes: list[Lane] = []
         self._quick: queue.SimpleQueue[list[RemoteFile]] = queue.SimpleQueue()
         self._bulk: queue.SimpleQueue[RemoteFile] = queue.SimpleQueue()
-        self._taken: set[str] = set()
+        self._waiting = Waiting()
         self._waiting_small = 0
         """Lists of small files that are not brought yet."""
         self._mutex = threading.Lock()
         self._recent: dict[str, float] = {}
         self._live_at = time.monotonic()
+        self._level_at: float | None = None
+        """When the last look at running runs began whose lines are all here."""
+        self._scans_before = 0
+        """How many scans had ended when the connection was made."""
+        self._is_good = False
+        """Whether what a scan has found since then is here, but for large files on their way."""
+        self._is_hindered = False
+        """Whether the last attempt has failed here, as for a file that is larger than the disk, and not on the way."""
         self._refused: set[str] = set()
         self._unmarked: set[str] = set()
         """Recycle-bin markers that were missing in the last scan for the first time."""
@@ -128,12 +136,15 @@ class MirrorTask:
             last_scan_at=self._last_scan_at,
             conflicts=self._known.conflicts(),
             stats=self._stats,
+            lag_s=None if self._level_at is None else time.monotonic() - self._level_at,
+            waiting_files=self._waiting.files,
+            waiting_bytes=self._waiting.bytes,
         )
 
     @property
     def is_level(self) -> bool:
         """Whether all that a scan has found since the connection was made is here, or could not be brought."""
-        return self._state == "watching" and not self._taken and self._stats.scans >= 2
+        return self._state == "watching" and not self._waiting.files and self._stats.scans >= 2
 
     def request_stop(self) -> None:
         """Have it end soon, without waiting for that."""
@@ -150,27 +161,26 @@ class MirrorTask:
     # ── supervising ─────────────────────────────────────────────────────────
 
     def _supervise(self) -> None:
-        pause_s = 1.0
+        pauses = Pauses()
         source, root = self.source.target.connection_id, self.source.root
         self._journal.tell(MirrorStarted(source=source, remote_root=root, interval=self.interval_s))
         try:
             self._claims.remove_parts()
             while not self._stopping.is_set():
-                scans = self._stats.scans
                 failure = self._run_once()
                 if self._stopping.is_set():
                     break
-                if self._stats.scans > scans and not _is_full(failure):
-                    pause_s = 1.0
+                if self._is_good:
+                    pauses.reset()
+                self._is_hindered = not isinstance(failure, RemoteError)
                 self._stats.last_error = one_line(failure)
                 if isinstance(failure, ConnectFailed) and failure.is_final:
                     self._turn("error")
                     return
                 self._turn("reconnecting")
                 logger.warning("the mirror of %s pauses: %s", self.source.target.host, one_line(failure))
-                if self._stopping.wait(pause_s * random.uniform(1 - _SPREAD, 1 + _SPREAD)):
+                if self._stopping.wait(pauses.next_s()):
                     break
-                pause_s = min(2 * pause_s, _MAX_PAUSE_S)
         except Exception as error:  # a bug of ours: shown, not silently gone
             logger.exception("the mirror of %s failed", self.source.target.host)
             self._stats.last_error = one_line(error)
@@ -188,18 +198,21 @@ class MirrorTask:
         """Work until something fails; what that was."""
         self._broken.clear()
         self._failure = None
+        self._is_good, self._scans_before = False, self._stats.scans
+        self._waiting.clear()
         with self._mutex:
-            self._taken.clear()
             self._waiting_small = 0
         self._quick, self._bulk = queue.SimpleQueue(), queue.SimpleQueue()
         try:
             if not self.connection.is_alive:
                 self.connection.reconnect(self._attempt)
-            quick, bulk = self._open_lane(), self._open_lane()
+            lanes = opened(self._open_lanes, _close, self._stopping, f"{self.task_id} opening")
         except (RemoteError, OSError) as error:
-            self._close_lanes()
             return error
-        if not self._last_scan_at:
+        if lanes is None:
+            return ConnectionLost()
+        self._lanes, (quick, bulk) = lanes, lanes
+        if self._state == "starting":
             self._turn("syncing")
         workers: tuple[tuple[str, Callable[[], None]], ...] = (
             ("scanner", self._scan),
@@ -231,15 +244,24 @@ class MirrorTask:
                 thread.join(_LOOK_S)
 
     def _turn(self, state: State) -> None:
-        """Be in another state, and tell the log."""
+        """Be in a state, and tell the log if it is another one."""
+        if state == self._state:
+            return
         self._state = state
         source, error = self.source.target.connection_id, self._stats.last_error
         self._journal.tell(MirrorChanged(source=source, remote_root=self.source.root, state=state, error=error))
 
-    def _open_lane(self) -> Lane:
-        lane = Lane(self.connection, self.source.root, self._known, self._claims, self._stats, self._check)
-        self._lanes.append(lane)
-        return lane
+    def _open_lanes(self) -> list[Lane]:
+        lanes: list[Lane] = []
+        try:
+            for _ in range(2):
+                lanes.append(
+                    Lane(self.connection, self.source.root, self._known, self._claims, self._stats, self._check)
+                )
+        except BaseException:
+            _close(lanes)
+            raise
+        return lanes
 
     def _guard(self, work: Callable[[], None]) -> None:
         try:
@@ -262,12 +284,8 @@ class MirrorTask:
 
     def _interrupt(self) -> None:
         self._broken.set()
-        self._close_lanes()
-
-    def _close_lanes(self) -> None:
         lanes, self._lanes = self._lanes, []
-        for lane in lanes:
-            lane.close()
+        _close(lanes)
 
     # ── the three threads ───────────────────────────────────────────────────
 
@@ -280,7 +298,6 @@ class MirrorTask:
             self._take_up(found)
             self._stats.scans += 1
             self._last_scan_at = time.time()
-            self._stats.last_error = ""
             took_s = time.monotonic() - started
             pause_s = min(max(self.interval_s, _SCAN_SHARE * took_s), _MAX_SCAN_PAUSE_S)
             if self._broken.wait(pause_s):
@@ -298,8 +315,13 @@ class MirrorTask:
                 with self._mutex:
                     self._waiting_small -= 1
             self._look_at_live(lane)
-            if self._last_scan_at and self._quick.empty() and self._state in ("starting", "syncing", "reconnecting"):
-                self._turn("watching")
+            if self._stats.scans > self._scans_before and self._quick.empty():
+                self._level_at = self._level_at or self._live_at
+                # The file that did not fit may be among those that are still to come.
+                if not self._is_hindered or not self._waiting.files:
+                    self._is_good, self._is_hindered = True, False
+                    self._stats.last_error = ""
+                    self._turn("watching")
 
     def _bring_bulk(self, lane: Lane) -> None:
         while True:
@@ -323,15 +345,14 @@ class MirrorTask:
         """Hand out what changed, runs before artifacts and small files first; forget what is gone."""
         files = [file for file in found.files if self._is_ours_to_take(file.path)]
         changed = [file for file in files if self._has_changed(file)]
-        with self._mutex:
-            waiting = set(self._taken)
+        waiting = self._waiting.paths()
         for file in changed:
             unit = unit_of(file.path)
             # What an earlier scan has found, and nobody has come to bring yet, did not change just now.
             if unit is not None and self._last_scan_at is not None and file.path not in waiting:
                 self._recent[unit] = time.monotonic()
         changed.sort(key=lambda file: (file.path.startswith("artifacts/"), file.size))
-        self._claims.claim(file.path for file in changed)
+        self._claims.claim((file.path for file in changed), self._check)
         tell_origins(self._known, self.source, self._record)
         small = self._take([file for file in changed if is_small(file, self._known)])
         if small:
@@ -399,10 +420,15 @@ class MirrorTask:
 
     def _look_at_live(self, lane: Lane) -> None:
         """Bring what changed in runs that are running, or were changed within the last minute."""
-        self._live_at = time.monotonic()
+        began = self._live_at = time.monotonic()
         directories = self._live_directories()
-        if not directories:
-            return
+        files = self._bring_live(lane, directories) if directories else []
+        waiting = self._waiting.paths()
+        if self._level_at is not None and not any(is_append_only(path) and path in waiting for path in files):
+            self._level_at = began
+
+    def _bring_live(self, lane: Lane, directories: list[str]) -> list[str]:
+        """Bring what changed in these directories; large files are handed out. The paths of all of them."""
         found = enumerate_directories(self.connection, self.source.root, directories)
         files = [file for file in found.files if self._is_ours_to_take(file.path) and self._has_changed(file)]
         files.sort(key=lambda file: file.size)
@@ -412,6 +438,7 @@ class MirrorTask:
         self._bring(lane, self._take([file for file in files if is_small(file, self._known)]))
         for file in self._take([file for file in files if not is_small(file, self._known)]):
             self._bulk.put(file)
+        return [file.path for file in files]
 
     def _live_directories(self) -> list[str]:
         now = time.monotonic()
@@ -435,18 +462,23 @@ class MirrorTask:
 
     def _take(self, files: list[RemoteFile]) -> list[RemoteFile]:
         """Those that no other thread has in hand; they are now."""
-        with self._mutex:
-            free = [file for file in files if file.path not in self._taken]
-            self._taken.update(file.path for file in free)
-        return free
+        return self._waiting.take([(file, self._missing(file)) for file in files])
+
+    def _missing(self, file: RemoteFile) -> int:
+        """How many bytes of a file are to be brought, as far as its size tells."""
+        known = self._known.file(file.path) if is_append_only(file.path) else None
+        here = 0 if known is None else known.local_size
+        return file.size - here if here <= file.size else file.size
 
     def _bring(self, lane: Lane, files: list[RemoteFile], meanwhile: Callable[[], None] = lambda: None) -> None:
         """Bring files that were taken, and let them go."""
-        try:
-            lane.bring(files, meanwhile)
-        finally:
-            with self._mutex:
-                self._taken.difference_update(file.path for file in files)
+        lane.bring(files, meanwhile)
+        self._waiting.let_go(files)  # an error ends the attempt, and these are still to come
+
+
+def _close(lanes: Iterable[Lane]) -> None:
+    for lane in lanes:
+        lane.close()
 
 
 def _is_full(error: Exception) -> bool:
