@@ -10,8 +10,9 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.serving import serve
+from tests.ssh_server import sshd
 
-__all__ = ["serve"]
+__all__ = ["serve", "sshd"]
 
 ALLOWED_SKIPS = Path(__file__).parent.parent / ".ci" / "allowed-skips"
 
