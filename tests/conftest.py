@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import sys
@@ -34,6 +35,7 @@ settings.register_profile("ci", parent=settings.get_profile("default"), derandom
 settings.load_profile("ci" if os.environ.get("RUNICORN_CI") else "default")
 
 _skipped: dict[str, str] = {}
+_numbers = itertools.count()
 
 
 @pytest.fixture(autouse=True)
@@ -41,7 +43,9 @@ def _own_configuration(tmp_path_factory: pytest.TempPathFactory, monkeypatch: py
     """An empty configuration directory, and none of the variables by which a user configures Runicorn."""
     for name in [name for name in os.environ if name.startswith("RUNICORN_") and name != "RUNICORN_CI"]:
         monkeypatch.delenv(name)
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
+    directory = tmp_path_factory.getbasetemp() / "configurations" / str(next(_numbers))
+    directory.mkdir(parents=True)  # `mktemp` looks at all directories of all tests before
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(directory))
 
 
 def pytest_xdist_auto_num_workers() -> int:
