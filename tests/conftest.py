@@ -7,9 +7,11 @@ import os
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+from xdist.scheduler import WorkStealingScheduling
 
 from tests.serving import serve
 from tests.ssh_server import sshd
@@ -51,6 +53,11 @@ def _own_configuration(tmp_path_factory: pytest.TempPathFactory, monkeypatch: py
 def pytest_xdist_auto_num_workers() -> int:
     """Two per processor: most tests wait for servers, files and clocks."""
     return 2 * (os.cpu_count() or 1)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> WorkStealingScheduling | None:
+    """Who has nothing to do takes tests over: what comes after a long one does not wait for it."""
+    return WorkStealingScheduling(config, log) if config.getoption("dist") == "load" else None
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
