@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+from xdist.scheduler import WorkStealingScheduling
 
 from tests.serving import serve
+from tests.ssh_server import sshd
 
-__all__ = ["serve"]
+__all__ = ["serve", "sshd"]
 
 ALLOWED_SKIPS = Path(__file__).parent.parent / ".ci" / "allowed-skips"
 
@@ -22,12 +27,17 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 # Tests never touch the keyring of whoever runs them.
 os.environ["PYTHON_KEYRING_BACKEND"] = "keyring.backends.null.Keyring"
 
+# Hundreds of processes that each compile all modules again would take a third of the suite's time.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ci", parent=settings.get_profile("default"), derandomize=True)
 # In CI the same examples each time: a change is judged by what it changes. Elsewhere others are looked for.
 settings.load_profile("ci" if os.environ.get("RUNICORN_CI") else "default")
 
 _skipped: dict[str, str] = {}
+_numbers = itertools.count()
 
 
 @pytest.fixture(autouse=True)
@@ -35,12 +45,19 @@ def _own_configuration(tmp_path_factory: pytest.TempPathFactory, monkeypatch: py
     """An empty configuration directory, and none of the variables by which a user configures Runicorn."""
     for name in [name for name in os.environ if name.startswith("RUNICORN_") and name != "RUNICORN_CI"]:
         monkeypatch.delenv(name)
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
+    directory = tmp_path_factory.getbasetemp() / "configurations" / str(next(_numbers))
+    directory.mkdir(parents=True)  # `mktemp` looks at all directories of all tests before
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(directory))
 
 
 def pytest_xdist_auto_num_workers() -> int:
     """Two per processor: most tests wait for servers, files and clocks."""
     return 2 * (os.cpu_count() or 1)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> WorkStealingScheduling | None:
+    """Who has nothing to do takes tests over: what comes after a long one does not wait for it."""
+    return WorkStealingScheduling(config, log) if config.getoption("dist") == "load" else None
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

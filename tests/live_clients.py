@@ -73,7 +73,7 @@ class SseClient(LiveClient):
     def __init__(self, server: Server, query: str = "", headers: Mapping[str, str] | None = None) -> None:
         super().__init__()
         self.last_id = ""
-        self._http = httpx.Client(base_url=server.url, timeout=None)
+        self._http = httpx.Client(base_url=server.url, timeout=None, verify=False)
         self._response = self._http.send(
             self._http.build_request("GET", f"/api/events/stream?{query}", headers=headers), stream=True
         )

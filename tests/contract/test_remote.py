@@ -19,7 +19,7 @@ from tests.plugins.remote.mirroring import RUN, mirrored, write_run
 from tests.plugins.remote.paramiko_server import ParamikoServer
 from tests.promises import ENDED_S
 from tests.serving import Server, wait_until
-from tests.sshd import Sshd, SshdNotFound
+from tests.sshd import Sshd
 
 PASSWORD = "tr0ub4dor-and-3"
 CONNECT = ["/api/unified/connect", "/api/ssh/connect"]
@@ -54,18 +54,6 @@ def http(server: Server) -> Iterator[httpx.Client]:
         server.http.post("/api/ssh/mirror/stop", json={"task_id": mirror["id"]})
     for session in server.http.get("/api/ssh/sessions").json()["sessions"]:
         server.http.post("/api/ssh/close", json={"session_id": session["id"]})
-
-
-@pytest.fixture
-def sshd(tmp_path: Path) -> Iterator[Sshd]:
-    try:
-        server = Sshd(home=tmp_path / "remote-home")
-    except SshdNotFound as error:
-        if os.environ.get("RUNICORN_CI"):
-            raise
-        pytest.skip(str(error))
-    with server:
-        yield server
 
 
 @pytest.fixture

@@ -15,11 +15,11 @@ from runicorn.artifacts import Artifact
 from runicorn_artifacts.verifying import verify
 from tests.artifact_world import History
 from tests.contract.test_remote import failure, ok
-from tests.contract.test_remote_smart import connected, home, http, listed, server, sshd, synced
+from tests.contract.test_remote_smart import connected, home, http, listed, server, synced
 from tests.serving import Server, serve, wait_until
 from tests.sshd import Sshd
 
-__all__ = ["home", "http", "serve", "server", "sshd"]
+__all__ = ["home", "http", "serve", "server"]
 
 Serve = Callable[..., Server]
 NOT_CONNECTED = (400, "Remote mode enabled but not connected. Please connect to remote server first.", "not_connected")

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,23 +17,11 @@ import pytest
 from tests.contract.test_remote import login, ok
 from tests.contract.test_remote_smart import synced, write_files
 from tests.serving import Server, serve, wait_until
-from tests.sshd import Sshd, SshdNotFound
+from tests.sshd import Sshd
 
 __all__ = ["serve"]
 
 PAGE = Path(__file__).parents[2] / "docs" / "remote.md"
-
-
-@pytest.fixture
-def sshd(tmp_path: Path) -> Iterator[Sshd]:
-    try:
-        server = Sshd(home=tmp_path / "remote-home")
-    except SshdNotFound as error:
-        if os.environ.get("RUNICORN_CI"):
-            raise
-        pytest.skip(str(error))
-    with server:
-        yield server
 
 
 @pytest.fixture

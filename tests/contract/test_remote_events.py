@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -19,7 +18,7 @@ from tests.live_clients import SseClient
 from tests.plugins.remote.mirroring import write_run
 from tests.plugins.remote.paramiko_server import ParamikoServer
 from tests.serving import Server, serve, wait_until
-from tests.sshd import Sshd, SshdNotFound
+from tests.sshd import Sshd
 
 __all__ = ["serve"]
 
@@ -32,18 +31,6 @@ def server(serve: Callable[..., Server], tmp_path: Path) -> Server:
     (home / ".ssh").mkdir(parents=True)
     environment = {"HOME": str(home), "XDG_CONFIG_HOME": str(home / ".config"), "SSH_AUTH_SOCK": ""}
     return serve(tmp_path / "root", "--rate-limit", "off", environment=environment)
-
-
-@pytest.fixture
-def sshd(tmp_path: Path) -> Iterator[Sshd]:
-    try:
-        server = Sshd(home=tmp_path / "remote-home")
-    except SshdNotFound as error:
-        if os.environ.get("RUNICORN_CI"):
-            raise
-        pytest.skip(str(error))
-    with server:
-        yield server
 
 
 @pytest.fixture

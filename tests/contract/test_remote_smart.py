@@ -19,7 +19,7 @@ from websockets.sync.client import connect
 from tests.contract.test_remote import failure, login, ok
 from tests.plugins.remote.mirroring import RUN, write_run
 from tests.serving import Server, wait_until
-from tests.sshd import Sshd, SshdNotFound
+from tests.sshd import Sshd
 
 RUN_ID = RUN.rpartition("/")[2]
 
@@ -48,18 +48,6 @@ def http(server: Server, home: Path) -> Iterator[httpx.Client]:
     server.http.post("/api/unified/disconnect", json={"force": True})
     wait_until(lambda: ok(server.http.get("/api/runs")) == [], "no remote runs")
     shutil.rmtree(home / ".runicorn_remote_cache", ignore_errors=True)
-
-
-@pytest.fixture
-def sshd(tmp_path: Path) -> Iterator[Sshd]:
-    try:
-        server = Sshd(home=tmp_path / "remote-home")
-    except SshdNotFound as error:
-        if os.environ.get("RUNICORN_CI"):
-            raise
-        pytest.skip(str(error))
-    with server:
-        yield server
 
 
 @pytest.fixture

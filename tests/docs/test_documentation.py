@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -24,6 +25,9 @@ TOP = Path(__file__).parents[2]
 PAGES = sorted({*TOP.glob("*.md"), *TOP.glob("docs/**/*.md"), *TOP.glob("examples/**/*.md")} - {TOP / "CHANGELOG.md"})
 # These are the two commands of the README and what a contributor runs; `.ci/run` runs all of them.
 RUN_BY_CI = re.compile(r"python3 -m venv|pip install|pytest|ruff |pyright|\.ci/run|python -m benchmarks")
+
+CHANGES = re.compile(r" (-X|--request|-F|--form|-T|--upload-file|-d|--data|--json)\b(?!-urlencode)")
+"""A `curl` that does more than read, and gets a server of its own."""
 
 RUN_IN_ORDER = "docs/http.md#"
 """Its commands need each other: see test_http_guide."""
@@ -51,26 +55,39 @@ def inline_commands() -> list[str]:
     return sorted({found for text in texts for found in re.findall(r"`(runicorn [^`]+)`", text)})
 
 
+@pytest.fixture(scope="module")
+def small_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The store that examples expect, which nobody changes: one finished run."""
+    root = tmp_path_factory.mktemp("documented") / "my_runs"
+    logging = "import runicorn as rn; rn.init('demo', capture_env=False); rn.log({'a': 1}); rn.finish()"
+    subprocess.run([sys.executable, "-c", logging], env={**os.environ, "RUNICORN_DIR": str(root)}, check=True)
+    return root
+
+
+@pytest.fixture(scope="module")
+def reader(small_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server for the commands that only read, of the same store as in the workspace."""
+    root = tmp_path_factory.mktemp("read") / "my_runs"
+    shutil.copytree(small_store, root, symlinks=True)
+    with Server(root, environment={"XDG_CONFIG_HOME": str(root.with_name("config"))}) as server:
+        yield server
+
+
 @pytest.fixture
-def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def workspace(small_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A directory in which examples may write, with a small store that they expect."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("RUNICORN_DIR", str(tmp_path / "my_runs"))
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     (tmp_path / "figure.png").write_bytes(b"\x89PNG\r\n\x1a\n")
-    subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            "import runicorn as rn; rn.init('demo', capture_env=False); rn.log({'a': 1}); rn.finish()",
-        ],
-        check=True,
-    )
+    shutil.copytree(small_store, tmp_path / "my_runs", symlinks=True)
     return tmp_path
 
 
 @pytest.mark.parametrize(("place", "line"), bash_lines(), ids=lambda value: value[:60])
-def test_shell_commands_work(place: str, line: str, workspace: Path, serve: Serve) -> None:
+def test_shell_commands_work(
+    place: str, line: str, workspace: Path, serve: Serve, request: pytest.FixtureRequest
+) -> None:
     if line.startswith(("runicorn serve", "runicorn viewer")):
         arguments = shlex.split(line)[2:]
         for option in ("--storage", "--port"):
@@ -79,7 +96,8 @@ def test_shell_commands_work(place: str, line: str, workspace: Path, serve: Serv
         assert serve(workspace / "my_runs", *arguments).http.get("/api/health").status_code == 200
         return
     if line.startswith("curl"):
-        line = line.replace("http://127.0.0.1:23300", serve(workspace / "my_runs").url)
+        server = serve(workspace / "my_runs") if CHANGES.search(line) else request.getfixturevalue("reader")
+        line = line.replace("http://127.0.0.1:23300", server.url)
     done = subprocess.run(["bash", "-c", f"set -e; {line}"], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, f"{place}: {line}\n{done.stdout}{done.stderr}"
 

@@ -169,6 +169,9 @@ def _serve(
             for message in _prepare(log, preparing, stream, patience):
                 waiting.append(message)
                 size += message.bytes if isinstance(message, Prepared) else 0
+                if isinstance(message, PreparationFailed):  # the rebuild ends: the next stream would fail as slowly
+                    flush()
+                    return
                 if len(waiting) >= _MESSAGES_AT_ONCE or size >= _BYTES_AT_ONCE:
                     flush()
         waiting.append(GroupDone())

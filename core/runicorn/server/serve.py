@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import signal
 import sys
 from collections.abc import Generator
@@ -77,6 +78,8 @@ def _end(*_: object) -> NoReturn:
 def _serve_with_workers(settings: ServeSettings) -> int:
     from runicorn.server.workers import Supervisor
 
+    gc.freeze()
+    gc.enable()
     listener = listen(settings.host, settings.port)
     _warn(settings)
 

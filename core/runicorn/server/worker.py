@@ -70,8 +70,8 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Open the root, then accept connections."""
         await super().startup(sockets)
-        gc.collect()
         gc.freeze()  # what is there now stays: collections need not look at it
+        gc.enable()
         self._on_ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -111,6 +111,7 @@ def run_server(application: Application, listener: socket.socket, on_ready: Call
 
 def main() -> int:
     """Run one worker of a supervisor."""
+    gc.disable()  # until it has started
     settings = msgspec.json.decode(sys.argv[1], type=WorkerSettings)
     set_up_logging(settings.serve.log_level)
     reference_key = _first_line()

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.sshd import Sshd, SshdNotFound
+from tests.sshd import Sshd
 
 
 @pytest.fixture
@@ -32,13 +31,6 @@ def write_config(ssh_directory: Path) -> Callable[[str], None]:
 
 
 @pytest.fixture
-def sshd(tmp_path: Path, ssh_directory: Path) -> Iterator[Sshd]:
-    """A real server on loopback. Without one, tests are skipped, unless `RUNICORN_CI` is set."""
-    try:
-        server = Sshd(home=tmp_path / "remote-home")
-    except SshdNotFound as error:
-        if os.environ.get("RUNICORN_CI"):
-            raise
-        pytest.skip(str(error))
-    with server:
-        yield server
+def sshd(ssh_directory: Path, sshd: Sshd) -> Sshd:
+    """The server that all tests know, and a home directory of the test's own."""
+    return sshd
