@@ -1,6 +1,7 @@
 """A pipeline of artifacts with NumPy alone: prepare → train three times → evaluate → promote the best.
 
-`python pipeline_artifacts.py [STORAGE]`. Each step is a run; what it makes and uses is the lineage of the model.
+`python pipeline_artifacts.py [STORAGE]`. Wines are told apart by their chemistry (see `data/README.md`). Each step is a
+run; what it makes and uses is the lineage of the model.
 """
 
 from __future__ import annotations
@@ -14,60 +15,61 @@ import numpy as np
 
 import runicorn as rn
 
-PROJECT = "moons"
-DEGREES = (1, 3, 7)
-SPLITS = ("train", "test")
-
-
-def moons(points: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Coordinates (2 * points, 2) and labels (2 * points) of two interleaved half circles."""
-    turn = rng.random(points) * np.pi
-    upper = np.stack([np.cos(turn), np.sin(turn)], axis=1)
-    lower = np.stack([1 - np.cos(turn), 0.5 - np.sin(turn)], axis=1)
-    return np.concatenate([upper, lower]) + rng.normal(0, 0.2, (2 * points, 2)), np.repeat([0.0, 1.0], points)
-
-
-def features(x: np.ndarray, degree: int) -> np.ndarray:
-    """All products of powers of the two coordinates, up to a degree."""
-    return np.stack([x[:, 0] ** i * x[:, 1] ** (j - i) for j in range(degree + 1) for i in range(j + 1)], axis=1)
+PROJECT = "wine"
+SOURCE = Path(__file__).parent / "data" / "wine.csv"
+COMPONENTS = (1, 2, 13)
+CULTIVARS = 3
 
 
 def prepare(storage: str | None, folder: Path) -> None:
-    """Make the data set."""
-    rng = np.random.default_rng(0)
+    """Split the wines: every third one is for the evaluation, the others are for training."""
     with rn.init(PROJECT, storage, name="prepare"):
-        for split, points in zip(SPLITS, (100, 200), strict=True):
-            x, y = moons(points, rng)
-            np.savez(folder / f"{split}.npz", x=x, y=y)
-        rn.log_artifact(folder, name="moons", type="dataset", metadata={"noise": 0.2})
+        rows = np.loadtxt(SOURCE, delimiter=",", skiprows=1)
+        is_test = np.arange(len(rows)) % 3 == 2
+        for split, chosen in (("train", ~is_test), ("test", is_test)):
+            np.savez(folder / f"{split}.npz", x=rows[chosen, 1:], y=rows[chosen, 0].astype(int) - 1)
+        rn.log_artifact(folder, name="wines", type="dataset", metadata={"rows": len(rows)})
 
 
-def train(storage: str | None, folder: Path, degree: int) -> None:
-    """Fit a classifier, and save its weights as the next version of the model."""
-    with rn.init(PROJECT, storage, name=f"train-degree-{degree}"):
-        data = np.load(rn.use_artifact("moons:latest").download() / "train.npz")
-        inputs = features(data["x"], degree)
-        penalty = 1e-3 * np.eye(inputs.shape[1])
-        weights = np.linalg.solve(inputs.T @ inputs + penalty, inputs.T @ (2 * data["y"] - 1))
-        accuracy = float(np.mean((inputs @ weights > 0) == data["y"]))
-        rn.summary({"degree": degree, "train_accuracy": accuracy})
-        np.savez(folder / "weights.npz", weights=weights, degree=degree)
-        rn.log_artifact(folder / "weights.npz", name="classifier", type="model", metadata={"degree": degree})
+def features(model: dict[str, np.ndarray], x: np.ndarray) -> np.ndarray:
+    """The wines on the first principal components, and a constant: shape (wines, components + 1)."""
+    standard = (x - model["mean"]) / model["scale"]
+    return np.column_stack([standard @ model["directions"], np.ones(len(x))])
+
+
+def accuracy(model: dict[str, np.ndarray], x: np.ndarray, y: np.ndarray) -> float:
+    """The share of wines whose cultivar is found."""
+    return float(np.mean((features(model, x) @ model["weights"]).argmax(axis=1) == y))
+
+
+def train(storage: str | None, folder: Path, components: int) -> None:
+    """Fit a linear classifier, and save it as the next version of the model."""
+    with rn.init(PROJECT, storage, name=f"train-components-{components}"):
+        data = np.load(rn.use_artifact("wines:latest").download() / "train.npz")
+        x, y = data["x"], data["y"]
+        model = {"mean": x.mean(axis=0), "scale": x.std(axis=0)}
+        directions = np.linalg.svd((x - model["mean"]) / model["scale"], full_matrices=False)[2]
+        model["directions"] = directions[:components].T
+        inputs = features(model, x)
+        gram = inputs.T @ inputs + np.eye(components + 1)
+        model["weights"] = np.linalg.solve(gram, inputs.T @ np.eye(CULTIVARS)[y])
+        rn.summary({"components": components, "train_accuracy": accuracy(model, x, y)})
+        np.savez(folder / "model.npz", **model)
+        rn.log_artifact(folder / "model.npz", name="classifier", type="model", metadata={"components": components})
 
 
 def evaluate_and_promote(storage: str | None, folder: Path) -> int:
-    """Compare all versions of the model on data that they have not seen, and promote the best one."""
+    """Compare all versions of the model on wines that they have not seen, and promote the best one."""
     with rn.init(PROJECT, storage, name="evaluate") as run:
-        test = np.load(rn.use_artifact("moons:latest").download() / "test.npz")
+        test = np.load(rn.use_artifact("wines:latest").download() / "test.npz")
         accuracies: dict[int, float] = {}
-        for version in range(1, len(DEGREES) + 1):
-            model = np.load(rn.use_artifact(f"classifier:v{version}").download() / "weights.npz")
-            scores = features(test["x"], int(model["degree"])) @ model["weights"]
-            accuracies[version] = float(np.mean((scores > 0) == test["y"]))
+        for version in range(1, len(COMPONENTS) + 1):
+            model = np.load(rn.use_artifact(f"classifier:v{version}").download() / "model.npz")
+            accuracies[version] = accuracy(dict(model), test["x"], test["y"])
         best = max(accuracies, key=accuracies.__getitem__)
         rn.summary({"best_version": best, "test_accuracy": accuracies[best]})
         report = folder / "report.json"
-        report.write_text(json.dumps({f"v{version}": accuracy for version, accuracy in accuracies.items()}))
+        report.write_text(json.dumps({f"v{version}": value for version, value in accuracies.items()}))
         rn.log_artifact(report, name="report", type="custom", metadata={"best": f"classifier:v{best}"})
         for stage in ("staging", "production"):
             run.artifact_storage.promote_artifact_version("classifier", "model", best, stage, evaluator_run_id=run.id)
@@ -75,7 +77,7 @@ def evaluate_and_promote(storage: str | None, folder: Path) -> int:
 
 
 def main(storage: str | None = None) -> None:
-    for step in (prepare, *(lambda s, f, d=degree: train(s, f, d) for degree in DEGREES)):
+    for step in (prepare, *(lambda s, f, n=number: train(s, f, n) for number in COMPONENTS)):
         with tempfile.TemporaryDirectory() as folder:
             step(storage, Path(folder))
     with tempfile.TemporaryDirectory() as folder:

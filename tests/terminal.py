@@ -13,10 +13,15 @@ def on_terminal(*arguments: str, columns: int = 200, status: int = 0, **more: st
 
     `more` are variables of its environment.
     """
+    return python_on_terminal("-m", "runicorn", *arguments, columns=columns, status=status, **more)
+
+
+def python_on_terminal(*arguments: str, columns: int = 200, status: int = 0, **more: str) -> str:
+    """The same of Python with these arguments."""
     ours, theirs = pty.openpty()
     environment = {key: value for key, value in os.environ.items() if key != "NO_COLOR"}
     environment |= {"COLUMNS": str(columns), "LINES": "50", "TERM": "xterm-256color", **more}
-    line = [sys.executable, "-m", "runicorn", *arguments]
+    line = [sys.executable, *arguments]
     with subprocess.Popen(line, stdin=theirs, stdout=theirs, stderr=theirs, env=environment) as process:
         os.close(theirs)
         sent = b""

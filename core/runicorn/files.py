@@ -17,6 +17,8 @@ from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
+import msgspec
+
 from runicorn.fields import without_surrogates
 
 TEMPORARY = ".tmp"
@@ -106,7 +108,11 @@ def write_json(path: Path | str, value: object, *, fsync: bool = False, mode: in
 
 def as_file(value: object) -> bytes:
     """JSON as `write_json` writes it."""
-    return without_surrogates(json.dumps(value, ensure_ascii=False, indent=2)).encode()
+    compact = without_surrogates(json.dumps(value, ensure_ascii=False)).encode()
+    try:
+        return msgspec.json.format(compact, indent=2)
+    except (msgspec.DecodeError, RecursionError):  # NaN, or nested deeply: Python's own way takes twenty times as long
+        return without_surrogates(json.dumps(value, ensure_ascii=False, indent=2)).encode()
 
 
 def dump_json(value: object) -> bytes:

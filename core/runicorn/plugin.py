@@ -80,6 +80,7 @@ from runicorn.export.text import formula_safe
 from runicorn.fields import integer, number, text, without_surrogates
 from runicorn.files import (
     LockTimeout,
+    as_file,
     dump_json,
     file_lock,
     open_below,
@@ -272,6 +273,7 @@ __all__ = [
     "annotate_run",
     "append_artifact_events",
     "appended_tags",
+    "as_file",
     "attachment",
     "build_report",
     "change_json",

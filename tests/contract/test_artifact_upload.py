@@ -21,6 +21,7 @@ import psutil
 import pytest
 
 from runicorn.artifacts import Artifact, create_artifact_storage, upload_artifact
+from runicorn.files import file_lock
 from runicorn_artifacts.verifying import verify
 from tests.artifact_world import World, name, world
 from tests.serving import Server, serve, wait_until
@@ -72,7 +73,7 @@ class TestInOneRequest:
         saved = world.send("POST", f"/{name}/versions", params={"type": "model"}, files=files, data=fields)
         assert saved == {
             "name": name, "type": "model", "version": 1, "size_bytes": 6002, "num_files": 3, "num_references": 1,
-            "manifest_digest": saved["manifest_digest"],
+            "manifest_digest": saved["manifest_digest"], "warnings": [],
         }  # fmt: skip
         detail = world.get(f"/{name}/v1")
         assert (detail["description"], detail["metadata"], detail["tags"]) == ("a net", {"acc": 0.9}, ["good", "new"])
@@ -188,6 +189,73 @@ class TestContentByContent:
         assert [item["version"] for item in world.get(f"/{name}/versions")] == [1]
         assert world.get(f"/{name}/uploads/{state['upload_id']}") == {**state, "missing": [], "version": 1}
         assert put(world, name, state, content).status_code == 409
+
+    @pytest.mark.parametrize("way", ["form", "upload"])
+    def test_version_and_alias_are_one_change(self, world: World, name: str, way: str) -> None:
+        content = os.urandom(100)
+        if way == "form":
+            saved = world.send(
+                "POST", f"/{name}/versions", files={"file": ("a", content)}, data={"alias": ["best", "good", "best"]}
+            )
+        else:
+            state = declare(world, name, {"a": content}, aliases=["best", "good", "best"])
+            put(world, name, state, content)
+            saved = commit(world, name, state)
+        assert saved["warnings"] == []
+        lines = (world.folder(name, "custom") / "events.jsonl").read_text().splitlines()
+        events = [json.loads(line) for line in lines]
+        kinds = ["artifact.version_created", "artifact.aliased", "artifact.aliased"]
+        assert [event["type"] for event in events] == kinds
+        assert len({event["ts"] for event in events}) == 1
+        assert world.index(name, "custom")["versions"][0]["aliases"] == ["best", "good", "latest"]
+
+    def test_a_commit_that_is_repeated_leaves_an_alias_where_somebody_moved_it(self, world: World, name: str) -> None:
+        content = os.urandom(100)
+        state = declare(world, name, {"a": content}, aliases=["best"])
+        put(world, name, state, content)
+        commit(world, name, state)
+        world.save(name, "another", type="custom")
+        world.send("PUT", f"/{name}/v2/aliases/best", params={"type": "custom"})
+        assert commit(world, name, state)["version"] == 1
+        assert world.get(f"/{name}/v2", type="custom")["aliases"] == ["best", "latest"]
+
+    def test_a_commit_that_was_killed_before_it_was_told_gets_its_alias_when_it_is_repeated(
+        self, world: World, name: str
+    ) -> None:
+        content = os.urandom(100)
+        state = declare(world, name, {"a": content}, aliases=["best"])
+        put(world, name, state, content)
+        commit(world, name, state)
+        for file in ("events.jsonl", "versions.json"):  # what a kill behind the rename leaves
+            (world.folder(name, "custom") / file).unlink()
+        assert commit(world, name, state)["version"] == 1
+        wait_until(lambda: world.get(f"/{name}/v1")["aliases"] == ["best", "latest"], "the alias")
+
+    def test_a_version_whose_run_cannot_list_it_is_saved_and_the_answer_says_so(self, world: World, name: str) -> None:
+        run = world.root / "vision/net/runs/20250114_150000_abc999"
+        run.mkdir(parents=True, exist_ok=True)
+        (run / "meta.json").write_text("{}")
+        (run / "artifacts_created.json").mkdir()
+        wait_until(lambda: world.http.get(f"/api/runs/{run.name}").status_code == 200, "the run")
+        saved = world.send("POST", f"/{name}/versions", files={"file": ("a", b"1")}, data={"run_id": run.name})
+        assert saved["warnings"] == [f"The run {run.name} does not list it: Is a directory"]
+        assert [item["version"] for item in world.get(f"/{name}/versions")] == [1]
+
+    @pytest.mark.slow
+    def test_while_somebody_holds_the_artifact_nothing_is_saved_and_that_is_what_is_answered(
+        self, world: World, name: str
+    ) -> None:
+        world.save(name, type="custom")
+        with file_lock(world.folder(name, "custom") / ".lock"), ThreadPoolExecutor() as executor:
+            sdk = executor.submit(world.save, name, "sdk", type="custom")
+            refused = world.refused(
+                "POST", f"/{name}/versions", files={"file": ("a", b"1")}, data={"alias": "best"}, timeout=60
+            )
+            assert refused == (503, "Artifact store is busy")
+            with pytest.raises(TimeoutError, match=f"^Could not lock artifact {name} within 30 s$"):
+                sdk.result(60)
+        assert [item["version"] for item in world.get(f"/{name}/versions")] == [1]
+        assert world.save(name, type="custom") == 2
 
     def test_contents_that_are_known_are_not_sent(self, world: World, name: str) -> None:
         content = f"once is enough {name}".encode()

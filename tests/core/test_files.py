@@ -8,9 +8,13 @@ import os
 import threading
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from runicorn.fields import without_surrogates
 from runicorn.files import (
     LockTimeout,
+    as_file,
     dump_json,
     file_lock,
     parse_json,
@@ -56,6 +60,17 @@ def test_json_is_written_as_0_4_0_writes_it(tmp_path):
     text = (tmp_path / "meta.json").read_text("utf-8")
     assert text == '{\n  "name": "naïve 模型",\n  "best": NaN,\n  "bad": "�"\n}'
     assert (tmp_path / "meta.json").stat().st_mode & 0o777 == 0o644
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(codec=None), max_size=5),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    )
+)
+def test_json_files_are_byte_for_byte_what_json_dumps_writes(value):
+    expected = without_surrogates(json.dumps(value, ensure_ascii=False, indent=2)).encode()
+    assert as_file(value) == expected
 
 
 @pytest.mark.parametrize(

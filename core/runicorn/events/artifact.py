@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from runicorn.events.append import StreamWriter
 from runicorn.events.discovery import EVENTS_FILE
@@ -19,6 +20,8 @@ from runicorn.files import LockTimeout, lock_descriptor, open_to_read
 
 ARTIFACT_LOCK_FILE = ".lock"
 """In an artifact's folder; whoever changes the artifact holds its lock, 0.4.0 included."""
+
+_BLOCK_BYTES = 64 << 10
 
 
 @contextlib.contextmanager
@@ -58,12 +61,15 @@ def append_artifact_events(folder: Path, *payloads: Payload, ts: float | None = 
         writer.close()
 
 
-def read_artifact_events(folder: Path, event_type: str) -> Iterator[Event]:
-    """The events of one type about the artifact in `folder`, in order; none if it has no stream that can be read."""
+def read_artifact_events(folder: Path, event_type: str, *, newest_first: bool = False) -> Iterator[Event]:
+    """The events of one type about the artifact in `folder`, in order; none if it has no stream that can be read.
+
+    With `newest_first` the stream is read from its end, and no further than events are taken.
+    """
     mark = event_type.encode()
     try:
         with open_to_read(folder / EVENTS_FILE) as file:
-            for line in file:
+            for line in _lines_backwards(file) if newest_first else file:
                 # Most lines are of another type: those are not worth decoding.
                 if mark not in line or not line.endswith(b"\n"):
                     continue
@@ -75,3 +81,21 @@ def read_artifact_events(folder: Path, event_type: str) -> Iterator[Event]:
                     yield event
     except OSError:
         return
+
+
+def _lines_backwards(file: BinaryIO) -> Iterator[bytes]:
+    """The lines of a file as iterating it gives them, but the last one first."""
+    begin, size, rest = file.seek(0, os.SEEK_END), _BLOCK_BYTES, b""
+    while begin > 0:
+        size = min(begin, size)
+        begin -= size
+        file.seek(begin)
+        data = file.read(size) + rest
+        first = (data.find(b"\n") + 1 or len(data)) if begin else 0  # the first line may begin before this block
+        rest = data[:first]
+        *lines, torn = data[first:].split(b"\n")
+        if torn:
+            yield torn
+        for line in reversed(lines):
+            yield line + b"\n"
+        size *= 2  # one line may be longer

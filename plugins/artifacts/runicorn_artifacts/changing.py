@@ -8,8 +8,9 @@ same to all readers once it was observed, or changed again.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import ClassVar
 
@@ -21,12 +22,11 @@ from runicorn.plugin import (
     decode_payload,
     file_lock,
     read_artifact_events,
-    write_json,
+    replace_file,
 )
 from runicorn_artifacts.errors import ArtifactLocked
 from runicorn_artifacts.events import ArtifactAliased, ArtifactPayload, VersionCreated
 from runicorn_artifacts.folder import INDEX_FILE, LOCK_FILE, ArtifactFolder
-from runicorn_artifacts.json_values import finite
 
 LOCK_S = 30.0
 
@@ -34,9 +34,9 @@ LOCK_S = 30.0
 class Change:
     """One change in the making; whoever has it holds the artifact's lock."""
 
-    def __init__(self, folder: ArtifactFolder) -> None:
+    def __init__(self, folder: ArtifactFolder, *, only_adds: bool = False) -> None:
         self.folder = folder
-        self.index = folder.index
+        self.index = folder.listed_index if only_adds else folder.index
         """To be changed, and then saved by `commit`."""
         self.ts = time.time()
         """When the change happens, in Unix seconds."""
@@ -62,12 +62,16 @@ class Change:
         if updated:
             self.index.updated_at = self.ts
         self.index.settle()
-        write_json(self.folder.path / INDEX_FILE, finite(self.index.to_dict()))
+        replace_file(self.folder.path / INDEX_FILE, self.index.to_bytes())
 
     def next_version(self) -> int:
         """The number that the next version gets: higher than any that was ever used."""
-        numbers = [self.index.highest, *created_versions(self.folder.path)]
-        return max(numbers) + 1
+        stored = self.folder.stored_index
+        told = created_versions(self.folder.path)
+        if stored is not None and stored.next_version is not None and not self.folder.unindexed:
+            # Every save has noted its number in this index, and the numbers of the stream ascend.
+            told = itertools.islice(created_versions(self.folder.path, newest_first=True), 1)
+        return max([self.index.highest, *told]) + 1
 
     def _adopt(self) -> None:
         """Take in what was left by a process that was killed between its version and its event."""
@@ -82,23 +86,24 @@ class Change:
 
 
 @contextlib.contextmanager
-def changing(folder: ArtifactFolder, *, timeout_s: float = LOCK_S) -> Generator[Change]:
-    """Hold the lock of an artifact, whose folder exists. ArtifactLocked if somebody else has it for too long."""
+def changing(folder: ArtifactFolder, *, only_adds: bool = False, timeout_s: float = LOCK_S) -> Generator[Change]:
+    """Hold the lock of an artifact, whose folder exists. ArtifactLocked if somebody else has it for too long.
+
+    Who `only_adds` a version leaves the others as the index has them: see `ArtifactFolder.listed_index`.
+    """
     with contextlib.ExitStack() as stack:
         try:
             stack.enter_context(file_lock(folder.path / LOCK_FILE, timeout_s=timeout_s))
         except LockTimeout as error:
             raise ArtifactLocked(folder.name, timeout_s) from error
-        yield Change(ArtifactFolder(folder.path, folder.type, folder.name))
+        yield Change(ArtifactFolder(folder.path, folder.type, folder.name), only_adds=only_adds)
 
 
-def created_versions(path: Path) -> list[int]:
+def created_versions(path: Path, *, newest_first: bool = False) -> Iterator[int]:
     """Numbers of all versions that the stream of an artifact tells of, also of those that are gone."""
-    found: list[int] = []
-    for event in read_artifact_events(path, VersionCreated.event_type):
+    for event in read_artifact_events(path, VersionCreated.event_type, newest_first=newest_first):
         with contextlib.suppress(InvalidPayload):
-            found.append(decode_payload(event, _Numbered).version)
-    return found
+            yield decode_payload(event, _Numbered).version
 
 
 class _Numbered(Payload, frozen=True, kw_only=True):

@@ -10,7 +10,6 @@ import msgspec
 from runicorn_artifacts.folder import ArtifactFolder, Status
 from runicorn_artifacts.json_values import finite
 from runicorn_artifacts.metadata import ArtifactMetadata
-from runicorn_artifacts.serving import manifest_of
 
 
 class ComparedVersion(msgspec.Struct, frozen=True):
@@ -131,8 +130,8 @@ def _compared(folder: ArtifactFolder, version: int) -> ComparedVersion:
 
 
 def _files(folder: ArtifactFolder, before: int, other: ArtifactFolder, after: int) -> FileChanges:
-    one = {entry.path: entry for entry in manifest_of(folder, before).files}
-    two = {entry.path: entry for entry in manifest_of(other, after).files}
+    one = {entry.path: entry for entry in folder.saved_manifest(before).files}
+    two = {entry.path: entry for entry in other.saved_manifest(after).files}
     kept = [(one[path], entry) for path, entry in two.items() if path in one]
     changed = [(old, new) for old, new in kept if (old.size, old.sha256) != (new.size, new.sha256)]
     contents = [{entry.sha256: entry.size for entry in side.values()} for side in (one, two)]
@@ -150,8 +149,8 @@ def _files(folder: ArtifactFolder, before: int, other: ArtifactFolder, after: in
 
 
 def _references(folder: ArtifactFolder, before: int, other: ArtifactFolder, after: int) -> ReferenceChanges:
-    one = {r.uri: (r.checksum, r.size) for r in manifest_of(folder, before).references}
-    two = {r.uri: (r.checksum, r.size) for r in manifest_of(other, after).references}
+    one = {r.uri: (r.checksum, r.size) for r in folder.saved_manifest(before).references}
+    two = {r.uri: (r.checksum, r.size) for r in other.saved_manifest(after).references}
     return ReferenceChanges(
         added=sorted(two.keys() - one.keys()),
         removed=sorted(one.keys() - two.keys()),

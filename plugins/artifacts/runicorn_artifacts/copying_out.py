@@ -19,13 +19,13 @@ from runicorn_artifacts.manifest import FileEntry
 def copy_version(folder: ArtifactFolder, version: int, target: Path, progress: Progress = no_progress) -> None:
     """Copy a version's files into a directory, which is created; each replaces what has its name there.
 
-    DamagedContent, if a file is missing or not the one that was saved: of that one nothing is left behind.
-    IsADirectoryError, with nothing copied, if a directory has a file's name; OSError as it comes.
+    DamagedContent, if a file is missing or not the one that was saved: of that one nothing is left behind. With nothing
+    copied: UnreadableManifest, if the manifest is not the one that was saved; IsADirectoryError, if a directory has a
+    file's name. OSError as it comes.
     """
-    manifest = folder.manifest(version)
     name = f"{folder.name}:v{version}"
     found: list[tuple[FileEntry, Path, Path]] = []
-    for entry in [] if manifest is None else manifest.content.files:
+    for entry in folder.saved_manifest(version).files:
         source = file_of(folder.version_path(version), entry)
         if source is None:
             raise DamagedContent(name, entry.path)

@@ -51,6 +51,13 @@ class DamagedContent(Conflict, FileNotFoundError):
         super().__init__(f"File of {shown(version)} is missing or damaged: {shown(path)}")
 
 
+class UnreadableManifest(Conflict, FileNotFoundError):
+    """Nobody knows what the version consists of: its manifest is gone, or not the one that was saved."""
+
+    def __init__(self, name: str, version: int) -> None:
+        super().__init__(f"Manifest of {shown(name)}:v{version} is missing or damaged")
+
+
 class IllegalType(InvalidName):
     """Not a type that an artifact can have."""
 

@@ -6,11 +6,11 @@ remembers what it has read: make a new one for a new look.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
 import stat
-from dataclasses import replace
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -18,6 +18,7 @@ from typing import Any, Literal, cast
 import msgspec
 
 from runicorn.plugin import integer, number, open_to_read, parse_json, read_json_object
+from runicorn_artifacts.errors import UnreadableManifest
 from runicorn_artifacts.events import VersionRecord
 from runicorn_artifacts.index import ArtifactIndex, ArtifactVersionInfo
 from runicorn_artifacts.lifecycle import Lifecycle
@@ -51,6 +52,7 @@ class ArtifactFolder:
     def __init__(self, path: Path, type: str, name: str, *, has_contents: bool = True) -> None:
         """Without `has_contents` the folder is a copy of what describes the versions: nothing is missed in it."""
         self.path = path
+        self._place = os.fspath(path)
         self.type = type
         self.name = name
         self._has_contents = has_contents
@@ -64,8 +66,11 @@ class ArtifactFolder:
     @cached_property
     def stored_index(self) -> ArtifactIndex | None:
         """What `versions.json` says; None if it is absent or unreadable."""
-        content = read_json_object(self.path / INDEX_FILE)
-        return None if content is None else ArtifactIndex.from_dict(content)
+        try:
+            with open_to_read(self.path / INDEX_FILE) as file:
+                return ArtifactIndex.from_bytes(file.read())
+        except OSError:
+            return None
 
     @cached_property
     def _indexed(self) -> dict[int, ArtifactVersionInfo]:
@@ -77,8 +82,18 @@ class ArtifactFolder:
 
         If there is none on disk, it follows from the metadata files.
         """
+        return self._settled([self._item(version) for version in self.versions])
+
+    @cached_property
+    def listed_index(self) -> ArtifactIndex:
+        """`index`, but whether a version is deleted is what the index on disk says, where that has the version.
+
+        Enough for who adds a version: it is the latest one, whatever the others are. Costs no look at their folders.
+        """
+        return self._settled([self._indexed.get(version) or self._item(version) for version in self.versions])
+
+    def _settled(self, items: list[ArtifactVersionInfo]) -> ArtifactIndex:
         stored = self.stored_index or ArtifactIndex(self.name, self.type)
-        items = [self._item(version) for version in self.versions]
         created = [item.created_at for item in items]
         index = ArtifactIndex(
             self.name,
@@ -99,7 +114,7 @@ class ArtifactFolder:
     @cached_property
     def versions(self) -> list[int]:
         """Numbers of all versions, ascending, deleted ones included."""
-        return [number for number in self._numbered_folders if self.has(number)]
+        return [number for number in self._numbered_folders if number in self._indexed or self.has(number)]
 
     @cached_property
     def unindexed(self) -> list[int]:
@@ -127,7 +142,7 @@ class ArtifactFolder:
 
     def is_deleted(self, version: int) -> bool:
         """Whether the version is marked as deleted, whatever the marker says."""
-        return os.path.lexists(self.version_path(version) / MARKER_FILE)
+        return os.path.lexists(f"{self._place}/v{version}/{MARKER_FILE}")
 
     def status(self, version: int) -> Status:
         """The status of a version, found out by a look at every file."""
@@ -152,6 +167,14 @@ class ArtifactFolder:
             return True
         digest = ArtifactMetadata.from_dict(metadata).manifest_digest
         return digest is not None and digest != manifest.digest
+
+    def saved_manifest(self, version: int) -> ArtifactManifest:
+        """The manifest that was saved. UnreadableManifest if there is none, or another one."""
+        manifest = self.manifest(version)
+        metadata = ArtifactMetadata.from_dict(self.metadata(version) or {})
+        if manifest is None or metadata.manifest_digest not in (None, manifest.digest):
+            raise UnreadableManifest(self.name, version)
+        return manifest.content
 
     def lifecycle(self, version: int) -> Lifecycle:
         """The stage of a version, from lifecycle.json or, as 0.4.0 had it, from metadata.json."""
@@ -197,12 +220,13 @@ class ArtifactFolder:
 
     @cached_property
     def _numbered_folders(self) -> list[int]:
-        try:
-            names = os.listdir(self.path)
-        except OSError:
-            return []
-        found = sorted(int(match[1]) for name in names if (match := _VERSION_FOLDER.fullmatch(name)) is not None)
-        return [number for number in found if os.path.isdir(self.version_path(number))]
+        found: list[int] = []
+        with contextlib.suppress(OSError), os.scandir(self.path) as entries:
+            for entry in entries:
+                match = _VERSION_FOLDER.fullmatch(entry.name)
+                if match is not None and entry.is_dir():
+                    found.append(int(match[1]))
+        return sorted(found)
 
     def _holder_of_production(self) -> int | None:
         """In a store of 0.4.0, whose index has no such alias: the version whose metadata.json has that stage."""
@@ -215,9 +239,11 @@ class ArtifactFolder:
         return None
 
     def _item(self, version: int) -> ArtifactVersionInfo:
-        stored = self._indexed.get(version) or ArtifactVersionInfo.from_dict(self.metadata(version) or {})
-        status = "deleted" if self.is_deleted(version) else "ready"
-        return replace(stored, version=version, status=status, aliases=[])
+        found = self._indexed.get(version)
+        if found is None:
+            found = ArtifactVersionInfo.from_dict({**(self.metadata(version) or {}), "version": version})
+        found.status = "deleted" if self.is_deleted(version) else "ready"
+        return found
 
     def _has(self, version: int) -> bool:
         if not os.path.isdir(self.version_path(version)):

@@ -6,23 +6,32 @@ its folder, the folder is the truth about it; the index alone is the truth about
 
 from __future__ import annotations
 
+import operator
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Self, cast
+from typing import Annotated, Any, Self, cast
 
-from runicorn.plugin import integer, number, text
+import msgspec
+
+from runicorn.plugin import as_file, integer, number, parse_json, text
 from runicorn_artifacts.naming import LATEST
+
+_FROM, _UNTIL = 1e-4, 1e16
+"""Between them numbers are written alike by all encoders, without an exponent."""
+
+Int64 = Annotated[int, msgspec.Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
 
 
 @dataclass
 class ArtifactVersionInfo:
     """What lists show of a version."""
 
-    version: int
+    version: Int64
     created_at: float = 0.0
     created_by_run: str = ""
-    size_bytes: int = 0
-    num_files: int = 0
+    size_bytes: Int64 = 0
+    num_files: Int64 = 0
     status: str = "ready"
     aliases: list[str] = field(default_factory=list[str])
 
@@ -62,10 +71,10 @@ class ArtifactIndex:
     artifact_name: str
     artifact_type: str
     versions: list[ArtifactVersionInfo] = field(default_factory=list[ArtifactVersionInfo])
-    aliases: dict[str, int] = field(default_factory=dict[str, int])
+    aliases: dict[str, Int64] = field(default_factory=dict[str, int])
     created_at: float = 0.0
     updated_at: float = 0.0
-    next_version: int | None = None
+    next_version: Int64 | None = None
     """The number of the next save; None in files of 0.4.0."""
 
     def to_dict(self) -> dict[str, Any]:
@@ -79,6 +88,35 @@ class ArtifactIndex:
             "updated_at": self.updated_at,
             "next_version": self.next_version,
         }
+
+    def to_bytes(self) -> bytes:
+        """The content of `versions.json`, which is what `as_file` makes of `to_dict`."""
+        times = [self.created_at, self.updated_at, *(item.created_at for item in self.versions)]
+        if all(_FROM <= ts < _UNTIL or ts == 0.0 for ts in times):
+            return msgspec.json.format(msgspec.json.encode(self), indent=2)
+        return as_file(self.to_dict())
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Self | None:
+        """From the content of `versions.json`; None if that is no object.
+
+        An index of thousands of versions is read at every save: one in which nothing is wrong takes the short way.
+        """
+        try:
+            index = msgspec.json.decode(data, type=cls)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            try:
+                content = parse_json(data)
+            except ValueError:
+                return None
+            return cls.from_dict(cast(Mapping[str, Any], content)) if isinstance(content, dict) else None
+        numbers = [item.version for item in index.versions]
+        if numbers and (numbers[0] < 1 or any(map(operator.ge, numbers, numbers[1:]))):
+            return cls.from_dict(index.to_dict())
+        for item in index.versions:
+            if item.status not in ("ready", "deleted"):
+                item.status = "ready"
+        return index
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
@@ -104,18 +142,16 @@ class ArtifactIndex:
     @property
     def highest(self) -> int:
         """The highest number that the index knows to be taken; 0 if there is none."""
-        numbers = [item.version for item in self.versions] + list(self.aliases.values())
-        return max([*numbers, (self.next_version or 1) - 1, 0])
+        last = self.versions[-1].version if self.versions else 0
+        return max(last, *self.aliases.values(), (self.next_version or 1) - 1, 0)
 
     def item(self, version: int) -> ArtifactVersionInfo | None:
         """The item of a version."""
         return next((item for item in self.versions if item.version == version), None)
 
     def put(self, item: ArtifactVersionInfo) -> None:
-        """Add an item, or replace that of the same version."""
-        self.versions = sorted(
-            [*(i for i in self.versions if i.version != item.version), item], key=lambda i: i.version
-        )
+        """Add the item of a new version, whose number is the highest."""
+        self.versions.append(item)
 
     def remove(self, version: int) -> list[str]:
         """Forget a version; the aliases that pointed to it."""
@@ -127,10 +163,13 @@ class ArtifactIndex:
 
     def settle(self) -> None:
         """Make `latest`, and the aliases of each item, say what follows from the rest."""
-        ready = [item.version for item in self.versions if item.status != "deleted"]
-        if ready:
-            self.aliases[LATEST] = ready[-1]
-        else:
+        latest = next((item.version for item in reversed(self.versions) if item.status != "deleted"), None)
+        if latest is None:
             self.aliases.pop(LATEST, None)
+        else:
+            self.aliases[LATEST] = latest
+        held: defaultdict[int, list[str]] = defaultdict(list)
+        for alias, target in self.aliases.items():
+            held[target].append(alias)
         for item in self.versions:
-            item.aliases = [alias for alias, target in self.aliases.items() if target == item.version]
+            item.aliases = held.get(item.version, [])

@@ -51,7 +51,7 @@ class Lookup:
         """The folder of an artifact of this very type; it need not exist."""
         folders = [self.base / folder / name for folder in self._folders(type)] if _is_one_segment(name) else []
         existing = [path for path in folders if _is_listed(path)]
-        for path in existing:
+        for path in existing if len(existing) > 1 else ():
             artifact = self._folder(path, type, name)
             if artifact.exists:
                 return artifact

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
-from runicorn.plugin import BadInput, Conflict, NotFound, shown, write_json
+from runicorn.plugin import (
+    BadInput,
+    Conflict,
+    InvalidPayload,
+    NotFound,
+    decode_payload,
+    read_artifact_events,
+    shown,
+    write_json,
+)
 from runicorn_artifacts.changing import Change, changing
 from runicorn_artifacts.errors import VersionNotFound
 from runicorn_artifacts.events import ArtifactAliased, VersionEvaluated, VersionPromoted
@@ -151,6 +161,16 @@ def set_alias(folder: ArtifactFolder, alias: str, version: int | None) -> None:
         if aliased:
             change.append(*aliased)
             change.commit(updated=False)
+
+
+def was_aliased(folder: ArtifactFolder, alias: str, version: int) -> bool:
+    """Whether this alias has ever pointed to this version, as the stream of the artifact tells."""
+    for event in read_artifact_events(folder.path, ArtifactAliased.event_type):
+        with contextlib.suppress(InvalidPayload):
+            said = decode_payload(event, ArtifactAliased)
+            if (said.alias, said.version) == (alias, version):
+                return True
+    return False
 
 
 def _write(folder: ArtifactFolder, version: int, lifecycle: Lifecycle) -> None:

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from runicorn.plugin import replace_file, without_surrogates
+from runicorn.plugin import as_file, replace_file
 from runicorn_artifacts.changing import changing
 from runicorn_artifacts.errors import VersionExists
 from runicorn_artifacts.events import VersionCreated, VersionRecord
@@ -57,21 +56,22 @@ def commit_version(
     *,
     run_id: str,
     user: str | None = None,
+    aliases: Sequence[str] = (),
     numbered: Numbered = lambda number, digest: None,
 ) -> tuple[ArtifactMetadata, ArtifactManifest]:
-    """Give a staged version its number, and move it to its place; what is stored of it then.
+    """Give a staged version its number, and move it to its place, with aliases that point to it from then on.
 
     `staged` has the files below `files`, all of them on disk. VersionExists where a foreign folder has the place;
-    ArtifactLocked; OSError as it comes. If it raises, there is no such version.
+    ArtifactLocked; OSError as it comes. If it raises, there is no such version. Returned is what is stored of it.
     """
     place.path.mkdir(parents=True, exist_ok=True)
-    with changing(place) as change:
+    with changing(place, only_adds=True) as change:
         number = change.next_version()
         target = change.folder.version_path(number)
         if os.path.lexists(target):
             raise VersionExists(place.name, number)
         manifest = ArtifactManifest.of(files, references, change.ts)
-        manifest_bytes = _json(manifest.to_dict())
+        manifest_bytes = as_file(finite(manifest.to_dict()))
         metadata = ArtifactMetadata(
             name=place.name,
             type=place.type,
@@ -90,12 +90,13 @@ def commit_version(
             manifest_digest=hashlib.sha256(manifest_bytes).hexdigest(),
         )
         replace_file(staged / MANIFEST_FILE, manifest_bytes, fsync=True)
-        replace_file(staged / METADATA_FILE, _json(metadata.to_dict()), fsync=True)
+        replace_file(staged / METADATA_FILE, as_file(finite(metadata.to_dict())), fsync=True)
         record = VersionRecord.of(metadata, manifest)
         numbered(number, metadata.manifest_digest or "")
         os.rename(staged, target)
         try:
-            change.append(VersionCreated(type=place.type, name=place.name, version=number, record=record))
+            aliased = [event for alias in aliases for event in change.alias(alias, number)]
+            change.append(VersionCreated(type=place.type, name=place.name, version=number, record=record), *aliased)
         except OSError:
             with contextlib.suppress(OSError):
                 os.rename(target, staged)  # not recorded: not saved
@@ -106,7 +107,3 @@ def commit_version(
         change.index.next_version = number + 1
         change.commit()
     return metadata, manifest
-
-
-def _json(value: object) -> bytes:
-    return without_surrogates(json.dumps(finite(value), ensure_ascii=False, indent=2)).encode()

@@ -13,10 +13,10 @@ import threading
 from collections.abc import Sequence
 from typing import BinaryIO, cast
 
-from runicorn.plugin import Conflict, NotFound, Store, open_below, shown, without_surrogates
+from runicorn.plugin import NotFound, Store, open_below, shown, without_surrogates
 from runicorn_artifacts.errors import DamagedContent
 from runicorn_artifacts.folder import FILES, ArtifactFolder, file_of
-from runicorn_artifacts.manifest import ArtifactManifest, FileEntry
+from runicorn_artifacts.manifest import FileEntry
 
 _CHECKED_FIRST_BYTES = 4 << 20
 _REMEMBERED = 10_000
@@ -30,13 +30,6 @@ class FileOfVersionNotFound(NotFound):
 
     def __init__(self, version: str, path: str) -> None:
         super().__init__(f"File not found in {shown(version)}: {shown(path)}")
-
-
-class UnreadableManifest(Conflict):
-    """Nobody knows what the version consists of."""
-
-    def __init__(self, version: str) -> None:
-        super().__init__(f"Manifest of {shown(version)} is missing or damaged")
 
 
 class KnownFiles:
@@ -102,16 +95,7 @@ def find_entry(folder: ArtifactFolder, version: int, path: str) -> FileEntry:
 
 def entries_of(folder: ArtifactFolder, version: int) -> list[FileEntry]:
     """The files that the manifest of a version lists. UnreadableManifest, also if it is not the one that was saved."""
-    return manifest_of(folder, version).files
-
-
-def manifest_of(folder: ArtifactFolder, version: int) -> ArtifactManifest:
-    """The manifest that was saved. UnreadableManifest, if there is none, or another one."""
-    manifest = folder.manifest(version)
-    record = folder.record(version)
-    if manifest is None or record is None or record.manifest_digest not in (None, manifest.digest):
-        raise UnreadableManifest(f"{folder.name}:v{version}")
-    return manifest.content
+    return folder.saved_manifest(version).files
 
 
 def open_entry(folder: ArtifactFolder, version: int, entry: FileEntry, known: KnownFiles) -> BinaryIO:

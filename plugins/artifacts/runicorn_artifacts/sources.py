@@ -34,6 +34,9 @@ from runicorn_artifacts.projections.version_row import VersionRow
 
 Observed = tuple[float, Payload]
 
+_TELLING = ("", *(f"/{file}" for file in (METADATA_FILE, MANIFEST_FILE, LIFECYCLE_FILE, MARKER_FILE)))
+"""What changes when somebody changes a version: its folder and these files in it."""
+
 
 class ArtifactFiles:
     """The source `artifact_files`."""
@@ -53,7 +56,7 @@ class ArtifactFiles:
         folder = root / key
         if not folder.is_dir():
             return None
-        stamps = [_stamp(folder / INDEX_FILE), *(f"{number}/{stamp}" for number, stamp in _versions(folder))]
+        stamps = [_stamp(f"{folder}/{INDEX_FILE}"), *(f"{number}/{stamp}" for number, stamp in _versions(folder))]
         return zlib.crc32("\n".join(stamps).encode())
 
     def observe_artifact(self, root: Path, key: str, model: apsw.Connection) -> Sequence[Observed]:
@@ -152,12 +155,10 @@ def _versions(folder: Path) -> Iterator[tuple[int, str]]:
     except OSError:
         return
     for name in names:
-        path = folder / name
-        files = ("", METADATA_FILE, MANIFEST_FILE, LIFECYCLE_FILE, MARKER_FILE)
-        yield int(name[1:]), " ".join(_stamp(path / file) for file in files)
+        yield int(name[1:]), " ".join([_stamp(f"{folder}/{name}{file}") for file in _TELLING])
 
 
-def _stamp(path: Path) -> str:
+def _stamp(path: str) -> str:
     try:
         stat = os.stat(path)
     except OSError:

@@ -26,7 +26,7 @@ from runicorn_artifacts.errors import (
     NoVersions,
     VersionNotFound,
 )
-from runicorn_artifacts.folder import METADATA_FILE, ArtifactFolder
+from runicorn_artifacts.folder import MANIFEST_FILE, METADATA_FILE, ArtifactFolder
 from runicorn_artifacts.index import ArtifactVersionInfo
 from runicorn_artifacts.json_values import finite
 from runicorn_artifacts.listing import artifact_list, version_list
@@ -72,8 +72,10 @@ class ArtifactStorage:
         staged_files: Sequence[StagedFile],
         staged_references: Sequence[ReferenceEntry],
         user: str | None = None,
+        *,
+        aliases: Sequence[str] = (),
     ) -> int:
-        """Save a new version; its number. A save that fails leaves nothing behind.
+        """Save a new version, to which `aliases` point from then on; its number. A save that fails leaves nothing behind.
 
         ValueError, FileNotFoundError and TypeError for content that cannot be saved, ArtifactLocked (a TimeoutError),
         VersionExists (a RuntimeError) where a foreign folder has the next version's place; OSError as it comes.
@@ -100,6 +102,7 @@ class ArtifactStorage:
                 list(staged_references),
                 run_id=run_id,
                 user=user,
+                aliases=aliases,
             )
         artifact.set_loaded(self, metadata, manifest)
         return metadata.version
@@ -158,7 +161,10 @@ class ArtifactStorage:
         )
 
     def load_version(self, folder: ArtifactFolder, version: int) -> tuple[ArtifactMetadata, ArtifactManifest]:
-        """Metadata and manifest of a version that exists; a missing manifest counts as an empty one."""
+        """Metadata and manifest of a version that exists; a missing manifest counts as an empty one.
+
+        UnreadableManifest if there is one that is not the one that was saved.
+        """
         try:
             data = (folder.version_path(version) / METADATA_FILE).read_bytes()
         except FileNotFoundError:
@@ -174,8 +180,8 @@ class ArtifactStorage:
         metadata.aliases = folder.active_aliases(version)
         if folder.is_deleted(version):
             metadata.status = "deleted"
-        manifest = folder.manifest(version)
-        return metadata, ArtifactManifest() if manifest is None else manifest.content
+        has_manifest = os.path.lexists(folder.version_path(version) / MANIFEST_FILE)
+        return metadata, folder.saved_manifest(version) if has_manifest else ArtifactManifest()
 
     def download_artifact(
         self, name: str, type: str | None, version: int, target_dir: str | os.PathLike[str] | None = None

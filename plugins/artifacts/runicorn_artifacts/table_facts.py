@@ -74,10 +74,13 @@ class TableFacts:
         users: dict[VersionKey, list[Use]] = {}
         for run, is_followed in followed.items():
             if is_followed:
-                complete.update([link.version for link in self._created[run]])
+                for link in self._created[run]:
+                    complete.add(link.version)
             for link in self._used[run]:
-                uses = users.setdefault(link.version, [])
-                if uses and uses[-1].run == run:  # it has used the version before
+                uses = users.get(link.version)
+                if uses is None:
+                    users[link.version] = [Use(run, link.at)]
+                elif uses[-1].run == run:  # it has used the version before
                     times = [at for at in (uses.pop().at, link.at) if at is not None]
                     uses.append(Use(run, min(times, default=None)))
                 else:
@@ -142,33 +145,37 @@ class TableFacts:
         }
         runs: dict[str, bool] = {}
         keys: dict[tuple[str, str, int], VersionKey] = {}
-        before: tuple[list[Link] | None, int] = None, -1
+        before_run: str | None = None
+        before_links: list[Link] | None = None
+        before_position = -1
         is_upstream = sql is _UPSTREAM
         created: list[Link] = []
         used: list[Link] = []
         rows = cast(list[tuple[Any, ...]], self._db.execute(sql, parameters).fetchall())
-        for run, is_followed, is_creation, position, type, name, version, at, size_bytes, *node, maker in rows:
-            if run not in runs:
+        for (
+            run, is_followed, is_creation, position, type, name, version, at,
+            size_bytes, created_at, is_damaged, is_deleted, created_by_run, maker,
+        ) in rows:  # fmt: skip
+            if run != before_run:
+                before_run = run
                 runs[run] = bool(is_followed)
                 created = self._created[run] = []
                 used = self._used[run] = []
             links = created if is_creation else used
-            if (
-                before[0] is links and before[1] == position
-            ):  # another folder of that type and name: the first one counts
-                continue
-            before = links, position
+            if links is before_links and position == before_position:
+                continue  # another folder of that type and name: the first one counts
+            before_links, before_position = links, position
             identity = type, name, version
             key = keys.get(identity)
             if key is None:
                 key = keys[identity] = VersionKey(type, name, version)
             links.append(Link(key, at))
             if size_bytes is not None:
-                found = self._versions[key] = _node(size_bytes, *node)
+                self._versions[key] = _node(size_bytes, created_at, is_damaged, is_deleted, created_by_run)
                 if maker is not None:
-                    self._named[found.created_by_run] = maker
+                    self._named[created_by_run] = maker
                 elif is_upstream:
-                    self._named[found.created_by_run] = found.created_by_run
+                    self._named[created_by_run] = created_by_run
         return runs if len(runs) < _MAX_RUNS else None
 
 

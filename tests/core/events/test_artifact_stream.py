@@ -61,3 +61,17 @@ def test_events_of_one_type_are_read_whatever_lies_between(folder: Path) -> None
 def test_an_artifact_without_a_stream_has_no_events(folder: Path) -> None:
     assert list(read_artifact_events(folder, "artifact.praised")) == []
     assert list(read_artifact_events(folder / "none", "artifact.praised")) == []
+    assert list(read_artifact_events(folder / "none", "artifact.praised", newest_first=True)) == []
+
+
+@pytest.mark.parametrize("torn", [b"", b'{"ts": 1.0, "type": "artifact.praised", "da'])
+def test_events_are_read_from_the_end_over_lines_of_any_length(folder: Path, torn: bytes) -> None:
+    lines = [
+        b'{"ts": 1.0, "type": "artifact.%s", "data": {"number": %d, "text": "%s"}}\n'
+        % (b"praised" if number % 3 else b"other", number, b"x" * (700_000 if number == 5 else number * 997 % 4000))
+        for number in range(100)
+    ]
+    (folder / "events.jsonl").write_bytes(b"\n".join([b"".join(lines[:50]), b"".join(lines[50:])]) + torn)
+    forwards = [decode_data(event) for event in read_artifact_events(folder, "artifact.praised")]
+    backwards = [decode_data(event) for event in read_artifact_events(folder, "artifact.praised", newest_first=True)]
+    assert (len(forwards), backwards) == (66, forwards[::-1])

@@ -193,6 +193,18 @@ def test_damaged_metadata_is_told_and_a_missing_manifest_is_empty(run: rn.Run, r
     assert (manifest.files, manifest.total_files) == ([], 0)
 
 
+def test_a_version_whose_manifest_was_tampered_with_is_not_used(run: rn.Run, root: Path, save: Save) -> None:
+    save()
+    manifest = root / "artifacts/model/net/v1/manifest.json"
+    manifest.write_bytes(manifest.read_bytes().replace(b'"total_files": 1', b'"total_files": 2'))
+    with pytest.raises(FileNotFoundError, match=r"^Manifest of net:v1 is missing or damaged$"):
+        run.use_artifact("net:v1")
+    assert not (run.run_dir / "artifacts_used.json").exists()
+    manifest.write_text("{")
+    with pytest.raises(FileNotFoundError, match=r"^Manifest of net:v1 is missing or damaged$"):
+        run.use_artifact("net:latest")
+
+
 def test_a_deleted_version_loads_by_number_with_a_warning(
     run: rn.Run, storage: ArtifactStorage, save: Save, caplog: pytest.LogCaptureFixture
 ) -> None:

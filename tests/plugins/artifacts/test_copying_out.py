@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 import sys
 from pathlib import Path
@@ -51,6 +52,27 @@ def test_the_command_tells_of_a_tampered_file_and_does_not_hand_it_out(
     done = subprocess.run([*command, "--storage", str(root)], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout, done.stderr) == (1, "", f"Error: {DAMAGED}\n")
     assert files_in(tmp_path / "target") == {"a.bin": "sound"}
+
+
+@pytest.mark.parametrize("way", ["changed", "gone"])
+def test_of_a_version_with_another_manifest_nothing_is_copied(
+    stored: Artifact, root: Path, tmp_path: Path, way: str
+) -> None:
+    """A file that is not the one that was saved, and a manifest that agrees with it."""
+    manifest = root / "artifacts/model/net/v1/manifest.json"
+    if way == "changed":
+        tamper(stored, "evil content")
+        digests = [hashlib.sha256(text).hexdigest().encode() for text in (b"good content", b"evil content")]
+        manifest.write_bytes(manifest.read_bytes().replace(*digests))
+    else:
+        manifest.unlink()
+    text = "Manifest of net:v1 is missing or damaged"
+    with pytest.raises(FileNotFoundError, match=f"^{text}$"):
+        stored.download(tmp_path / "target")
+    command = [sys.executable, "-m", "runicorn", "artifacts", "download", "net:v1", "--to", str(tmp_path / "target")]
+    done = subprocess.run([*command, "--storage", str(root)], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", f"Error: {text}\n")
+    assert not (tmp_path / "target").exists()
 
 
 def test_of_a_version_that_lacks_a_file_nothing_is_copied(stored: Artifact, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +18,7 @@ import pytest
 from runicorn.artifacts import Artifact, ArtifactStorage, ArtifactType, ReferenceEntry
 from runicorn_artifacts import changing, copying, pool
 from tests.plugins.artifacts.conftest import Make, Save
+from tests.terminal import python_on_terminal
 
 
 def index_of(root: Path, name: str = "net", type: str = "model") -> dict[str, Any]:
@@ -342,6 +344,93 @@ def test_a_file_that_changes_while_it_is_copied_is_copied_again(
         assert path is not None
         assert manifest.files[0].digest == f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
         assert ("changes while it is saved" in caplog.text) == warned
+
+
+def test_files_are_hashed_in_several_threads_at_once(
+    storage: ArtifactStorage, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    real, both = copying._copy_once, threading.Barrier(2, timeout=60)
+
+    def copy_once(*arguments: Any) -> Any:
+        both.wait()  # broken, unless another file is on its way, too
+        return real(*arguments)
+
+    monkeypatch.setattr(copying, "_copy_once", copy_once)
+    artifact = Artifact("net")
+    for number in range(4):
+        artifact.add_file(make(f"{number}.bin", f"content {number}"))
+    assert log(storage, artifact) == 1
+
+
+def test_where_blocks_can_be_shared_they_are_and_what_the_copy_holds_is_hashed(
+    storage: ArtifactStorage, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file systems of test machines cannot: the answer of the kernel is played."""
+    cloned: list[int] = []
+
+    def ioctl(out: int, request: int, source: int) -> int:
+        assert request == 0x40049409  # FICLONE
+        assert os.sendfile(out, source, 0, 1 << 20) == 7
+        cloned.append(request)
+        return 0
+
+    monkeypatch.setattr(copying.fcntl, "ioctl", ioctl)
+    monkeypatch.setattr(copying, "_copy", None)  # nothing is read and written
+    artifact = Artifact("net").add_file(make(content="weights"))
+    log(storage, artifact)
+    manifest = artifact.get_manifest()
+    assert manifest is not None
+    assert manifest.files[0].sha256 == hashlib.sha256(b"weights").hexdigest()
+    assert (artifact.download() / "weights.bin").read_text() == "weights"
+    assert len(cloned) == 2  # in, and out
+
+
+def test_a_long_save_shows_a_bar_on_a_terminal_and_a_short_one_none(root: Path, make: Make) -> None:
+    source = make(content=b"x" * 5_000_000)
+    script = "import sys; from runicorn_artifacts import staging; from runicorn.artifacts import *; "
+    script += "staging._SHOW_AFTER_S = float(sys.argv[3]); a = Artifact('net').add_file(sys.argv[2]); "
+    script += "print('v', create_artifact_storage(sys.argv[1]).save_artifact(a, '', *a.staged))"
+    shown = [python_on_terminal("-c", script, str(root), str(source), after) for after in ("-1", "1e9")]
+    assert ["Saving artifact" in text for text in shown] == [True, False]
+    assert "5.0/5.0 MB" in shown[0]
+    assert ["v 1" in shown[0], "v 2" in shown[1]] == [True, True]
+
+
+def test_the_next_version_costs_no_look_at_the_others(root: Path, save: Save) -> None:
+    looks: list[str] = []
+
+    def note(frame: object, event: str, called: Any) -> None:
+        if event == "c_call" and called.__name__ in ("stat", "lstat", "open", "scandir", "listdir"):
+            looks.append(called.__name__)
+
+    def looks_of_a_save() -> list[str]:
+        looks.clear()
+        sys.setprofile(note)
+        try:
+            save()
+        finally:
+            sys.setprofile(None)
+        return looks.copy()
+
+    save(), save()
+    few = looks_of_a_save()
+    for _ in range(20):
+        save()
+    assert len(few) > 10
+    assert looks_of_a_save() == few
+    assert index_of(root)["aliases"] == {"latest": 24}
+
+
+def test_a_deletion_that_only_its_marker_tells_is_in_the_index_after_a_change_that_looks(
+    root: Path, storage: ArtifactStorage, save: Save
+) -> None:
+    save(), save()
+    (root / "artifacts/model/net/v1/.deleted").write_text("")
+    save()
+    assert [item.version for item in storage.list_versions("net")] == [2, 3]
+    assert storage.delete_artifact_version("net", "model", 2)
+    assert [item["status"] for item in index_of(root)["versions"]] == ["deleted", "deleted", "ready"]
 
 
 def test_a_lock_that_is_held_is_waited_for_and_then_named(root: Path, save: Save, storage: ArtifactStorage) -> None:

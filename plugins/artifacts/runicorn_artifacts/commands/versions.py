@@ -66,9 +66,7 @@ def log_version(
             version = upload_artifact(url, artifact, run_id=run_id, aliases=aliases, progress=progress)
     else:
         store = create_artifact_storage(root_of(context, storage))
-        version = store.save_artifact(artifact, "", *artifact.staged)
-        for alias in aliases:
-            promoting.set_alias(store.lookup.find(name, type), alias, version)
+        version = store.save_artifact(artifact, "", *artifact.staged, aliases=aliases)
     _done(f"Saved {name}:v{version}", as_json, name=name, type=type, version=version)
 
 

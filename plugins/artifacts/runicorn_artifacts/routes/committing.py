@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 
 import msgspec
@@ -18,13 +19,14 @@ from runicorn.plugin import (
     find_run,
     shown,
 )
-from runicorn_artifacts import promoting
 from runicorn_artifacts.errors import ArtifactLocked
 from runicorn_artifacts.lookup import ARTIFACTS, Lookup
 from runicorn_artifacts.manifest import ArtifactManifest
 from runicorn_artifacts.metadata import ArtifactMetadata
 from runicorn_artifacts.run_lists import append_entry, created_entry, logged_event
 from runicorn_artifacts.uploads.draft import Draft
+
+logger = logging.getLogger("runicorn.artifacts")
 
 Stored = tuple[ArtifactMetadata, ArtifactManifest]
 
@@ -39,6 +41,8 @@ class Saved(msgspec.Struct, frozen=True):
     num_files: int
     num_references: int
     manifest_digest: str
+    warnings: list[str] = []
+    """What could not be done beside: the version is saved nevertheless."""
 
 
 class Full(msgspec.Struct, frozen=True):
@@ -63,13 +67,13 @@ async def run_of(store: Store, draft: Draft) -> str | None:
 async def commit(
     store: Store, type: str, name: str, draft: Draft, run: str | None, save: Callable[[], Stored]
 ) -> Saved:
-    """Save in a thread, with aliases and the note in the run, and wait until every reader sees it.
+    """Save in a thread, with the note in the run, and wait until every reader sees it.
 
     Unavailable, with nothing saved, if the root was left while the content came.
     """
     if store.leaving.is_set():
         raise Unavailable("The server is stopping, or serves another storage root now. Nothing was saved.")
-    metadata, _ = await asyncio.to_thread(_save_and_note, store, type, name, draft, run, save)
+    metadata, warnings = await asyncio.to_thread(_save_and_note, store, type, name, draft, run, save)
     folder = Lookup(store.root).at(type, name)
     if not store.leaving.is_set():  # nobody reads a root that was left
         await store.until_visible(Stream("artifact", f"{ARTIFACTS}/{folder.path.parent.name}/{name}"))
@@ -83,23 +87,29 @@ async def commit(
         metadata.num_files,
         metadata.num_references,
         f"sha256:{metadata.manifest_digest}",
+        warnings,
     )
 
 
 def _save_and_note(
     store: Store, type: str, name: str, draft: Draft, run: str | None, save: Callable[[], Stored]
-) -> Stored:
+) -> tuple[ArtifactMetadata, list[str]]:
+    """What is stored, and what could not be done beside."""
     try:
         metadata, manifest = save()
-        for alias in draft.aliases:
-            promoting.set_alias(Lookup(store.root).at(type, name), alias, metadata.version)
     except ArtifactLocked as error:
         raise Unavailable("Artifact store is busy") from error
-    if run is not None:
-        identity = (type, name, metadata.version)
+    if run is None:
+        return metadata, []
+    identity = (type, name, metadata.version)
+    try:
         append_entry(
             store.root / run / ARTIFACTS_CREATED_FILE,
             created_entry(logged_event(metadata, manifest)),
             lambda known: (known.get("type"), known.get("name"), known.get("version")) == identity,
         )
-    return metadata, manifest
+    except OSError as error:
+        reason = error.strerror or error.__class__.__name__
+        logger.warning("that the run %s has made %s cannot be noted: %s", draft.run_id, name, reason)
+        return metadata, [f"The run {shown(draft.run_id or '')} does not list it: {reason}"]
+    return metadata, []

@@ -94,4 +94,5 @@ def _save(store: Store, type: str, name: str, folder: Path, draft: Draft, files:
             raise BadInput(f"Invalid artifact path: {shown(file.path)}") from error
     entries = [file.entry for file in files]
     place = Lookup(store.root).at(type, name)
-    return commit_version(place, staged, draft, entries, draft.reference_entries(), run_id=draft.run_id or "")
+    references, run_id = draft.reference_entries(), draft.run_id or ""
+    return commit_version(place, staged, draft, entries, references, run_id=run_id, aliases=draft.aliases)

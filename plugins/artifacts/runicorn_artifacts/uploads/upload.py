@@ -20,6 +20,7 @@ from pathlib import Path
 import msgspec
 
 from runicorn.plugin import BadInput, NotFound, file_lock, open_to_read, replace_file, shown
+from runicorn_artifacts import promoting
 from runicorn_artifacts.folder import FILES, ArtifactFolder
 from runicorn_artifacts.manifest import ArtifactManifest
 from runicorn_artifacts.metadata import ArtifactMetadata
@@ -165,6 +166,7 @@ class Upload:
         with file_lock(self.folder / _LOCK, timeout_s=_LOCK_S):
             before = self._made_at(place)
             if before is not None:
+                self._alias_if_never(place, before[0].version)
                 return before
             missing = [item.digest for item in self.missing()]
             if missing:
@@ -180,6 +182,7 @@ class Upload:
                 [entry_of(file) for file in draft.files],
                 draft.reference_entries(),
                 run_id=draft.run_id or "",
+                aliases=draft.aliases,
                 numbered=self._note,
             )
             for name in ("contents", "parts"):
@@ -221,6 +224,12 @@ class Upload:
         if made is None or content is None or manifest is None or manifest.digest != made.manifest_digest:
             return None
         return ArtifactMetadata.from_dict(content), manifest.content
+
+    def _alias_if_never(self, place: ArtifactFolder, version: int) -> None:
+        """Set the aliases that a server which was killed could not set; where they were set, others may have moved them."""
+        for alias in self.plan.draft.aliases:
+            if not promoting.was_aliased(place, alias, version):
+                promoting.set_alias(place, alias, version)
 
     @property
     def is_open(self) -> bool:
