@@ -39,6 +39,9 @@ class _Made(NamedTuple):
     data_version: int
     silent_since: float
 
+    def is_current(self, data_version: int, view: View) -> bool:
+        return self.data_version == data_version and 0.0 <= view.silent_since - self.silent_since < _FRESH_S
+
 
 class KeptPages:
     """The pages that were asked for lately of one store. For the event loop's connection; not safe for threads."""
@@ -55,10 +58,9 @@ class KeptPages:
             self._connection = ref(db)
         data_version = cast(int, db.execute("PRAGMA data_version").fetchall()[0][0])
         made = self._pages.get(wanted)
-        if made is not None and made.data_version == data_version:
-            if 0.0 <= view.silent_since - made.silent_since < _FRESH_S:
-                self._pages.move_to_end(wanted)
-                return made.page
+        if made is not None and made.is_current(data_version, view):
+            self._pages.move_to_end(wanted)
+            return made.page
         found = newest(db, view, wanted)
         cursor = None if found.next is None else found.next.encode()
         page = KeptPage(msgspec.Raw(_encode(found.experiments)), found.total, cursor)
