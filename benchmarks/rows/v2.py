@@ -20,6 +20,7 @@ _LENGTHS = range(26, 75)
 _PROJECT = "vision"
 _NEEDLE = "dIsTi"
 _Q = "metric.loss.min < 1.5 and summary.optimizer = adamw and metric.accuracy.last > 0.5"
+_TEXT_Q = 'summary.optimizer ~ DAM and summary.schedule ~ "À 30 ÉPOQUES" and not name ~ "-É"'
 
 
 def newest(space: Workspace) -> Iterator[Row]:
@@ -97,6 +98,7 @@ def search(space: Workspace) -> Iterator[Row]:
 
 _QUERIES = (
     ("`q=` with three tests, page and exact total", "≤ 40 ms", 0.040, {"q": _Q}),
+    ("`q=` with three times `~`, and text beyond ASCII", "≤ 40 ms", 0.040, {"q": _TEXT_Q}),
     ("`q=` that is refused", "≤ 50 ms", 0.050, {"q": "(" * 2000}),
     ("four filters, sorted by the best metric", "≤ 85 ms", 0.085, {
         "project": _PROJECT, "status": "finished,failed", "best_metric_min": "0.2", "created_after": "1700000000",
