@@ -55,9 +55,10 @@ class Pages:
 
     def ask(self, wanted: queries.Wanted = NEWEST, silent_since: float = 0.0) -> list[dict[str, Any]]:
         view = View(self.root, silent_since)
-        with self.db:
-            page = self.kept.newest(self.db, view, wanted)
-            found = queries.newest(self.db, view, wanted)
+        self.db.execute("BEGIN")
+        page = self.kept.newest(self.db, view, wanted)
+        found = queries.newest(self.db, view, wanted)
+        self.db.execute("COMMIT")
         assert page.total == found.total
         assert page.next_cursor == (found.next and found.next.encode())
         return json.loads(bytes(page.experiments))
