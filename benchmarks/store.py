@@ -28,6 +28,8 @@ _ENDS = ("finished", "failed", "interrupted", "running")
 _END_SHARES = (0.90, 0.06, 0.03, 0.01)
 _BLOCK = 50_000  # events encoded at a time
 
+_SCHEDULES = ("Étapes à 30 époques", "余弦退火", "cosine")
+
 _encode = msgspec.json.Encoder().encode
 _encode_lines = msgspec.json.Encoder().encode_lines
 
@@ -159,9 +161,11 @@ def _meta(root: Path, key: str, run_id: str, project: str, name: str, created: f
 
 
 def _summary(random: np.random.Generator, columns: dict[str, list[float]]) -> dict[str, Any]:
+    batch_size, depth = int(2 ** random.integers(4, 10)), int(random.integers(2, 48))
     options = {
-        "batch_size": int(2 ** random.integers(4, 10)),
-        "depth": int(random.integers(2, 48)),
+        "batch_size": batch_size,
+        "depth": depth,
+        "schedule": _SCHEDULES[depth % len(_SCHEDULES)],
         "optimizer": ("adamw", "sgd", "lion")[random.integers(0, 3)],
         "dropout": round(float(random.uniform(0, 0.5)), 2),
     }

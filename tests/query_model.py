@@ -14,6 +14,7 @@ from runicorn_query.language import (
     Field,
     MetricField,
     Not,
+    NoteField,
     Span,
     TagField,
 )
@@ -39,6 +40,9 @@ def _values(field: Field, run: Run) -> list[Any]:
     match field:
         case TagField():
             return run["tag"]
+        case NoteField():
+            said = [run[source].get(key) for source in ("summary", "config") for key in ("note", "notes")]
+            return [text for text in said if isinstance(text, str)]
         case MetricField(metric, statistic):
             found = run["metrics"].get(metric, {}).get(statistic)
         case AttributeField(source, key):

@@ -31,6 +31,7 @@ def actual_values(db: apsw.Connection) -> dict[str, Row]:
         row = dict(zip(columns, values, strict=True))
         row["values"], row["metrics"] = {}, {}
         rows[keys[run]] = row
+    assert_folded(db)
     for key, run, num, txt in db.execute("SELECT key, run, num, txt FROM run_value"):
         rows[keys[run]]["values"][names[key]] = (num, txt)
     for key, run, *total in db.execute("SELECT key, run, cells, low, high, last, last_step, diverged FROM run_metric"):
@@ -42,6 +43,19 @@ def actual_values(db: apsw.Connection) -> dict[str, Row]:
             assert ids == sorted(ids)
             assert {names[key] for key in ids} == found
     return rows
+
+
+def assert_folded(db: apsw.Connection) -> None:
+    """Every text has its case-folded one, by the rule that queries count on."""
+    for text, fold in db.execute(
+        "SELECT txt, ifnull(fold, lower(txt)) FROM run_value WHERE txt IS NOT NULL"
+        " UNION ALL SELECT status, ifnull(status_fold, lower(status)) FROM run_brief"
+        " UNION ALL SELECT best_name, ifnull(best_name_fold, lower(best_name)) FROM run_brief WHERE best_name IS NOT NULL"
+    ):
+        assert fold == str(text).casefold()
+    folded = dict(db.execute("SELECT run, fold FROM run_folded_description"))  # type: ignore[arg-type]  # pairs
+    described = db.execute("SELECT id, description FROM run WHERE octet_length(description) <> length(description)")
+    assert folded == {run: str(text).casefold() for run, text in described}
 
 
 def expected_values(db: apsw.Connection) -> dict[str, Row]:

@@ -60,7 +60,8 @@ def make(root: Path, number: int) -> Path:
         "pid": 5,
     }
     status = {"status": ["finished", "failed", "running"][number % 3]}
-    folder = make_run(root, f"p{number % 2}/n/runs/run{number:02}", meta=meta, status=status)
+    said = {"summary": {"notes": "Die GRÖẞE war falsch, 下次改"}} if number == 11 else {}
+    folder = make_run(root, f"p{number % 2}/n/runs/run{number:02}", meta=meta, status=status, **said)
     (folder / "logs.txt").write_bytes(log_of(number))
     return folder
 
@@ -185,6 +186,11 @@ def test_runs_are_found_by_what_is_said_about_them_before_their_logs(server: Ser
     assert [(hit["kind"], hit["run_id"], hit["snippet"]) for hit in hits] == [("tag", "run05", "second straße")]
     hits = every(server, "looks gut")
     assert [(hit["kind"], hit["run_id"], hit["highlights"]) for hit in hits] == [("description", "run05", [[3, 12]])]
+    for text, place in (("größe WAR", [4, 13]), ("下", [22, 23])):
+        hits = every(server, text, kind="note")
+        assert [(hit["kind"], hit["run_id"], hit["highlights"]) for hit in hits] == [("note", "run11", [place])]
+    listed = server.http.get("/api/v2/experiments", params={"q": 'note ~ "grösse war"'}).json()
+    assert [run["id"] for run in listed["experiments"]] == ["run11"]
     assert {hit["kind"] for hit in every(server, "vision", limit=5)} == {"project"}
     assert [(hit["kind"], hit["run_id"]) for hit in every(server, "UN17")] == [("id", "run17")]
     kinds = [hit["kind"] for hit in every(server, "l", limit=50, run="run09")]
@@ -218,7 +224,7 @@ def test_lines_follow_runs_also_where_a_page_ends_between_them(server: Server, l
         ({"q": "x" * 501}, "Invalid value for q: must be at most 500 characters"),
         (
             {"q": "x", "kind": "log,nonsense"},
-            "Invalid value for kind: must be among name, project, tag, description, id, log",
+            "Invalid value for kind: must be among name, project, tag, description, note, id, log",
         ),
         ({"q": "x", "cursor": "9"}, "Invalid value for cursor: must be what an earlier answer gave as `next`"),
         ({"q": "x", "limit": "0"}, None),
@@ -346,3 +352,4 @@ def test_the_route_is_documented_with_its_limit(serve: Callable[..., Server]) ->
     assert {"q", "project", "run", "status", "kind", "limit", "cursor"} == {
         parameter["name"] for parameter in parameters
     }
+    assert [parameter["name"] for parameter in parameters if parameter["required"]] == ["q"]

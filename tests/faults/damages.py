@@ -80,7 +80,7 @@ def make_store(root: Path) -> None:
     for tag in "ab":
         store.append(RunTagged(run=RUN, run_id=name, tags=[tag]))
     store.append(
-        RunDescribed(run=RUN, run_id=name, description="long"), RunTagged(run=RUN, run_id=name, tags=["a", "b"])
+        RunDescribed(run=RUN, run_id=name, description="längst"), RunTagged(run=RUN, run_id=name, tags=["a", "b"])
     )
     projector = InProcess(root, root / STATE, PluginHost.load(Selection.resolve()))
     projector.sweep()

@@ -112,6 +112,7 @@ PLUGIN_TABLES = [
     ("runs", "run"),
     ("runs", "run_brief"),
     ("runs", "run_count"),
+    ("runs", "run_folded_description"),
     ("runs", "run_history_own"),
     ("runs", "run_history_store"),
     ("runs", "run_image"),

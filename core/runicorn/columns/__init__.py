@@ -14,7 +14,7 @@ one for each run stream: `StoredSeries(connection, stream_id)` in a function giv
 
 from runicorn.columns.appending import SeriesInMemory, SeriesPart
 from runicorn.columns.chunks import CHUNK_ROWS, Fold, Piece, plan_fold
-from runicorn.columns.codec import SplitFrame, decode_frame, encode_frame, join_frame, split_frame
+from runicorn.columns.codec import Outline, SplitFrame, decode_frame, encode_frame, join_frame, outline_of, split_frame
 from runicorn.columns.column import BIG, BOOL, FLOAT, INT, MISSING, MIXED, NULL, TEXT, Column, Float64Array, Int64Array
 from runicorn.columns.frame import NO_ROWS, Frame, build_frame, concat, step_of
 from runicorn.columns.lines import build_frame_from_lines
@@ -51,6 +51,7 @@ __all__ = [
     "Fold",
     "Frame",
     "Int64Array",
+    "Outline",
     "Piece",
     "SeriesInMemory",
     "SeriesPart",
@@ -71,6 +72,7 @@ __all__ = [
     "join_frame",
     "merge_steps",
     "metric_rows",
+    "outline_of",
     "plan_fold",
     "round_to_microseconds",
     "rows_by_step",

@@ -11,7 +11,7 @@ whole (`encode_frame`) or, so that one metric of twenty can be read alone, as an
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import msgspec
 import numpy as np
@@ -50,6 +50,14 @@ class _Header(msgspec.Struct, array_like=True):
     """The other columns; they come after `floats`."""
 
 
+class Outline(NamedTuple):
+    """What a frame is, without its cells."""
+
+    rows: int
+    keys: Sequence[str]
+    """Of its columns, in any order."""
+
+
 class SplitFrame(msgspec.Struct, frozen=True):
     """A frame in pieces that are read one by one."""
 
@@ -84,6 +92,12 @@ def decode_frame(data: bytes, columns: Iterable[str] | None = None) -> Frame:
     """The frame in one blob, or in an index; of its columns all or only those named. DamagedFrame if it is neither."""
     reader = _Reader(data)
     return reader.frame(None if columns is None else frozenset(columns))
+
+
+def outline_of(data: bytes) -> Outline:
+    """The outline of a frame in one blob, for a tenth of what decoding costs. DamagedFrame if it is none."""
+    header = _opened(data)[1]
+    return Outline(header.rows, [*header.floats, *(stored.key for stored in header.others)])
 
 
 def join_frame(index: bytes, columns: Iterable[bytes]) -> Frame:
@@ -152,23 +166,16 @@ class _Reader:
     """Takes one blob apart, and believes nothing that it says."""
 
     def __init__(self, data: bytes) -> None:
-        raw = unpack(data)
-        size = int.from_bytes(raw[:4], "little")
-        try:
-            self._header = _decode_header(raw[4 : 4 + size])
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            raise DamagedFrame("unreadable header") from None
+        raw, self._header, behind = _opened(data)
         self._rows = self._header.rows
-        if not 0 <= self._rows <= _MAX_ROWS:
-            raise DamagedFrame("impossible number of rows")
         stored = self._header.index + self._header.others
         for column in stored:
             _check(column, self._rows)
         kinds = sum(column.values for column in stored if column.kind == MIXED)
-        start = 4 + size + kinds
+        start = behind + kinds
         if len(raw) < start or (len(raw) - start) % 8:
             raise DamagedFrame("truncated")
-        self._kinds = np.frombuffer(raw, np.uint8, kinds, 4 + size)
+        self._kinds = np.frombuffer(raw, np.uint8, kinds, behind)
         if kinds and not 1 <= int(self._kinds.min()) <= int(self._kinds.max()) <= BIG:
             raise DamagedFrame("unknown kind of value")
         planes = np.frombuffer(raw, np.uint8, offset=start).reshape(8, -1)
@@ -217,13 +224,13 @@ class _Reader:
         else:
             bits = self._take(count)
             if stored.coding == _DELTA:
-                bits = np.cumsum(bits)
+                bits = bits.cumsum()
         objects = _objects(stored.objects)
         _check_positions(stored.kind, kinds, bits, objects)
         return Column(rows, stored.kind, kinds, bits, objects)
 
     def _rows_of(self, count: int) -> Int64Array:
-        rows = np.cumsum(self._take(count))
+        rows = self._take(count).cumsum()
         if count and not (rows[0] >= 0 and rows[-1] < self._rows and bool((rows[1:] > rows[:-1]).all())):
             raise DamagedFrame("impossible rows")
         return rows
@@ -234,6 +241,19 @@ class _Reader:
         if self._word > len(self._words):
             raise DamagedFrame("truncated")
         return self._words[start : self._word]
+
+
+def _opened(data: bytes) -> tuple[bytes, _Header, int]:
+    """A blob unpacked, its header, and where that ends."""
+    raw = unpack(data)
+    size = int.from_bytes(raw[:4], "little")
+    try:
+        header = _decode_header(raw[4 : 4 + size])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise DamagedFrame("unreadable header") from None
+    if not 0 <= header.rows <= _MAX_ROWS:
+        raise DamagedFrame("impossible number of rows")
+    return raw, header, 4 + size
 
 
 def _check(stored: _Stored, rows: int) -> None:

@@ -24,7 +24,15 @@ import msgspec
 import numpy as np
 
 from runicorn.columns.chunks import CHUNK_ROWS, Piece, plan_fold
-from runicorn.columns.codec import SplitFrame, decode_frame, encode_frame, join_frame, split_frame
+from runicorn.columns.codec import (
+    Outline,
+    SplitFrame,
+    decode_frame,
+    encode_frame,
+    join_frame,
+    outline_of,
+    split_frame,
+)
 from runicorn.columns.column import INT, Column
 from runicorn.columns.frame import Frame, concat
 from runicorn.columns.numbers import metric_rows, sampled
@@ -152,14 +160,23 @@ class StoredSeries:
 
         The first and the last may stand for others, too.
         """
+        for frame_start, _, frame in self._level_frames(level, start, end):
+            yield frame_start, decode_frame(frame)
+
+    def level_outlines(self, level: int, start: int, end: int) -> Iterator[tuple[int, int, Outline]]:
+        """The same frames without their cells: where each begins, and the row behind the last that it stands for."""
+        for frame_start, chunks, frame in self._level_frames(level, start, end):
+            yield frame_start, frame_start + chunks * CHUNK_ROWS, outline_of(frame)
+
+    def _level_frames(self, level: int, start: int, end: int) -> Iterator[tuple[int, int, bytes]]:
         page = _CHUNKS_PER_PAGE[level] * CHUNK_ROWS
         first = self._first + start // page * page
         rows = self._db.execute(
-            "SELECT id >> ?, frame FROM metric_level WHERE id >= ? AND id < ? AND id & ? = ? ORDER BY id",
+            "SELECT id >> ?, chunks, frame FROM metric_level WHERE id >= ? AND id < ? AND id & ? = ? ORDER BY id",
             (_LEVEL_BITS, first << _LEVEL_BITS, self._first + end << _LEVEL_BITS, LEVELS, level),
         )
-        for frame_id, frame in rows:
-            yield cast(int, frame_id) - self._first, decode_frame(cast(bytes, frame))
+        for frame_id, chunks, frame in rows:
+            yield cast(int, frame_id) - self._first, cast(int, chunks), cast(bytes, frame)
 
     # ── writing ─────────────────────────────────────────────────────────────
 

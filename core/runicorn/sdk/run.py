@@ -175,7 +175,10 @@ class Run:
         return path
 
     def summary(self, update: Mapping[str, Any] | None) -> None:
-        """Set keys of the run's summary; others stay. Values as in `log`; None changes nothing."""
+        """Set keys of the run's summary; others stay. Values as in `log`; None changes nothing.
+
+        Text under `note` or `notes` is found by searches, in any language.
+        """
         try:
             values = {} if update is None else plain_items(update, self._drop)
             if values:

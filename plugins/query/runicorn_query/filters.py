@@ -8,7 +8,7 @@ import msgspec
 
 from runicorn.plugin import dump_json
 from runicorn_query.language import Condition, Expression, compile_condition
-from runicorn_query.limits import folded
+from runicorn_query.language.sql import DESCRIBED
 
 if TYPE_CHECKING:
     import apsw
@@ -18,9 +18,8 @@ Parameters = dict[str, "apsw.SQLiteValue"]
 _TAGGED = "b.run IN (SELECT r.id FROM run_tag AS t CROSS JOIN run AS r ON r.key = t.key WHERE t.tag = :{name})"
 _FOUND = (
     "(instr(ifnull(b.project_fold, b.project), :search) OR instr(ifnull(b.name_fold, b.name), :search)"
-    " OR instr(ifnull(b.run_id_fold, b.run_id), :search) OR b.run IN"
-    " (SELECT id FROM run INDEXED BY run_described WHERE description IS NOT NULL"
-    f" AND instr({folded('description')}, :search)))"
+    " OR instr(ifnull(b.run_id_fold, b.run_id), :search)"
+    f" OR b.run IN ({DESCRIBED.format(needle=':search')}))"
 )
 
 

@@ -12,7 +12,6 @@ import msgspec
 from runicorn.plugin import BadInput, shown
 from runicorn_query.language import AttributeField, InvalidQuery, MetricField, parse_field, sort_term
 from runicorn_query.language.sql import COLUMNS, FOLDED
-from runicorn_query.limits import folded
 
 if TYPE_CHECKING:
     import apsw
@@ -31,7 +30,7 @@ _TERMS: dict[str, Sequence[str]] = {
     "best_metric_value": [COLUMNS["best_metric"]],
     "best_metric_step": [COLUMNS["best_step"]],
     "metric_count": [COLUMNS["metric_count"]],
-    "status": [folded("b.status"), "b.status"],
+    "status": [FOLDED["status"], "b.status"],
     "project": [FOLDED["project"], "b.project"],
     "name": [FOLDED["name"], "b.name"],
     "id": [],

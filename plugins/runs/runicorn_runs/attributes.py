@@ -15,6 +15,10 @@ MAX_NAME = 256
 """Characters of a name; a value with a longer one is left out."""
 MAX_TEXT = 1000
 """Characters of a text; what follows is cut off."""
+NOTES = frozenset({"note", "notes"})
+"""Names under which a summary or a configuration says something about the run in people's words."""
+MAX_NOTE = 100_000
+"""Characters of a note."""
 _MAX_DEPTH = 16
 
 Attribute: TypeAlias = tuple[float | None, str | None]
@@ -50,7 +54,7 @@ def _collect(content: Mapping[str, Any], prefix: str, depth: int, found: dict[st
         if kind is float and value - value == 0.0:
             attribute: Attribute | None = (value, None)
         elif kind is str:
-            attribute = None, cast(str, text(value))[:MAX_TEXT]
+            attribute = None, cast(str, text(value))[: MAX_NOTE if name in NOTES else MAX_TEXT]
         elif kind is dict:
             if depth < _MAX_DEPTH:
                 _collect(cast("dict[str, Any]", value), f"{name}.", depth + 1, found)

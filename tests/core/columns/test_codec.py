@@ -17,6 +17,7 @@ from runicorn.columns import (
     decode_frame,
     encode_frame,
     join_frame,
+    outline_of,
     split_frame,
 )
 
@@ -63,6 +64,15 @@ def test_a_column_alone_is_read_from_its_own_bytes() -> None:
     assert np.array_equal(alone.columns["metric_7"].bits, frame.columns["metric_7"].bits)
     assert len(split.columns["metric_7"]) < 7.5 * 4096
     assert len(split.columns["time"]) < 100
+
+
+def test_an_outline_says_what_a_frame_has() -> None:
+    events = [{"a": 0.5 * step, "same": 1, **({"rare": "text"} if step == 3 else {})} for step in range(100)]
+    frame = build_frame([float(step) for step in range(100)], events)
+    outline = outline_of(encode_frame(frame))
+    assert (outline.rows, set(outline.keys)) == (100, {"a", "same", "rare"})
+    with pytest.raises(DamagedFrame):
+        outline_of(encode_frame(frame)[:-1])
 
 
 def test_a_frame_without_rows_is_a_frame() -> None:

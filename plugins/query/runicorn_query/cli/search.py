@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from runicorn_query.search.hits import Hit, SearchAnswer
     from runicorn_query.search.searching import Request
 
-_KINDS = ("name", "project", "tag", "description", "id", "log")
+_KINDS = ("name", "project", "tag", "description", "note", "id", "log")
 
 
 @click.command()

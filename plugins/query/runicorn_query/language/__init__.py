@@ -14,7 +14,15 @@ guide for users.
 """
 
 from runicorn_query.language.errors import InvalidQuery
-from runicorn_query.language.fields import AttributeField, ColumnField, Field, MetricField, TagField, field_named
+from runicorn_query.language.fields import (
+    AttributeField,
+    ColumnField,
+    Field,
+    MetricField,
+    NoteField,
+    TagField,
+    field_named,
+)
 from runicorn_query.language.parser import MAX_DEPTH, MAX_LENGTH, MAX_TESTS, parse, parse_field
 from runicorn_query.language.sql import Condition, compile_condition, sort_term
 from runicorn_query.language.syntax import All, Any, Comparison, Expression, Not, Span, Value
@@ -34,6 +42,7 @@ __all__ = [
     "InvalidQuery",
     "MetricField",
     "Not",
+    "NoteField",
     "Span",
     "TagField",
     "Value",

@@ -4,6 +4,7 @@
 |-------------------------------------------------|-----------------------------------------------------------------|
 | `id`, `project`, `name`, `status`, `description`, `best_metric_name` | text                                       |
 | `tag`                                           | any of the run's tags                                           |
+| `note`                                          | any text under `note` or `notes` in summary and configuration   |
 | `best_metric`, `best_step`, `metric_count`      | a number                                                        |
 | `duration`                                      | a number of seconds                                             |
 | `created`, `updated`, `started`, `ended`, `deleted` | a time                                                      |
@@ -52,10 +53,11 @@ _ALIASES = {
     "ended_at": "ended",
     "deleted_at": "deleted",
     "tags": "tag",
+    "notes": "note",
 }
 STATISTICS: tuple[Statistic, ...] = ("last", "min", "max", "count")
 _FAMILIES = ("summary", "config", "metric")
-FIELD_NAMES = (*KINDS, "tag", "summary.KEY", "config.KEY", "metric.NAME.last")
+FIELD_NAMES = (*KINDS, "tag", "note", "summary.KEY", "config.KEY", "metric.NAME.last")
 
 
 class ColumnField(msgspec.Struct, frozen=True, tag=True):
@@ -69,6 +71,12 @@ class TagField(msgspec.Struct, frozen=True, tag=True):
     """The tags: a test holds if one of them passes it."""
 
     name: Literal["tag"] = "tag"
+
+
+class NoteField(msgspec.Struct, frozen=True, tag=True):
+    """The notes: a test holds if one of them passes it."""
+
+    name: Literal["note"] = "note"
 
 
 class AttributeField(msgspec.Struct, frozen=True, tag=True):
@@ -95,7 +103,7 @@ class MetricField(msgspec.Struct, frozen=True, tag=True):
         return f"metric.{self.metric}.{self.statistic}"
 
 
-Field: TypeAlias = ColumnField | TagField | AttributeField | MetricField
+Field: TypeAlias = ColumnField | TagField | NoteField | AttributeField | MetricField
 
 
 class Segment(NamedTuple):
@@ -119,6 +127,8 @@ def field_named(segments: Sequence[Segment]) -> Field:
         return _member(name, segments[1:])
     if len(segments) == 1 and name == "tag":
         return TagField()
+    if len(segments) == 1 and name == "note":
+        return NoteField()
     if len(segments) == 1 and name in KINDS:
         return ColumnField(name, KINDS[name])
     raise UnknownField(f"no such field; there are {', '.join(FIELD_NAMES)}")

@@ -13,6 +13,7 @@ from runicorn_query.language.fields import (
     AttributeField,
     ColumnField,
     Field,
+    NoteField,
     TagField,
     UnknownField,
     field_named,
@@ -159,11 +160,11 @@ class _Parser:
 
     def _check_operator(self, field: Field, operator: str, token: Token) -> None:
         match field:
-            case TagField():
+            case TagField() | NoteField():
                 if operator == "!=":
-                    raise self._wrong("a run has many tags: write `not tag = …`", token)
+                    raise self._wrong(f"a run has many {field.name}s: write `not {field.name} = …`", token)
                 if operator not in _TAG_OPERATORS:
-                    raise self._wrong("tags are text: compare them with =, ~ or in", token)
+                    raise self._wrong(f"{field.name}s are text: compare them with =, ~ or in", token)
             case ColumnField(name, "text"):
                 if operator not in _TEXT_OPERATORS:
                     raise self._wrong(f"`{name}` is text: compare it with =, !=, ~ or in", token)
@@ -187,7 +188,7 @@ class _Parser:
                 raise self._wrong("quotes go around the whole value", token)
         if isinstance(field, AttributeField):
             return self._loose(field, operator, token)
-        if isinstance(field, TagField) or (isinstance(field, ColumnField) and field.kind == "text"):
+        if isinstance(field, TagField | NoteField) or (isinstance(field, ColumnField) and field.kind == "text"):
             return token.text
         return self._measure(field, token)
 

@@ -13,7 +13,7 @@ from typing import NamedTuple, cast
 import apsw
 import msgspec
 
-from runicorn_query.language.fields import AttributeField, ColumnField, Field, MetricField, TagField
+from runicorn_query.language.fields import AttributeField, ColumnField, Field, MetricField, NoteField, TagField
 from runicorn_query.language.syntax import All, Any, Comparison, Expression, Not, Span, Value
 from runicorn_query.limits import folded
 
@@ -39,7 +39,28 @@ FOLDED = {
     "id": "ifnull(b.run_id_fold, b.run_id)",
     "project": "ifnull(b.project_fold, b.project)",
     "name": "ifnull(b.name_fold, b.name)",
+    "status": "ifnull(b.status_fold, lower(b.status))",
+    "best_metric_name": "ifnull(b.best_name_fold, lower(b.best_name))",
 }
+TAGGED = (
+    "SELECT r.id AS run FROM run_tag AS t CROSS JOIN run AS r ON r.key = t.key WHERE t.tag IN"
+    f" (SELECT tag FROM (SELECT DISTINCT said.tag FROM run_tag AS said) WHERE instr({folded('tag')}, {{needle}}))"
+)
+"""The runs with a tag that contains what is case-folded: each tag is folded once, however many runs have it."""
+DESCRIBED = (
+    "SELECT run FROM (SELECT id AS run FROM run INDEXED BY run_described WHERE description IS NOT NULL"
+    " AND octet_length(description) = length(description) AND instr(lower(description), {needle})"
+    " UNION ALL SELECT d.run FROM run_folded_description AS d WHERE instr(d.fold, {needle}))"
+)
+"""The runs with a description that contains what is case-folded."""
+_FOLDED_VALUE = "ifnull(fold, lower(txt))"
+NOTES = (
+    "run_value AS v WHERE v.key IN"
+    " (SELECT id FROM run_value_key WHERE source IN ('s', 'c') AND name IN ('note', 'notes')) AND v.txt IS NOT NULL"
+)
+"""Texts that summaries and configurations hold under these names: what there is to select from."""
+NOTED = f"SELECT v.run FROM {NOTES} AND instr({_FOLDED_VALUE}, {{needle}})"
+"""The runs with a note that contains what is case-folded."""
 _KEY = "(SELECT id FROM run_value_key WHERE source = {source} AND name = {name})"
 STATISTICS = {
     "last": "CASE WHEN diverged IS NULL THEN last END",
@@ -179,15 +200,21 @@ class _Compiler:
     def _comparison(self, test: Comparison) -> _Compiled:
         field = test.field
         match field:
+            case ColumnField("description") if test.operator == "~":
+                return _in(DESCRIBED.format(needle=self._needle(test)))
             case ColumnField("description"):
                 described = "SELECT r.id AS run FROM run AS r INDEXED BY run_described WHERE r.description IS NOT NULL"
-                return _in(f"{described} AND {self._compare('r.description', test, folded('r.description'))}")
+                return _in(f"{described} AND {self._compare('r.description', test)}")
             case ColumnField(name, _):
                 column = COLUMNS[name]
-                return _Compiled(f"(({self._compare(column, test, FOLDED.get(name) or folded(column))}) IS TRUE)")
+                return _Compiled(f"(({self._compare(column, test, FOLDED.get(name, ''))}) IS TRUE)")
+            case TagField() if test.operator == "~":
+                return _in(TAGGED.format(needle=self._needle(test)))
             case TagField():
                 tagged = "SELECT r.id AS run FROM run_tag AS t CROSS JOIN run AS r ON r.key = t.key WHERE"
-                return _in(f"{tagged} {self._compare('t.tag', test, folded('t.tag'))}")
+                return _in(f"{tagged} {self._compare('t.tag', test)}")
+            case NoteField():
+                return _in(f"SELECT v.run FROM {NOTES} AND {self._compare('v.txt', test, _FOLDED_VALUE)}")
             case MetricField(metric, statistic):
                 value = f"({STATISTICS[statistic]})"
                 return self._ranged("run_metric", "m", metric, self._compare(value, test))
@@ -208,7 +235,7 @@ class _Compiler:
         if test.operator == "exists":
             return "1"
         if test.operator == "~":
-            return self._compare("txt", test, folded("txt"))
+            return self._compare("txt", test, _FOLDED_VALUE)
 
         def equal(value: Value) -> str:
             return f"{'txt' if isinstance(value, str) else 'num'} = {self._parameter(value)}"
@@ -226,7 +253,7 @@ class _Compiler:
             return _any(self._equal(sql, value) for value in test.values)
         value = test.values[0]
         if test.operator == "~":
-            return f"instr({folded}, {self._parameter(cast(str, value).casefold())}) > 0"
+            return f"instr({folded}, {self._needle(test)}) > 0"
         if test.operator == "=":
             return self._equal(sql, value)
         if test.operator == "!=":
@@ -235,6 +262,9 @@ class _Compiler:
             operator, bound = _OF_SPANS[test.operator](value)
             return f"{sql} {operator} {self._parameter(bound)}"
         return f"{sql} {test.operator} {self._parameter(value)}"
+
+    def _needle(self, test: Comparison) -> str:
+        return self._parameter(cast(str, test.values[0]).casefold())
 
     def _equal(self, sql: str, value: Value) -> str:
         if isinstance(value, Span):

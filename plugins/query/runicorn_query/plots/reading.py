@@ -27,6 +27,7 @@ from runicorn.columns import (
     Float64Array,
     Frame,
     Int64Array,
+    Outline,
     StoredSeries,
     comparable,
     concat,
@@ -67,6 +68,7 @@ class Series:
         self.is_there = stream_id is not None
         self._stored = StoredSeries(db, stream_id or 0)
         self.chunks = self._stored.chunks()
+        self._known_outlines: dict[int, list[tuple[int, int, Outline]]] = {}
         end = self.chunks[-1].start + CHUNK_ROWS if self.chunks else 0
         self._tail_start = end
         self._tail_events = concat(self._stored.tail_frames(end)) if self.is_there else NO_ROWS
@@ -93,8 +95,8 @@ class Series:
         """All metrics, by code point. Reads little where there are levels."""
         names = set(self.tail.columns)
         if self.is_ordered and all(chunk.levels < LEVELS or not chunk.points for chunk in self.chunks):
-            for _, frame in self._stored.level(LEVELS - 1, 0, self._tail_start):
-                names.update(frame.columns)
+            for _, _, outline in self._outlines(LEVELS - 1):
+                names.update(outline.keys)
             names.discard(POSITION)
         elif self.is_ordered:
             for chunk in self.chunks:
@@ -127,6 +129,11 @@ class Series:
             return False
         return all(cast(float, before) <= cast(float, low) for (_, before), (low, _) in pairwise(bounds))
 
+    def most_sampled(self, level: int, wanted: Sequence[Chunk]) -> int:
+        """At most that many rows has a level of these chunks (at least one). Reads little."""
+        start, end = wanted[0].start, wanted[-1].start + CHUNK_ROWS
+        return sum(outline.rows for first, last, outline in self._outlines(level) if first < end and last > start)
+
     def sampled(self, level: int, wanted: Sequence[Chunk]) -> tuple[Frame, Int64Array]:
         """The sampled rows of these chunks (at least one, all with this level), and the bucket of each."""
         with_rows = np.array([c.start for c in self.chunks if c.points and c.levels <= level], np.int64)
@@ -143,6 +150,12 @@ class Series:
             frames.append(picked.select(key for key in picked.columns if key != POSITION))
             buckets.append(bucket[keep])
         return concat(frames), np.concatenate(buckets) if buckets else np.empty(0, np.int64)
+
+    def _outlines(self, level: int) -> list[tuple[int, int, Outline]]:
+        found = self._known_outlines.get(level)
+        if found is None:
+            found = self._known_outlines[level] = list(self._stored.level_outlines(level, 0, self._tail_start))
+        return found
 
     def _is_ordered(self) -> bool:
         steps: list[tuple[int | None, int | None]] = [(chunk.min_step, chunk.max_step) for chunk in self.chunks]
@@ -207,11 +220,12 @@ def _best_level(series: Series, inside: Sequence[Chunk], most: int) -> tuple[Fra
         return None
     enough = _CANDIDATES * most
     level = LEVELS - 1
+    # Counted before anything is decoded, and exactly only where it may be enough.
+    while level > finest and series.most_sampled(level, inside) < enough:
+        level -= 1
     found = series.sampled(level, inside)
     while level > finest and found[0].rows < enough:
-        # A level has at most as many times more rows as it has more buckets: what cannot be enough is passed over.
-        rows, bucket_rows = found[0].rows, BUCKETS[level]
-        level = next((i for i in range(level - 1, finest, -1) if rows * bucket_rows // BUCKETS[i] >= enough), finest)
+        level -= 1
         found = series.sampled(level, inside)
     return found if found[0].rows >= _FEWEST_CANDIDATES * most else None
 

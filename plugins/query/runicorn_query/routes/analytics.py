@@ -13,7 +13,7 @@ import msgspec
 from litestar import MediaType, Response, get
 from litestar.params import FromQuery, QueryParameter
 
-from runicorn.plugin import BadInput, Store
+from runicorn.plugin import Store
 from runicorn_query import analytics, queries
 from runicorn_query.analytics import ProjectStatistics, StoreCounts, TrendPoint
 from runicorn_query.experiments import View
@@ -199,13 +199,11 @@ async def projects(store: Store, days: Days = 30) -> Projects:
 @get("/api/v2/analytics/performance-trends", operation_id="performance_trends")
 async def performance_trends(
     store: Store,
-    metric_name: FromQuery[str | None] = None,
+    metric_name: FromQuery[str],
     project: FromQuery[str | None] = None,
     days: Days = 30,
 ) -> Response[Trends]:
     """The last value of a metric in every run of the last days."""
-    if not metric_name:
-        raise BadInput("Missing required parameter: metric_name")
     content = await store.model("runs").run(_encoded_trends, metric_name, project, days, time.time())
     return Response(cast(Trends, content), media_type=MediaType.JSON)
 

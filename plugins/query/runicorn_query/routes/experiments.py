@@ -13,8 +13,9 @@ from litestar.status_codes import HTTP_200_OK
 
 from runicorn.plugin import BadInput, RunNotFound, Store, Stream, check_run_ids, find_run, soft_delete
 from runicorn_query import queries
-from runicorn_query.experiments import ExperimentDetail, ExperimentPage, View
+from runicorn_query.experiments import Experiment, ExperimentDetail, ExperimentPage, Facets, View
 from runicorn_query.filters import Filter, split_list
+from runicorn_query.kept_pages import KeptPages
 from runicorn_query.language import parse
 from runicorn_query.ordering import DEFAULT_ORDER, Order
 from runicorn_query.run_folder import look_at
@@ -79,23 +80,27 @@ async def list_experiments(
     )
     model = store.model("runs")
     view = View.of(store)
-    if wanted.filter.is_counted and order.is_newest_first and not facets:
-        if wanted.offset + per_page <= _ROWS_ON_THE_LOOP:
-            found = model.query(queries.newest, view, wanted)
-        else:
-            found = await model.run(queries.newest, view, wanted)
+    is_counted = wanted.filter.is_counted and order.is_newest_first and not facets
+    counts: Facets | msgspec.UnsetType = msgspec.UNSET
+    if is_counted and wanted.offset + per_page <= _ROWS_ON_THE_LOOP:
+        kept = model.query(store.own(KeptPages).newest, view, wanted)
+        total, next_cursor = kept.total, kept.next_cursor
+        experiments = cast("list[Experiment]", kept.experiments)  # encoded already
     else:
-        found = await model.run(queries.matching, view, wanted)
+        found = await model.run(queries.newest if is_counted else queries.matching, view, wanted)
+        experiments, total = found.experiments, found.total
+        next_cursor = None if found.next is None else found.next.encode()
+        counts = msgspec.UNSET if found.facets is None else found.facets
     return ExperimentPage(
-        experiments=found.experiments,
-        total=found.total,
+        experiments=experiments,
+        total=total,
         page=page,
         per_page=per_page,
-        has_next=page * per_page < found.total if after is None else found.next is not None,
+        has_next=page * per_page < total if after is None else next_cursor is not None,
         has_prev=page > 1 or after is not None,
         query_time_ms=store.own(QueryTimes).add(1000 * (time.perf_counter() - started)),
-        next_cursor=None if found.next is None else found.next.encode(),
-        facets=msgspec.UNSET if found.facets is None else found.facets,
+        next_cursor=next_cursor,
+        facets=counts,
     )
 
 

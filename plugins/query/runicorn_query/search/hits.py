@@ -8,7 +8,7 @@ import msgspec
 
 from runicorn_query.search.needle import Needle
 
-Kind = Literal["name", "project", "tag", "description", "id", "log"]
+Kind = Literal["name", "project", "tag", "description", "note", "id", "log"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 _SNIPPET = 240

@@ -20,7 +20,7 @@ _LONGEST = 500
 @get("/api/v2/search", operation_id="search", raises=[NotFoundException])
 async def search(
     store: Store,
-    q: FromQuery[str | None] = None,
+    q: FromQuery[str],
     project: FromQuery[str | None] = None,
     run: FromQuery[str | None] = None,
     status: FromQuery[str | None] = None,
@@ -31,9 +31,10 @@ async def search(
     """Runs and lines of their logs that hold the text `q`, in any case.
 
     `project` and `run` (an id) are exact, `status` and `kind` comma lists of which any counts. Kinds are name, project, tag,
-    description, id and log. Runs in the recycle bin are not searched.
+    description, note (text under `note` or `notes` in summary and configuration), id and log. Runs in the recycle bin are
+    not searched.
     """
-    if q is None or not q.strip():
+    if not q.strip():
         raise BadInput("Missing required parameter: q")
     if len(q) > _LONGEST:
         raise BadInput(f"Invalid value for q: must be at most {_LONGEST} characters")

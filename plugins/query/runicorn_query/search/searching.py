@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, cast
 
@@ -12,6 +12,8 @@ import apsw
 import msgspec
 
 from runicorn.plugin import BadInput, dump_json, parse_json
+from runicorn_query.language.sql import DESCRIBED, NOTED, NOTES, TAGGED
+from runicorn_query.limits import limited
 from runicorn_query.search.hits import KINDS, Hit, Kind, LogsState, SearchAnswer, snippet_of
 from runicorn_query.search.index_file import state_of
 from runicorn_query.search.log_search import FIRST, LineHit, LogSearch
@@ -137,11 +139,9 @@ class _Lines:
 _CONDITIONS: dict[Kind, str] = {
     "name": "instr(ifnull(b.name_fold, b.name), :needle)",
     "project": "instr(ifnull(b.project_fold, b.project), :needle)",
-    "tag": "b.run IN (SELECT r.id FROM run_tag AS t CROSS JOIN run AS r ON r.key = t.key WHERE instr(folded(t.tag), :needle))",
-    "description": (
-        "b.run IN (SELECT id FROM run INDEXED BY run_described WHERE description IS NOT NULL"
-        " AND instr(folded(description), :needle))"
-    ),
+    "tag": f"b.run IN ({TAGGED.format(needle=':needle')})",
+    "description": f"b.run IN ({DESCRIBED.format(needle=':needle')})",
+    "note": f"b.run IN ({NOTED.format(needle=':needle')})",
     "id": "instr(ifnull(b.run_id_fold, b.run_id), :needle)",
 }
 """About `run_brief b`, whose rows are narrow: every one of them is looked at."""
@@ -163,16 +163,12 @@ def _run_hits(runs: apsw.Connection, needle: Needle, request: Request, skip: int
     if request.run is not None:
         where.append("b.run = (SELECT id FROM run WHERE key = :run)")
         parameters["run"] = request.run
-    runs.create_scalar_function("folded", _folded, 1, deterministic=True)
-    rows = runs.execute(
-        f"SELECT {_RUN}, tags, description FROM run WHERE id IN (SELECT b.run FROM run_brief AS b"
-        f" WHERE {' AND '.join(where)} ORDER BY b.created DESC, b.run DESC LIMIT :limit OFFSET :skip)"
-        " ORDER BY created DESC, id DESC",
-        parameters,
-    ).fetchall()
+    with limited(runs):
+        rows = runs.execute(_hits_statement(where), parameters).fetchall()
     for row in rows:
-        run = _Run(*row[:-2])  # type: ignore[arg-type]  # the columns are those of the tuple
-        for kind, text in _texts(run, str(row[-2]), cast("str | None", row[-1])):
+        run = _Run(*row[:-3])  # type: ignore[arg-type]  # the columns are those of the tuple
+        tags, description, number = cast("tuple[str, str | None, int]", row[-3:])
+        for kind, text in _texts(run, tags, description, _notes(runs, number)):
             if kind in request.kinds and needle.places(text):
                 snippet, highlights = snippet_of(text, needle)
                 yield Hit(
@@ -188,17 +184,28 @@ def _run_hits(runs: apsw.Connection, needle: Needle, request: Request, skip: int
                 break
 
 
-def _texts(run: _Run, tags: str, description: str | None) -> Iterator[tuple[Kind, str]]:
+def _hits_statement(where: Sequence[str]) -> str:
+    return (
+        f"SELECT {_RUN}, tags, description, id FROM run WHERE id IN (SELECT b.run FROM run_brief AS b"
+        f" WHERE {' AND '.join(where)} ORDER BY b.created DESC, b.run DESC LIMIT :limit OFFSET :skip)"
+        " ORDER BY created DESC, id DESC"
+    )
+
+
+def _notes(runs: apsw.Connection, number: int) -> Iterator[str]:
+    for (note,) in runs.execute(f"SELECT v.txt FROM {NOTES} AND v.run = ? ORDER BY v.key", (number,)).fetchall():
+        yield str(note)
+
+
+def _texts(run: _Run, tags: str, description: str | None, notes: Iterable[str]) -> Iterator[tuple[Kind, str]]:
     yield "name", run.name or ""
     yield "project", run.project or ""
     for tag in parse_json(tags.encode()):
         yield "tag", str(tag)
     yield "description", description or ""
+    for note in notes:
+        yield "note", note
     yield "id", run.run_id
-
-
-def _folded(*values: apsw.SQLiteValue) -> str:
-    return str(values[0]).casefold()
 
 
 def _logs_state(index: apsw.Connection | None) -> LogsState:

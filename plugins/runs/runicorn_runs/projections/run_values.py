@@ -5,17 +5,19 @@
 | `run_brief`     | merged | one row per row of `run`, under its `id`: what lists look at, without the wide columns  |
 | `run_value`     | merged | by (key, run): a value of the summary or the configuration, a number or a text        |
 | `run_metric`    | merged | by (key, run): a metric over all rows merged by step                                  |
+| `run_folded_description` | merged | by run: the case-folded description, unless it is ASCII                      |
 | `run_values_part` | owned | totals of a stream, while a file is built and `run` has no rows yet                   |
 | `run_value_key` | –      | the names of values and metrics: `source` is `s` (summary), `c` (configuration), `m`  |
 
 Other plugins query these tables. They say the same as `run` and as the metric points, in the same transaction. A range of
 `run_value` or `run_metric` is one name in all runs, so a filter reads what it is about and nothing else.
 
-In `run_brief`, `*_fold` is null where the case-folded text is the same as the text; `updated` is when an event, the status,
-a deletion or an annotation last changed the run; `metric_count`, `steps`, `first_step` and `last_step` are of merged rows
-that have a number in any metric (a step beyond 64 bits is text); `value_keys` and `metric_keys` are JSON lists of what
-there is of the run in the other two tables. `run_metric` holds finite values; `diverged` is the step at which the metric
-ended with NaN or an infinity.
+In `run_brief`, `*_fold` of id, project and name is null where the case-folded text is the same as the text; elsewhere `fold`
+and `*_fold` are null where SQLite's `lower` says the same, as it does of ASCII: `ifnull(fold, lower(txt))`. `updated` is
+when an event, the status, a deletion or an annotation last changed the run; `metric_count`, `steps`, `first_step` and
+`last_step` are of merged rows that have a number in any metric (a step beyond 64 bits is text); `value_keys` and
+`metric_keys` are JSON lists of what there is of the run in the other two tables. `run_metric` holds finite values;
+`diverged` is the step at which the metric ended with NaN or an infinity.
 
 The events of a batch are folded in memory; rows are written once per transaction. Triggers note which rows of `run`
 changed, whatever changed them.
@@ -42,14 +44,15 @@ _KEPT_RUNS = 2000  # states of streams that may grow, a few KB each; another one
 
 _BRIEF = (
     "run, listed, run_id, run_id_fold, project, project_fold, name, name_fold, status, created, started, ended, deleted_at,"
-    " best_value, best_step, best_name, best_mode, updated, metric_count, steps, first_step, last_step, value_keys, metric_keys"
+    " best_value, best_step, best_name, best_mode, updated, metric_count, steps, first_step, last_step, value_keys,"
+    " metric_keys, status_fold, best_name_fold"
 )
 _TOUCHED = (
     "SELECT t.run, r.key, r.listed, r.run_id, r.run_id_fold, r.project, r.project_fold, r.name, r.name_fold, r.status,"
     " r.created, r.started, r.ended, r.deleted_at, r.best_value, r.best_step, r.best_name, r.best_mode,"
     " nullif(max(ifnull(r.created, 0), ifnull(r.started, 0), ifnull(r.ended, 0), ifnull(r.deleted_at, 0),"
     " ifnull(r.annotated, 0), ifnull(a.last_ts, 0)), 0),"
-    " r.summary, r.config, s.id, p.totals, b.metric_count, b.steps, b.first_step, b.last_step, b.value_keys,"
+    " r.summary, r.config, r.description, s.id, p.totals, b.metric_count, b.steps, b.first_step, b.last_step, b.value_keys,"
     " b.metric_keys"
     " FROM run_touched AS t LEFT JOIN run AS r ON r.id = t.run LEFT JOIN stream AS s ON s.name = r.key"
     " LEFT JOIN activity AS a ON a.stream_id = s.id LEFT JOIN run_brief AS b ON b.run = t.run"
@@ -64,27 +67,34 @@ _MEANINGS: Mapping[str, Meaning | None] = {
     "run_brief": Meaning(
         "SELECT r.key, b.listed, b.run_id, b.run_id_fold, b.project, b.project_fold, b.name, b.name_fold, b.status,"
         " b.created, b.started, b.ended, b.deleted_at, b.best_value, b.best_step, b.best_name, b.best_mode, b.updated,"
-        " b.metric_count, b.steps, b.first_step, b.last_step,"
-        f' {_NAMES_OF.format("value_keys")} AS "values", {_NAMES_OF.format("metric_keys")} AS metrics'
+        " b.metric_count, b.steps, b.first_step, b.last_step, b.status_fold,"
+        f' b.best_name_fold, {_NAMES_OF.format("value_keys")} AS "values", {_NAMES_OF.format("metric_keys")} AS metrics'
         " FROM run_brief AS b LEFT JOIN run AS r ON r.id = b.run ORDER BY r.key"
     ),
-    "run_value": Meaning(f"SELECT k.source, k.name, r.key AS run, v.num, v.txt {_NAMED.format('run_value')}", 3),
+    "run_value": Meaning(
+        f"SELECT k.source, k.name, r.key AS run, v.num, v.txt, v.fold {_NAMED.format('run_value')}", 3
+    ),
     "run_metric": Meaning(
         "SELECT k.source, k.name, r.key AS run, v.cells, v.low, v.high, v.last, v.last_step, v.diverged"
         f" {_NAMED.format('run_metric')}",
         3,
     ),
+    "run_folded_description": Meaning(
+        "SELECT r.key AS run, d.fold FROM run_folded_description AS d LEFT JOIN run AS r ON r.id = d.run ORDER BY 1, 2"
+    ),
     "run_value_key": None,  # names that no row has any more may stay; the others are in the rows above
 }
 
 _PUT_PART = "INSERT OR REPLACE INTO run_values_part(stream_id, totals) VALUES (?, ?)"
-_PUT_BRIEF = f"INSERT OR REPLACE INTO run_brief({_BRIEF}) VALUES ({', '.join('?' * 24)})"
+_PUT_BRIEF = f"INSERT OR REPLACE INTO run_brief({_BRIEF}) VALUES ({', '.join('?' * 26)})"
 _SET_METRICS = (
     "UPDATE run_brief SET updated = nullif(max(ifnull(updated, 0), ifnull(?, 0)), 0), metric_count = ?, steps = ?,"
     " first_step = ?, last_step = ?, metric_keys = ? WHERE run = ?"
 )
 _SET_UPDATED = "UPDATE run_brief SET updated = nullif(max(ifnull(updated, 0), ifnull(?, 0)), 0) WHERE run = ?"
-_PUT_VALUE = "INSERT OR REPLACE INTO run_value(key, run, num, txt) VALUES (?, ?, ?, ?)"
+_PUT_VALUE = "INSERT OR REPLACE INTO run_value(key, run, num, txt, fold) VALUES (?, ?, ?, ?, ?)"
+_PUT_DESCRIPTION = "INSERT OR REPLACE INTO run_folded_description(run, fold) VALUES (?, ?)"
+_DROP_DESCRIPTION = "DELETE FROM run_folded_description WHERE run = ?"
 _PUT_METRIC = (
     "INSERT OR REPLACE INTO run_metric(key, run, cells, low, high, last, last_step, diverged)"
     f" VALUES ({', '.join('?' * 8)})"
@@ -126,7 +136,7 @@ class RunValues:
     """See the module's docstring."""
 
     name = "run_values"
-    version = 1
+    version = 2
     streams = frozenset[StreamKind]({"run", "store"})
     schema = """
         CREATE TABLE run_brief(
@@ -134,11 +144,13 @@ class RunValues:
             project TEXT, project_fold TEXT, name TEXT, name_fold TEXT, status TEXT NOT NULL,
             created REAL, started REAL, ended REAL, deleted_at REAL, best_value REAL, best_step INTEGER, best_name TEXT,
             best_mode TEXT, updated REAL, metric_count INTEGER NOT NULL, steps INTEGER NOT NULL, first_step, last_step,
-            value_keys TEXT NOT NULL, metric_keys TEXT NOT NULL);
+            value_keys TEXT NOT NULL, metric_keys TEXT NOT NULL, status_fold TEXT, best_name_fold TEXT);
         CREATE TABLE run_value_key(
             id INTEGER PRIMARY KEY, source TEXT NOT NULL, name TEXT NOT NULL, UNIQUE(source, name));
         CREATE TABLE run_value(
-            key INTEGER NOT NULL, run INTEGER NOT NULL, num REAL, txt TEXT, PRIMARY KEY(key, run)) WITHOUT ROWID;
+            key INTEGER NOT NULL, run INTEGER NOT NULL, num REAL, txt TEXT, fold TEXT,
+            PRIMARY KEY(key, run)) WITHOUT ROWID;
+        CREATE TABLE run_folded_description(run INTEGER PRIMARY KEY, fold TEXT NOT NULL);
         CREATE TABLE run_metric(
             key INTEGER NOT NULL, run INTEGER NOT NULL, cells INTEGER NOT NULL, low REAL, high REAL, last REAL,
             last_step, diverged, PRIMARY KEY(key, run)) WITHOUT ROWID;
@@ -277,17 +289,19 @@ class _Changes:
     def __init__(self, memory: _Memory, tables: Tables) -> None:
         self._memory = memory
         self._tables = tables
-        self._values: list[tuple[int, int, float | None, str | None]] = []
+        self._values: list[tuple[int, int, float | None, str | None, str | None]] = []
         self._metrics: list[tuple[Any, ...]] = []
         self._briefs: list[tuple[Any, ...]] = []
 
     def put(self, row: Sequence[Any]) -> None:
         """The row of a run as `_TOUCHED` reads it, and its values and metrics if it is new or they differ."""
         run, key, listed, run_id, run_id_fold, project, project_fold, name, name_fold, *facts = row[:18]
-        updated, summary, config, stream_id, part, *counts, value_keys, metric_keys = row[18:]
+        updated, summary, config, description, stream_id, part, *counts, value_keys, metric_keys = row[18:]
+        status, best_name = row[9], row[16]
         named = {(SUMMARY, name): value for name, value in attributes(summary).items()}
         named.update({(CONFIG, name): value for name, value in attributes(config).items()})
         new_keys = self._put_values(run, named, value_keys)
+        self._put_description(run, description, is_new=value_keys is None)
         if part is not None:
             *counts, metric_keys = self._write_totals(run, _decode_totals(part), {})
         elif metric_keys is None or key in self._memory.pending:
@@ -299,6 +313,7 @@ class _Changes:
             (
                 run, listed, run_id, _unless_same(run_id_fold, run_id), project, _unless_same(project_fold, project),
                 name, _unless_same(name_fold, name), *facts, updated, *counts, new_keys, metric_keys,
+                _folded(status), _folded(best_name),
             )
         )  # fmt: skip
 
@@ -321,6 +336,7 @@ class _Changes:
         """Everything about a run that is gone."""
         self._delete("run_value", run, _keys(value_keys))
         self._delete("run_metric", run, _keys(metric_keys))
+        self._tables.execute(_DROP_DESCRIPTION, (run,))
         self._tables.execute("DELETE FROM run_brief WHERE run = ?", (run,))
 
     def write(self) -> None:
@@ -336,8 +352,15 @@ class _Changes:
         new = {known.get(name) or self._key(name): value for name, value in named.items()}
         if stored_keys is not None:
             self._delete("run_value", run, [key for key in _keys(stored_keys) if key not in new])
-        self._values += [(key, run, *value) for key, value in new.items()]
+        self._values += [(key, run, number, txt, _folded(txt)) for key, (number, txt) in new.items()]
         return _encode_keys(sorted(new)).decode()
+
+    def _put_description(self, run: int, description: str | None, *, is_new: bool) -> None:
+        # `length` ends at a zero: a text with one counts as no ASCII, as it does to the queries.
+        if description is not None and (not description.isascii() or "\0" in description):
+            self._tables.execute(_PUT_DESCRIPTION, (run, description.casefold()))
+        elif not is_new:
+            self._tables.execute(_DROP_DESCRIPTION, (run,))
 
     def _stream_of(self, key: str, stream_id: int | None) -> _Followed:
         """For the row of a run: what is pending, else what the points say."""
@@ -419,6 +442,13 @@ def _place(row: tuple[Any, ...]) -> tuple[int, int]:
 
 def _unless_same(fold: str | None, text: str | None) -> str | None:
     return None if not text or fold == text else fold
+
+
+def _folded(text: str | None) -> str | None:
+    if text is None or text.isascii():
+        return None
+    fold = text.casefold()
+    return None if fold == text.encode().lower().decode() else fold  # of bytes, `lower` is that of ASCII
 
 
 def _stored_step(step: int | None) -> int | str | None:

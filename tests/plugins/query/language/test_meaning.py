@@ -26,11 +26,27 @@ from tests.query_model import Run, holds
 
 NOW = 1_700_000_000.0
 PROJECTS, NAMES = ["vision", "Vision", "straße", "a'b"], ["resnet", "50%_off", "and"]
-STATUSES = ["finished", "failed", "running", "paused, maybe"]
-TAGS = ["base", "Base", "x y"]
-KEYS = ["lr", "opt.name", "odd key", "Ä/b"]
+STATUSES = ["finished", "failed", "running", "paused, maybe", "PAUSÉ"]
+TAGS = ["base", "Base", "x y", "ÄRGER"]
+KEYS = ["lr", "opt.name", "odd key", "Ä/b", "notes"]
 METRICS = ["loss", "val/loss", "a.min", "odd key"]
-VALUES: list[Any] = [0, 0.5, -1.5, 1e300, 10**30, True, "adam", "Adam W", "0.5", "", None, math.nan, [1]]
+VALUES: list[Any] = [
+    0,
+    0.5,
+    -1.5,
+    1e300,
+    10**30,
+    True,
+    "adam",
+    "Adam W",
+    "0.5",
+    "",
+    "ÉTÉ 训练",
+    "GROẞ",
+    None,
+    math.nan,
+    [1],
+]
 
 
 def make(number: int, choose: random.Random) -> tuple[str, bytes, dict[str, Any]]:
@@ -57,7 +73,7 @@ def make(number: int, choose: random.Random) -> tuple[str, bytes, dict[str, Any]
     if choose.random() < 0.5:
         summary |= {
             "best_metric_value": choose.choice([0.25, 0.5, 2]),
-            "best_metric_name": "acc",
+            "best_metric_name": choose.choice(["acc", "GÜTE"]),
             "best_metric_step": 3,
         }
     events.append((created + 5, "run.summarized", {"update": summary}))
@@ -89,7 +105,7 @@ def usable(content: dict[str, Any]) -> dict[str, Any]:
 def annotate(key: str, run: dict[str, Any], choose: random.Random) -> bytes:
     """A line of the store stream about tags and description of a run."""
     run["tag"] = [tag for tag in TAGS if choose.random() < 0.3]
-    run["description"] = choose.choice([None, "First try", "ÜBER 50%"])
+    run["description"] = choose.choice([None, "First try", "ÜBER 50%", "a\0É"])
     ids = {"run": key, "run_id": run["id"]}
     events = [("run.tagged", {"tags": run["tag"]}), ("run.described", {"description": run["description"]})]
     return b"".join(
@@ -106,7 +122,7 @@ class World:
         self.model = ReadModel(directory / "model.db", "runs", [RunList(), MetricPoints(), RunValues()])
         self.runs: dict[int, Run] = {}
         annotations: list[bytes] = []
-        for number in range(40):
+        for number in range(60):
             key, lines, facts = make(number, choose)
             path = Path(self.log.path(Stream("run", key)))
             path.parent.mkdir(parents=True)
@@ -150,8 +166,11 @@ def quoted(text: str) -> str:
 
 
 texts = st.sampled_from(
-    [*PROJECTS, *NAMES, *STATUSES, "run_003", "RUN_00", "is", "", "%", "_", "ss", "First", "über"]
-).map(quoted)
+    [
+        *PROJECTS, *NAMES, *STATUSES, "run_003", "RUN_00", "is", "", "%", "_", "ss", "First", "über", "été", "训", "GROSS",
+        "gross", "ärger", "PAUSé", "güte", "A\0é",
+    ]
+).map(quoted)  # fmt: skip
 numbers = st.sampled_from(["0", "0.5", "-1.5", "1.5", "1e300", "3", "7", "2", "60", "-2"])
 durations = st.sampled_from(["1m", "1h", "3600", "1h30m", "0.5h"])
 times = st.sampled_from(["2d", "1w", "3h", "1699900000", "2023-11-12", "2023-11-13", "2023-11-14T10:00:00Z"])
@@ -187,7 +206,9 @@ leaves = st.one_of(
     comparing(
         members.map("".join), equal, st.one_of(texts, numbers, st.sampled_from(["adam", '"0.5"', "true", "false"]))
     ),
-    st.tuples(members.map("".join), st.just("~"), st.sampled_from(["ADAM", "0", '""', "w"])).map(" ".join),
+    st.tuples(members.map("".join), st.just("~"), texts).map(" ".join),
+    comparing(st.sampled_from(["note", "tag"]), st.sampled_from(["=", "~"]), texts),
+    st.tuples(st.just("description ~"), texts).map(" ".join),
 )
 queries = st.recursive(
     leaves,
@@ -217,6 +238,7 @@ def test_sql_finds_what_is_meant(world: World, query: str) -> None:
         "status = finished", "created > 2d", "metric.loss < 2", "config.lr exists", 'summary."opt.name" ~ ada',
         "metric.a.min.count >= 1", "best_metric > 0.25 and best_step = 3", "duration >= 1h",
         "tag = base", "tag ~ BASE and not tag = base", "description ~ über",
+        "note ~ été", "notes ~ ADAM and not note = adam", "tag ~ ärger", "status ~ pausé", "best_metric_name ~ güte",
     ],
 )  # fmt: skip
 def test_the_examples_are_not_empty(world: World, query: str) -> None:
