@@ -36,6 +36,7 @@ from runicorn.errors import (
     Unavailable,
     shown,
 )
+from runicorn.events.actor import Actor, Decision
 from runicorn.events.artifact import append_artifact_events, read_artifact_events
 from runicorn.events.decided import (
     DECIDED_EVENTS,
@@ -94,7 +95,7 @@ from runicorn.history.facts import Facts
 from runicorn.history.paging import HistoryWanted, history_wanted
 from runicorn.history.positions import EventPositions
 from runicorn.history.subject import ChangedSince, NotReversible, Subject, Subjects
-from runicorn.history.telling import HistoryPage, Teller, Told, decode_among, history_page
+from runicorn.history.telling import HistoryPage, Teller, Told, decider, decode_among, history_page
 from runicorn.hookspecs import hookimpl
 from runicorn.process_identity import ProcessIdentity, has_ended
 from runicorn.projection.base import Batch, Preparation, PreparesStreams, Projection, Tables
@@ -173,6 +174,7 @@ __all__ = [
     "SECRET_FIELDS",
     "STATUS_FILE",
     "SUMMARY_FILE",
+    "Actor",
     "Address",
     "ArtifactLogged",
     "ArtifactPlace",
@@ -185,6 +187,7 @@ __all__ = [
     "Claim",
     "Conflict",
     "ConnectionNotFound",
+    "Decision",
     "Deletion",
     "Event",
     "EventPositions",
@@ -284,6 +287,7 @@ __all__ = [
     "config_file",
     "configured_root",
     "csv_pieces",
+    "decider",
     "decode_among",
     "decode_data",
     "decode_payload",

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from runicorn.history.entries import FieldChange, HistoryEntry
 
 _AT_ONCE = 500
+_WAYS = {"cli": "command line", "sdk": "SDK", "http": "over HTTP"}
 
 
 @click.command()
@@ -99,4 +100,5 @@ def _who(entry: HistoryEntry) -> str:
         return entry.origin
     process = None if who.pid is None else f"pid {who.pid}"
     run = None if who.run_id is None else f"run {who.run_id}"
-    return ", ".join(part for part in (who.host, process, who.user, run, who.source) if part)
+    way = None if who.way is None else _WAYS.get(who.way, who.way)
+    return ", ".join(part for part in (who.host, process, who.user, run, who.source, way) if part)
