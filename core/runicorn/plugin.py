@@ -17,6 +17,7 @@ from runicorn.archive import (
 )
 from runicorn.artifact_place import ArtifactPlace, PlaceCopies, PlaceState
 from runicorn.cli.group import state_dir_option, storage_option
+from runicorn.cli.json_output import print_json, without_controls
 from runicorn.cli.opened_store import OpenedStore, open_store
 from runicorn.cli.table import clean, table
 from runicorn.config import config_file, configured_root, storage_root, whole_numbers
@@ -324,6 +325,7 @@ __all__ = [
     "parse_remote",
     "prepared_deletions",
     "presentable",
+    "print_json",
     "purge",
     "read_artifact_events",
     "read_config",
@@ -351,6 +353,7 @@ __all__ = [
     "text",
     "weak_etag",
     "whole_numbers",
+    "without_controls",
     "without_credentials",
     "without_surrogates",
     "write_json",

@@ -10,6 +10,7 @@ import click
 
 from runicorn.cli.events.printing import clock, json_option
 from runicorn.cli.group import state_dir_option, storage_option
+from runicorn.cli.json_output import print_json
 
 if TYPE_CHECKING:
     from runicorn.history.entries import FieldChange, HistoryEntry
@@ -46,7 +47,6 @@ def history(
       runicorn history model/net --type artifact.aliased
       runicorn history 20250114_15 --json | jq .changes
     """
-    import msgspec
 
     from runicorn.cli.opened_store import open_store
     from runicorn.history.entries import presentable
@@ -65,7 +65,7 @@ def history(
             wanted = wanted._replace(after=page.next, limit=min(limit - len(entries), _AT_ONCE))
     if as_json:
         for entry in entries:
-            click.echo(msgspec.json.encode(entry))
+            print_json(entry)
         return
     _show(entries)
     if page.next is not None:

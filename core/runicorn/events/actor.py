@@ -57,11 +57,12 @@ def signed(payload: P) -> P:
     if not isinstance(payload, Decision) or payload.by is not msgspec.UNSET:
         return payload
     way = _way.get()
-    return msgspec.structs.replace(payload, by=Actor(way, _user() if way in ("sdk", "cli") else None))
+    return msgspec.structs.replace(payload, by=Actor(way, user_of_process() if way in ("sdk", "cli") else None))
 
 
 @cache
-def _user() -> str | None:
+def user_of_process() -> str | None:
+    """The name of the user whose process this is; None if the system has none."""
     import getpass  # training processes import this module
 
     try:

@@ -8,7 +8,7 @@ import getpass
 import msgspec
 import pytest
 
-from runicorn.events.actor import Actor, acting, signed
+from runicorn.events.actor import Actor, acting, signed, user_of_process
 from runicorn.events.decided import RunPinned
 from runicorn.events.envelope import Event, decode_payload, encode_event
 from runicorn.events.run import RunFinished
@@ -44,17 +44,15 @@ def test_what_nobody_decided_is_not_signed() -> None:
 
 
 def test_a_user_without_a_name_leaves_the_way_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    from runicorn.events import actor
-
     def nobody() -> str:
         raise KeyError("uid not found")
 
     monkeypatch.setattr(getpass, "getuser", nobody)
-    actor._user.cache_clear()
+    user_of_process.cache_clear()
     try:
         assert signed(PINNED).by == Actor("sdk")
     finally:
-        actor._user.cache_clear()
+        user_of_process.cache_clear()
 
 
 def test_events_of_versions_that_did_not_record_it_are_read_and_written_as_they_were() -> None:
