@@ -17,6 +17,7 @@ from runicorn.archive import (
 )
 from runicorn.artifact_place import ArtifactPlace, PlaceCopies, PlaceState
 from runicorn.cli.group import state_dir_option, storage_option
+from runicorn.cli.json_output import print_json, without_controls
 from runicorn.cli.opened_store import OpenedStore, open_store
 from runicorn.cli.table import clean, table
 from runicorn.config import config_file, configured_root, storage_root, whole_numbers
@@ -36,6 +37,7 @@ from runicorn.errors import (
     Unavailable,
     shown,
 )
+from runicorn.events.actor import Actor, Decision
 from runicorn.events.artifact import append_artifact_events, read_artifact_events
 from runicorn.events.decided import (
     DECIDED_EVENTS,
@@ -95,7 +97,7 @@ from runicorn.history.facts import Facts
 from runicorn.history.paging import HistoryWanted, history_wanted
 from runicorn.history.positions import EventPositions
 from runicorn.history.subject import ChangedSince, NotReversible, Subject, Subjects
-from runicorn.history.telling import HistoryPage, Teller, Told, decode_among, history_page
+from runicorn.history.telling import HistoryPage, Teller, Told, decider, decode_among, history_page
 from runicorn.hookspecs import hookimpl
 from runicorn.process_identity import ProcessIdentity, has_ended
 from runicorn.projection.base import Batch, Preparation, PreparesStreams, Projection, Tables
@@ -174,6 +176,7 @@ __all__ = [
     "SECRET_FIELDS",
     "STATUS_FILE",
     "SUMMARY_FILE",
+    "Actor",
     "Address",
     "ArtifactLogged",
     "ArtifactPlace",
@@ -186,6 +189,7 @@ __all__ = [
     "Claim",
     "Conflict",
     "ConnectionNotFound",
+    "Decision",
     "Deletion",
     "Event",
     "EventPositions",
@@ -286,6 +290,7 @@ __all__ = [
     "config_file",
     "configured_root",
     "csv_pieces",
+    "decider",
     "decode_among",
     "decode_data",
     "decode_payload",
@@ -322,6 +327,7 @@ __all__ = [
     "parse_remote",
     "prepared_deletions",
     "presentable",
+    "print_json",
     "purge",
     "read_artifact_events",
     "read_config",
@@ -349,6 +355,7 @@ __all__ = [
     "text",
     "weak_etag",
     "whole_numbers",
+    "without_controls",
     "without_credentials",
     "without_surrogates",
     "write_json",

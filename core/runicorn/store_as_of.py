@@ -7,7 +7,6 @@ written: nobody observes files, judges runs or records anything.
 from __future__ import annotations
 
 import contextlib
-import tempfile
 from collections.abc import AsyncGenerator, Callable, Generator
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from runicorn.host import PluginHost
 from runicorn.projection.generations import fingerprint
 from runicorn.projection.wire import News, Status
 from runicorn.store import Store
+from runicorn.temporary import temporary_directory
 
 
 class ReadOnlyPast(Conflict):
@@ -81,8 +81,7 @@ def past_models(
     """A directory with the read models of all plugins as a `PastStore` reads them, for as long as the context lasts."""
     from runicorn.projection.rebuild import build_aside  # not before: a live server never builds any
 
-    with tempfile.TemporaryDirectory(prefix="runicorn-as-of-", ignore_cleanup_errors=True) as name:
-        directory = Path(name)
+    with temporary_directory("as-of") as directory:
         chosen = {plugin.name: found for plugin, found in host.collect("projections")}
         files = {plugin: directory / f"{plugin}-{fingerprint(found)}-000001.db" for plugin, found in chosen.items()}
         build_aside(log, files, chosen, progress)

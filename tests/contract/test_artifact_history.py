@@ -77,7 +77,7 @@ def test_each_change_tells_what_was_before(server: Server) -> None:
     assert entries[0]["who"]["run_id"] == "r1"
     assert told[2:4] == [{"aliases.best": (None, 1)}, {"aliases.best": (1, 2)}]
     assert told[4] == {"versions.v1.stage": ("experimental", "staging")}
-    assert entries[4]["who"] == {"run_id": "r9"}
+    assert entries[4]["who"] == {"run_id": "r9", "way": "http"}
     assert told[5:7] == [{"versions.v1.stage": ("staging", "production")}, {"aliases.production": (None, 1)}]
     assert "passed, acc 0.5" in entries[7]["what"]
     (deleted_at,) = (after for _, after in told[8].values())

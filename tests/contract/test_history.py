@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from runicorn.events.decided import RunTagged
 from runicorn.events.log import FileLog
 from runicorn.events.store import StoreStream
+from runicorn.sdk.experiments import ExperimentManager
 from tests.serving import Server, serve, wait_until
 from tests.stores import make_run, metrics_event
 
@@ -152,13 +154,28 @@ def test_commands_tell_what_was_before(server: Server) -> None:
     deleted, second, first = history(server, per_page=3)["entries"]
     assert changes(first) == {"tags": ([], ["a"])}
     assert changes(second) == {"tags": (["a"], ["a", "b"])}
-    assert (second["what"], second["origin"], second["who"]) == ("Tags: a, b", "command", None)
+    assert (second["what"], second["origin"], second["who"]) == ("Tags: a, b", "command", {"way": "http"})
     before, after = changes(deleted)["deleted"]
     assert (before, after["reason"], after["original_status"]) == (None, "old", "finished")
 
     post(server, "/api/recycle-bin/restore", {"run_ids": [RUN]})
     (restored,) = history(server, per_page=1)["entries"]
     assert changes(restored) == {"deleted": (after, None)}
+
+
+def test_commands_tell_on_which_way_they_came_and_for_whom(server: Server) -> None:
+    user = getpass.getuser()
+    ExperimentManager(server.root).pin_experiment(RUN)
+    server.command("manage", "--action", "tag", "--run-id", RUN, "--tags", "by hand")
+    post(server, "/api/experiments/tag", {"run_id": RUN, "tags": ["by request"]})
+    requested, by_hand, pinned = history(server, types="run.tagged,run.pinned", per_page=3)["entries"]
+    assert pinned["who"] == {"way": "sdk", "user": user}
+    assert by_hand["who"] == {"way": "cli", "user": user}
+    assert requested["who"] == {"way": "http"}
+    told = server.command("history", RUN, "--limit", "3", "--type", "run.tagged", "--type", "run.pinned").splitlines()
+    assert ["over HTTP" in told[1], f"{user}, command line" in told[2], f"{user}, SDK" in told[3]] == [True] * 3
+    log = b"".join(path.read_bytes() for path in server.root.glob(".runicorn/log/*.jsonl"))
+    assert b"127.0.0.1" not in log, "addresses are not recorded"
 
 
 def test_pages_are_parts_of_the_whole_in_both_orders(server: Server) -> None:

@@ -166,8 +166,36 @@ def test_every_decision_is_listed() -> None:
     assert listed == {path.name for path in directory.glob("0*.md")}
 
 
+TRANSLATED = (("README.md", "README.zh.md"), ("docs/quick-reference.md", "docs/quick-reference.zh.md"))
+
+
+def test_the_chinese_pages_have_the_same_parts_and_lead_to_the_same_pages() -> None:
+    for english, chinese in TRANSLATED:
+        texts = [(TOP / page).read_text() for page in (english, chinese)]
+        # Neither has to name itself, nor the other.
+        links = [
+            set(re.findall(r"\]\(([^)]+)\)", text))
+            - {*re.findall(r"[\w./-]*(?:README|quick-reference)(?:\.zh)?\.md", text)}
+            for text in texts
+        ]
+        assert links[0] == links[1], english
+        for part in (r"^(#+) ", r"^(\|)[^-]", r"^(```\w*)$"):
+            parts = [re.findall(part, text, re.M) for text in texts]
+            assert parts[0] == parts[1], f"{english}: {part}"
+
+
+def test_every_page_is_linked_from_the_readme_and_every_example_from_its_page() -> None:
+    linked = set(re.findall(r"\]\(docs/([\w.-]+\.md)\)", (TOP / "README.md").read_text()))
+    assert {path.name for path in TOP.glob("docs/*.md")} == linked
+    shown = set(re.findall(r"\]\(\.\./examples/(\w+(?:\.py)?)", (TOP / "docs" / "examples.md").read_text()))
+    examples = {
+        path.name for path in (TOP / "examples").iterdir() if path.suffix == ".py" or (path / "README.md").exists()
+    }
+    assert shown == examples
+
+
 def test_the_chinese_pages_show_the_same_commands() -> None:
-    for english, chinese in (("README.md", "README.zh.md"), ("docs/quick-reference.md", "docs/quick-reference.zh.md")):
+    for english, chinese in TRANSLATED:
         commands = [
             set(re.findall(r"(?:^|`)(runicorn [a-z -]+)", (TOP / page).read_text(), re.M))
             for page in (english, chinese)

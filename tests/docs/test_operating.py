@@ -91,3 +91,33 @@ def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
         done = subprocess.run([verify, "verify", "--man=no", str(path)], capture_output=True, text=True, check=False)
         about_it = [line for line in done.stderr.splitlines() if "runicorn.service" in line]
         assert about_it == []
+
+
+BENCHMARKS = (Path(__file__).parents[2] / "docs" / "benchmarks.md").read_text()
+LONG, SHORT = "10 runs × 250 000 events × 4 metrics", "100 000 runs × 25 events × 4 metrics"
+MEMORY = "memory of `serve`, all processes, with 100 000 runs and 10 000 000 points"
+FIGURES = {
+    "the log, per point of a metric": (f"read models of {LONG}", r"events.jsonl: ([\d.]+) bytes/point"),
+    "read models, per point of a metric": (f"read models of {LONG}", r"([\d.]+) bytes/point;"),
+    "read models, per run of 100 points": (f"read models of {SHORT}", r"([\d ]+) bytes/run"),
+    "a replay of 10 runs with 10 million points": (f"cold replay of {LONG}", r" in ([\d.]+) s"),
+    "a replay of 100 000 runs with 10 million points": (f"cold replay of {SHORT}", r" in ([\d.]+) s"),
+    "memory for a replay of 100 000 runs, at most": (f"cold replay of {SHORT}", r"at most ([\d.]+) MiB"),
+    "memory of all processes with 100 000 runs, after the start": (MEMORY, r"([\d.]+) MiB after start"),
+    "memory of all processes with 100 000 runs, after the list of all of them": (
+        MEMORY,
+        r"([\d.]+) MiB after `GET /api/runs`",
+    ),
+}
+
+
+def test_the_figures_for_sizing_are_those_of_the_benchmarks() -> None:
+    """About: whoever measures again need not change the page for a few per cent."""
+    said = dict(re.findall(r"^\| (.+?) \| ([\d.]+) (?:bytes|s|MiB) \|$", PAGE, re.M))
+    assert set(said) == set(FIGURES)
+    for what, (row, pattern) in FIGURES.items():
+        (line,) = [line for line in BENCHMARKS.splitlines() if line.startswith(f"| {row} |")]
+        found = re.search(pattern, line)
+        assert found is not None, f"{what}: {line}"
+        measured = float(found[1].replace(" ", ""))
+        assert float(said[what]) == pytest.approx(measured, rel=0.2), f"{what}: measured {measured}"

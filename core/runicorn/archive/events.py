@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from runicorn.events.envelope import Payload
+from runicorn.events.actor import Decision
 
 
-class RunImported(Payload, frozen=True, kw_only=True):
+class RunImported(Decision, frozen=True, kw_only=True):
     """The run came out of an archive. With `replaced`, it took the place of a run that was there before."""
 
     event_type: ClassVar[str] = "run.imported"

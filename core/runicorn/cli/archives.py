@@ -11,6 +11,7 @@ import click
 import msgspec
 
 from runicorn.cli.group import Failure, storage_option
+from runicorn.cli.json_output import print_json
 from runicorn.cli.progress import progress_bar
 from runicorn.cli.table import clean
 
@@ -81,7 +82,7 @@ def export_command(
     runs = choose_runs(root, project=project, name=name, run_ids=run_ids)
     if not runs:
         if as_json:
-            click.echo(msgspec.json.encode(ExportReport(None, 0, 0, 0, [])))
+            print_json(ExportReport(None, 0, 0, 0, []))
         else:
             click.echo("No runs matched the given filters. Nothing to export.")
         return
@@ -95,7 +96,7 @@ def export_command(
     except OSError as error:
         raise Failure(f"Export failed: {error.strerror or error}") from error
     if as_json:
-        click.echo(msgspec.json.encode(ExportReport(str(path), done.runs, done.files, done.size, done.not_importable)))
+        print_json(ExportReport(str(path), done.runs, done.files, done.size, done.not_importable))
         return
     for member in done.not_importable:
         click.echo(f"Note: an import leaves out {member!r}, because of its name.", err=True)
@@ -147,7 +148,7 @@ def import_command(storage: str | None, archive: str, overwrite: bool, dry_run: 
         raise Failure(f"Import failed: {error}") from error
     if as_json:
         report = ImportReport(done.files, done.runs, done.replaced, done.skipped_runs, done.skipped_files, dry_run)
-        click.echo(msgspec.json.encode(report))
+        print_json(report)
         return
     _print(done, root, dry_run=dry_run)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from runicorn.cli.group import state_dir_option, storage_option
+from runicorn.cli.json_output import print_json
 
 
 @click.command("clean")
@@ -32,7 +33,7 @@ def clean(storage: str | None, state_dir: Path | None, dry_run: bool, as_json: b
 
     done = clean_state(open_log(storage, state_dir).state_dir, installed_plugins(), only_look=dry_run)
     if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode({"dry_run": dry_run, **msgspec.to_builtins(done)})).decode())
+        print_json({"dry_run": dry_run, **msgspec.to_builtins(done)}, indented=True)
         return
     for left in done.plugins:
         click.echo(f"{left.plugin}: {left.bytes} bytes in {', '.join(left.files)}")

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from runicorn.cli.group import state_dir_option
+from runicorn.cli.json_output import print_json
 
 
 @click.command()
@@ -22,8 +23,6 @@ def doctor(context: click.Context, storage: str | None, state_dir: Path | None, 
     """
     import logging
 
-    import msgspec
-
     from runicorn.config import state_directory, storage_root
     from runicorn.doctor import examine
 
@@ -31,7 +30,7 @@ def doctor(context: click.Context, storage: str | None, state_dir: Path | None, 
     root = storage_root(storage)
     findings = list(examine(root, state_directory(root, state_dir)))
     if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode(findings)).decode())
+        print_json(findings, indented=True)
     else:
         for finding in findings:
             click.echo(f"{finding.level:8} {finding.check}: {finding.detail}")

@@ -85,7 +85,9 @@ class Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command."""
-        with _one_line():
+        from runicorn.events.actor import acting
+
+        with _one_line(), acting("cli"):
             return super().invoke(ctx)
 
     def contributed(self) -> dict[str, click.Command]:

@@ -10,11 +10,13 @@ import click
 
 from runicorn.cli.events.printing import clock, json_option
 from runicorn.cli.group import state_dir_option, storage_option
+from runicorn.cli.json_output import print_json
 
 if TYPE_CHECKING:
     from runicorn.history.entries import FieldChange, HistoryEntry
 
 _AT_ONCE = 500
+_WAYS = {"cli": "command line", "sdk": "SDK", "http": "over HTTP"}
 
 
 @click.command()
@@ -45,7 +47,6 @@ def history(
       runicorn history model/net --type artifact.aliased
       runicorn history 20250114_15 --json | jq .changes
     """
-    import msgspec
 
     from runicorn.cli.opened_store import open_store
     from runicorn.history.entries import presentable
@@ -64,7 +65,7 @@ def history(
             wanted = wanted._replace(after=page.next, limit=min(limit - len(entries), _AT_ONCE))
     if as_json:
         for entry in entries:
-            click.echo(msgspec.json.encode(entry))
+            print_json(entry)
         return
     _show(entries)
     if page.next is not None:
@@ -99,4 +100,5 @@ def _who(entry: HistoryEntry) -> str:
         return entry.origin
     process = None if who.pid is None else f"pid {who.pid}"
     run = None if who.run_id is None else f"run {who.run_id}"
-    return ", ".join(part for part in (who.host, process, who.user, run, who.source) if part)
+    way = None if who.way is None else _WAYS.get(who.way, who.way)
+    return ", ".join(part for part in (who.host, process, who.user, run, who.source, way) if part)

@@ -8,6 +8,7 @@ import click
 import msgspec
 
 from runicorn.cli.group import LazyGroup, storage_option
+from runicorn.cli.json_output import print_json
 from runicorn.host import Plugin, PluginHost, Selection
 
 
@@ -60,7 +61,7 @@ def plugins(
     host = PluginHost.load(Selection.resolve(only, without))
     reports = describe(host, storage_root(storage))
     if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode(reports)).decode())
+        print_json(reports, indented=True)
         return
     for report in reports:
         click.echo(f"{report.name} {report.version} ({report.distribution}): {report.state}")

@@ -8,6 +8,7 @@ import click
 import msgspec
 
 from runicorn.cli.group import Failure, storage_option
+from runicorn.cli.json_output import print_json
 from runicorn.errors import BadInput
 from runicorn.server.rate_limit_table import (
     Limit,
@@ -58,7 +59,7 @@ def rate_limit(storage: str | None, action: str, **given: Any) -> None:
 
 
 def _show(_: Options) -> None:
-    click.echo(msgspec.json.format(msgspec.json.encode(load_limit_file())).decode())
+    print_json(load_limit_file(), indented=True)
 
 
 def _list(_: Options) -> None:

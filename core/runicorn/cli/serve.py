@@ -56,7 +56,7 @@ def serve(
     as_of: str | None,
     reload: bool,
 ) -> None:
-    """Serve the API and the web interface of a storage root."""
+    """Serve the API of a storage root, and a front end where one is configured."""
     import gc
     import time
 

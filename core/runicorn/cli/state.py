@@ -8,6 +8,7 @@ import click
 import msgspec
 
 from runicorn.cli.group import state_dir_option, storage_option
+from runicorn.cli.json_output import print_json
 
 
 @click.command()
@@ -32,13 +33,13 @@ def state(storage: str | None, state_dir: Path | None, is_compacting: bool, as_j
         done = compact(directory)
         freed = done.bytes_before - done.bytes_after
         if as_json:
-            click.echo(msgspec.json.encode({"freed_bytes": freed, **msgspec.to_builtins(done)}))
+            print_json({"freed_bytes": freed, **msgspec.to_builtins(done)})
         else:
             click.echo(f"Freed {_size(freed)} of {_size(done.bytes_before)}: {', '.join(done.plugins) or 'no files'}")
         return
     report = describe_state(directory)
     if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode(report)))
+        print_json(report, indented=True)
         return
     click.echo(f"{_size(report.bytes)} in all")
     for model in report.models:

@@ -13,6 +13,7 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from runicorn.events.actor import signed
 from runicorn.events.append import StreamWriter
 from runicorn.events.discovery import EVENTS_FILE
 from runicorn.events.envelope import Event, Payload, decode_event, encode_event
@@ -52,7 +53,7 @@ def append_artifact_events(folder: Path, *payloads: Payload, ts: float | None = 
     `ts` is when they became true (default: now). OSError if nothing was recorded.
     """
     ts = time.time() if ts is None else ts
-    lines = b"".join(encode_event(ts, payload.event_type, payload) for payload in payloads)
+    lines = b"".join(encode_event(ts, payload.event_type, signed(payload)) for payload in payloads)
     writer = StreamWriter(folder / EVENTS_FILE, is_locked=True)
     try:
         writer.append(lines)

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from runicorn.events.envelope import Payload
+from runicorn.events.actor import Decision
 
 
-class RunDecision(Payload, frozen=True, kw_only=True):
-    """Base of the events below: which run it is about."""
+class RunDecision(Decision, frozen=True, kw_only=True):
+    """Base of the events below: which run it is about, and who decided it."""
 
     run: str
     run_id: str

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from runicorn.config import INTERNAL, state_directory
 from runicorn.errors import StorageUnavailable
+from runicorn.events.actor import signed
 from runicorn.events.append import StreamRemoved, StreamWriter
 from runicorn.events.envelope import Payload, decode_event, encode_event
 from runicorn.events.log import FileLog, Stream, segments
@@ -60,7 +61,7 @@ class StoreStream:
 
     def append_at(self, events: Sequence[tuple[float | None, Payload]]) -> tuple[Stream, int]:
         """Like `append`, with a time for each event; None is the time of the append."""
-        return self.append_raw([(ts, payload.event_type, payload) for ts, payload in events])
+        return self.append_raw([(ts, payload.event_type, signed(payload)) for ts, payload in events])
 
     def append_raw(self, events: Sequence[tuple[float | None, str, object]]) -> tuple[Stream, int]:
         """Like `append_at`, of any type and with any data, such as `msgspec.Raw`: for events that another store recorded."""

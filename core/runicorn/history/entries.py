@@ -32,6 +32,8 @@ class Who(msgspec.Struct, frozen=True, omit_defaults=True):
     user: str | None = None
     run_id: str | None = None
     """A run that acted on an artifact."""
+    way: str | None = None
+    """The way on which a command came in: `http`, `cli`, `sdk`, or `server` (of its own accord)."""
     source: str | None = None
     """The machine that a run was brought from: `user@host:port`."""
 

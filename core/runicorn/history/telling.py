@@ -14,6 +14,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar
 import apsw
 import msgspec
 
+from runicorn.events.actor import Decision
 from runicorn.events.envelope import Event, InvalidPayload, Payload, decode_payload
 from runicorn.events.log import FileLog, Stream
 from runicorn.events.past import moment_text
@@ -67,6 +68,12 @@ def decode_among(event: Event, types: Mapping[str, type[P]]) -> P | None:
         return decode_payload(event, payload_type)
     except InvalidPayload:
         return None
+
+
+def decider(decision: Decision) -> Who | None:
+    """Who decided something; None where the event is of a version that did not record it."""
+    by = decision.by
+    return None if by is msgspec.UNSET else Who(user=by.user, way=by.way)
 
 
 class HistoryPage(msgspec.Struct, frozen=True):

@@ -24,6 +24,7 @@ from pathlib import Path
 import msgspec
 
 from runicorn.errors import RunicornError
+from runicorn.events.actor import acting
 from runicorn.events.log import FileLog, Stream
 from runicorn.files import LockTimeout, lock_descriptor
 from runicorn.host import PluginHost, Selection
@@ -253,7 +254,11 @@ def main() -> int:
         aside = dict(item.split("=", 1) for item in arguments.set_aside)
         selection = Selection.resolve(arguments.plugins, [*arguments.without, *aside])
         host = PluginHost.load(selection, Deadly(state_dir))
-        ProjectorProcess(arguments.root, state_dir, host, force_polling=arguments.poll, set_aside_plugins=aside).run()
+        process = ProjectorProcess(
+            arguments.root, state_dir, host, force_polling=arguments.poll, set_aside_plugins=aside
+        )
+        with acting("server"):
+            process.run()
     except RunicornError as error:
         logger.error("%s", error)
         return 1

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from itertools import chain
@@ -29,6 +28,7 @@ from runicorn.projection.copying import SchemaFails, copy_serving, damage_of, sc
 from runicorn.projection.generations import fingerprint, model_files
 from runicorn.projection.meaning import STREAMS, Meaning, Values, meanings_of
 from runicorn.projection.model import DAMAGE, STORAGE_ERRORS, ModelDamaged, ModelFailed, ReadModel
+from runicorn.temporary import temporary_directory
 
 _MOST_SHOWN = 100
 _GROUP_STREAMS = 500
@@ -100,11 +100,10 @@ def verify_models(
     projections = {plugin.name: list(found) for plugin, found in host.collect("projections")}
     try:
         with ExitStack() as opened:
-            directory = tempfile.TemporaryDirectory(prefix="runicorn-verify-", ignore_cleanup_errors=True)
-            name = opened.enter_context(directory)
+            directory = opened.enter_context(temporary_directory("verify"))
             pairs: list[_Pair] = []
             for plugin, checked in checks.items():
-                pair = _open(Path(name), state_dir, checked, projections[plugin])
+                pair = _open(directory, state_dir, checked, projections[plugin])
                 if pair is not None:
                     opened.callback(pair.close)
                     pairs.append(pair)

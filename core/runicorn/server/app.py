@@ -16,6 +16,7 @@ from litestar.exceptions import HTTPException, LitestarWarning
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from runicorn.errors import StorageUnavailable
+from runicorn.events.actor import acting
 from runicorn.host import Plugin, PluginHost
 from runicorn.patience import BUILT_IN
 from runicorn.server.access_log import AccessLog
@@ -54,9 +55,10 @@ class Application:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One connection."""
         if scope["type"] != "http":  # WebSockets are closed by a switch of the root, and hold up nothing
-            await self._asgi(scope, receive, send)
+            with acting("http" if scope["type"] == "websocket" else "server"):
+                await self._asgi(scope, receive, send)
             return
-        with self.serving.request():
+        with self.serving.request(), acting("http"):
             await self._asgi(scope, receive, send)
 
 

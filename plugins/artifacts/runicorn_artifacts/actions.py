@@ -12,7 +12,7 @@ from typing import Any
 import click
 import msgspec
 
-from runicorn.plugin import clean
+from runicorn.plugin import clean, without_controls
 from runicorn_artifacts import deleting
 from runicorn_artifacts.copying import Progress
 from runicorn_artifacts.errors import VersionNotFound
@@ -211,7 +211,7 @@ class Actions:
 
 def print_json(value: object) -> None:
     """Print a value on standard output."""
-    click.echo(json.dumps(finite(value), ensure_ascii=False, indent=2))
+    click.echo(without_controls(json.dumps(finite(value), ensure_ascii=False, indent=2)))
 
 
 def _local(ts: float) -> str:

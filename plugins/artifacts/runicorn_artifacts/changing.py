@@ -25,7 +25,7 @@ from runicorn.plugin import (
     replace_file,
 )
 from runicorn_artifacts.errors import ArtifactLocked
-from runicorn_artifacts.events import ArtifactAliased, ArtifactPayload, VersionCreated
+from runicorn_artifacts.events import ArtifactAliased, ArtifactDecision, ArtifactPayload, VersionCreated
 from runicorn_artifacts.folder import INDEX_FILE, LOCK_FILE, ArtifactFolder
 
 LOCK_S = 30.0
@@ -42,7 +42,7 @@ class Change:
         """When the change happens, in Unix seconds."""
         self._adopt()
 
-    def append(self, *events: ArtifactPayload) -> None:
+    def append(self, *events: ArtifactPayload | ArtifactDecision) -> None:
         """Record events. OSError if that is not possible."""
         if events:
             append_artifact_events(self.folder.path, *events, ts=self.ts)

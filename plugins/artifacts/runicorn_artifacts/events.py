@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from runicorn.plugin import Payload
+from runicorn.plugin import Decision, Payload
 from runicorn_artifacts.manifest import ArtifactManifest, reference_bytes
 from runicorn_artifacts.metadata import ArtifactMetadata
 
@@ -75,6 +75,13 @@ class ArtifactPayload(Payload, frozen=True, kw_only=True):
     name: str
 
 
+class ArtifactDecision(Decision, frozen=True, kw_only=True):
+    """Base: what somebody decided about the artifact `(type, name)`, and who that was."""
+
+    type: str
+    name: str
+
+
 class VersionCreated(ArtifactPayload, frozen=True, kw_only=True):
     """A version was saved. It is complete, and never changes."""
 
@@ -83,7 +90,7 @@ class VersionCreated(ArtifactPayload, frozen=True, kw_only=True):
     record: VersionRecord
 
 
-class ArtifactAliased(ArtifactPayload, frozen=True, kw_only=True):
+class ArtifactAliased(ArtifactDecision, frozen=True, kw_only=True):
     """An alias points to a version now; to none if that is None. `latest` follows from the versions and has no events."""
 
     event_type: ClassVar[str] = "artifact.aliased"
@@ -91,7 +98,7 @@ class ArtifactAliased(ArtifactPayload, frozen=True, kw_only=True):
     version: int | None
 
 
-class VersionDeleted(ArtifactPayload, frozen=True, kw_only=True):
+class VersionDeleted(ArtifactDecision, frozen=True, kw_only=True):
     """A version was marked as deleted; it can be restored."""
 
     event_type: ClassVar[str] = "artifact.deleted"
@@ -99,21 +106,21 @@ class VersionDeleted(ArtifactPayload, frozen=True, kw_only=True):
     deleted_at: float
 
 
-class VersionRestored(ArtifactPayload, frozen=True, kw_only=True):
+class VersionRestored(ArtifactDecision, frozen=True, kw_only=True):
     """A version is no longer deleted."""
 
     event_type: ClassVar[str] = "artifact.restored"
     version: int
 
 
-class VersionPurged(ArtifactPayload, frozen=True, kw_only=True):
+class VersionPurged(ArtifactDecision, frozen=True, kw_only=True):
     """A version was removed for good. Its number is never used again."""
 
     event_type: ClassVar[str] = "artifact.purged"
     version: int
 
 
-class VersionPromoted(ArtifactPayload, frozen=True, kw_only=True):
+class VersionPromoted(ArtifactDecision, frozen=True, kw_only=True):
     """A version was moved to another stage of its life."""
 
     event_type: ClassVar[str] = "artifact.promoted"
@@ -124,7 +131,7 @@ class VersionPromoted(ArtifactPayload, frozen=True, kw_only=True):
     evaluator_run_id: str | None = None
 
 
-class VersionEvaluated(ArtifactPayload, frozen=True, kw_only=True):
+class VersionEvaluated(ArtifactDecision, frozen=True, kw_only=True):
     """A version was evaluated; the fields are those of the record below `evaluations`."""
 
     event_type: ClassVar[str] = "artifact.evaluated"
@@ -163,7 +170,7 @@ class VersionObserved(ArtifactPayload, frozen=True, kw_only=True):
     observed_at: float
 
 
-ARTIFACT_EVENTS: tuple[type[ArtifactPayload], ...] = (
+ARTIFACT_EVENTS: tuple[type[ArtifactPayload | ArtifactDecision], ...] = (
     VersionCreated,
     ArtifactAliased,
     VersionDeleted,

@@ -35,6 +35,8 @@ _TERMS: dict[str, Sequence[str]] = {
     "name": [FOLDED["name"], "b.name"],
     "id": [],
 }
+COLUMNS_SORTED = tuple(_TERMS)
+"""What runs can be sorted by, besides `summary.KEY`, `config.KEY` and the statistics of metrics."""
 _FAMILIES = ("summary.", "config.", "metric.")
 TIES = (FOLDED["id"], "b.run_id", "b.run")
 """What decides between runs with equal values: expressions about `run_brief b`."""
@@ -62,19 +64,13 @@ class Order(msgspec.Struct, frozen=True):
     descending: bool = True
 
     def __post_init__(self) -> None:
-        if self.by not in _TERMS and self.field is None:
+        if not is_sortable(self.by):
             raise BadInput(f"Invalid order_by: {shown(self.by)}")
 
     @property
     def field(self) -> MetricField | AttributeField | None:
         """The value that runs are sorted by, if it is one of `summary.KEY`, `config.KEY`, `metric.NAME.last`."""
-        if not self.by.startswith(_FAMILIES) or len(self.by) > MAX_ORDER:
-            return None
-        try:
-            field = parse_field(self.by)
-        except InvalidQuery:
-            return None
-        return field if isinstance(field, (MetricField, AttributeField)) else None
+        return _field(self.by)
 
     @property
     def is_newest_first(self) -> bool:
@@ -103,6 +99,21 @@ class Order(msgspec.Struct, frozen=True):
         if len(cursor.values) != len(self.keys()[0]) or not -(1 << 63) <= cursor.ties[2] < 1 << 63:
             raise BadInput("Invalid value for cursor: must be the next_cursor of an earlier answer")
         return cursor
+
+
+def is_sortable(by: str) -> bool:
+    """Whether runs can be sorted by this."""
+    return by in _TERMS or _field(by) is not None
+
+
+def _field(by: str) -> MetricField | AttributeField | None:
+    if not by.startswith(_FAMILIES) or len(by) > MAX_ORDER:
+        return None
+    try:
+        field = parse_field(by)
+    except InvalidQuery:
+        return None
+    return field if isinstance(field, (MetricField, AttributeField)) else None
 
 
 def sorted_by(keys: int, *, descending: bool) -> str:

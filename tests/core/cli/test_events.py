@@ -327,6 +327,10 @@ def test_stored_text_cannot_control_the_terminal(tmp_path: Path) -> None:
     several = events("show", "a", root=tmp_path)
     assert (several.returncode, CONTROLS[0] in several.stderr) == (1, False)
 
+    as_json = events("tail", "--json", root=tmp_path)
+    assert not any(control in as_json.stdout for control in CONTROLS)
+    assert {"k": "\x9b2J"} in [json.loads(line)["data"] for line in as_json.stdout.splitlines()]
+
     for command in ("tail", "stats", "verify"):
         sent = on_terminal("events", command, "--storage", str(tmp_path), status=command == "verify")
         for dangerous in (f"{ESCAPE}[2J", f"{ESCAPE}]0", "\x9b"):

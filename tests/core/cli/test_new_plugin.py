@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -32,6 +33,29 @@ def test_the_tests_of_a_new_plugin_pass_where_it_is_installed(tmp_path: Path) ->
     )
     assert tested.returncode == 0, tested.stdout[-4000:]
     assert "2 passed" in tested.stdout
+
+
+@pytest.mark.slow
+def test_what_the_page_on_testing_shows_works_for_a_new_plugin(tmp_path: Path) -> None:
+    page = Path(__file__).parents[3] / "docs" / "plugins" / "testing.md"
+    conftest, test = re.findall(r"^```python\n(.*?)^```", page.read_text(), re.M | re.S)
+    assert new("endings", cwd=tmp_path).returncode == 0
+    tests = tmp_path / "runicorn-endings" / "tests"
+    (tests / "conftest.py").write_text(conftest)
+    (tests / "test_plugin.py").write_text(test)
+    pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-build-isolation", "--target"]
+    subprocess.run([*pip, str(tmp_path / "site"), str(tests.parent)], check=True, capture_output=True, timeout=100)
+    tested = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--basetemp={tmp_path / 'tests'}"],
+        cwd=tests.parent,
+        env={**os.environ, "PYTHONPATH": str(tmp_path / "site")},
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert tested.returncode == 0, tested.stdout[-4000:]
+    assert "1 passed" in tested.stdout
 
 
 def test_all_of_it_is_python_that_compiles_and_names_no_placeholder(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -231,3 +232,22 @@ def test_a_root_that_does_not_exist_is_not_made(tmp_path: Path) -> None:
     assert found.returncode == 1
     assert "There is no storage root" in found.stderr
     assert not (tmp_path / "none").exists()
+
+
+def test_what_a_killed_server_left_is_removed_by_the_next(tmp_path: Path) -> None:
+    root, temporary = tmp_path / "root", tmp_path / "temporary"
+    temporary.mkdir()
+    populate(root)
+    environment = {"TMPDIR": str(temporary)}
+    with Server(root, "--as-of", "0s", environment=environment) as killed:
+        (left,) = temporary.glob("runicorn-as-of-*")
+        killed.process.kill()
+        killed.process.wait()
+    assert list(left.glob("*.db"))
+    with Server(root, "--as-of", "0s", environment=environment):
+        (used,) = temporary.glob("runicorn-as-of-*")
+        assert used != left
+        command = [sys.executable, "-m", "runicorn", "events", "verify", "--storage", str(root)]
+        subprocess.run(command, env={**os.environ, **environment}, check=True, capture_output=True, timeout=60)
+        assert list(used.glob("*.db")), "a living server keeps its own"
+    assert list(temporary.glob("runicorn-*")) == []

@@ -11,6 +11,7 @@ import msgspec
 
 from runicorn.cli.events.printing import counted
 from runicorn.cli.group import state_dir_option, storage_option
+from runicorn.cli.json_output import print_json
 from runicorn.cli.progress import progress_bar
 from runicorn.cli.table import clean
 
@@ -56,7 +57,7 @@ def import_events(file: Path, storage: str | None, state_dir: Path | None, dry_r
     except UnusableArchive as error:
         raise click.ClickException(f"{file} cannot be imported: {error.reason}. Nothing was.") from error
     if as_json:
-        click.echo(msgspec.json.encode({**msgspec.structs.asdict(done), "dry_run": dry_run}))
+        print_json({**msgspec.structs.asdict(done), "dry_run": dry_run})
     else:
         _tell("These say something else here", done.conflicts)
         _tell("These are no names of streams", done.refused)

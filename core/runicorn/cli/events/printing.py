@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from runicorn.cli.json_output import without_controls
 from runicorn.cli.table import clean
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def _as_json(one: LocatedEvent) -> str:
         "type": one.event.type,
         "data": decode_data(one.event),
     }
-    return dump_json(record).decode()
+    return without_controls(dump_json(record).decode())
 
 
 def _as_line(one: LocatedEvent) -> str:

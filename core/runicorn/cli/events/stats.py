@@ -6,11 +6,11 @@ import time
 from pathlib import Path
 
 import click
-import msgspec
 
 from runicorn.cli.events.opening import is_chosen, open_log
 from runicorn.cli.events.printing import clock, counted
 from runicorn.cli.group import state_dir_option, storage_option
+from runicorn.cli.json_output import print_json
 from runicorn.cli.progress import progress_bar
 from runicorn.cli.table import clean
 
@@ -48,7 +48,7 @@ def stats(storage: str | None, state_dir: Path | None, runs: tuple[str, ...], la
     with progress_bar("Counting", total) as advance:
         found = count(log, streams, largest, advance)
     if as_json:
-        click.echo(msgspec.json.encode(found))
+        print_json(found)
         return
     lines = (
         f"{counted(found.bad, 'line')} that {'is' if found.bad == 1 else 'are'} no event{'' if found.bad == 1 else 's'}"

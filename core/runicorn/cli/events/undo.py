@@ -10,6 +10,7 @@ import click
 
 from runicorn.cli.events.printing import clock, json_option
 from runicorn.cli.group import state_dir_option, storage_option
+from runicorn.cli.json_output import print_json
 
 if TYPE_CHECKING:
     from runicorn.history.undoing import Command
@@ -115,9 +116,8 @@ def _reversed(command: Command) -> list[str]:
 
 
 def _print_json(value: dict[str, Any]) -> None:
-    import msgspec
 
-    click.echo(msgspec.json.encode(value))
+    print_json(value)
 
 
 def _text(text: str) -> str:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any, ClassVar
 
-from runicorn.plugin import Event, Facts, FieldChange, Told, Who, decode_among
+import msgspec
+
+from runicorn.plugin import Event, Facts, FieldChange, Told, Who, decider, decode_among
 from runicorn_artifacts.events import (
     ARTIFACT_EVENTS,
     OBSERVED_EVENTS,
     ArtifactAliased,
+    ArtifactDecision,
     ArtifactObserved,
     ArtifactPayload,
     VersionCreated,
@@ -23,7 +26,7 @@ from runicorn_artifacts.events import (
 from runicorn_artifacts.history.labels import ALIASES, SETS, VERSIONS
 from runicorn_artifacts.lifecycle import EXPERIMENTAL
 
-_TYPES: Mapping[str, type[ArtifactPayload]] = {
+_TYPES: Mapping[str, type[ArtifactPayload | ArtifactDecision]] = {
     payload.event_type: payload for payload in (*ARTIFACT_EVENTS, *OBSERVED_EVENTS)
 }
 
@@ -54,8 +57,10 @@ class ArtifactTeller:
                 return Told("observed", "Its index says something new", changes)
             case VersionObserved():
                 return _version_observed(payload, facts)
+            case ArtifactDecision():
+                return _changed(payload, facts, decider(payload))
             case _:
-                return _changed(payload, facts)
+                return Told("other", payload.event_type, [])
 
 
 def _created(payload: VersionCreated, facts: Facts) -> Told:
@@ -67,34 +72,32 @@ def _created(payload: VersionCreated, facts: Facts) -> Told:
     return Told("process", what, [change for change in changes if change.field.endswith(".exists")], who)
 
 
-def _changed(payload: ArtifactPayload, facts: Facts) -> Told:
+def _changed(payload: ArtifactDecision, facts: Facts, who: Who | None) -> Told:
     match payload:
         case ArtifactAliased():
             target = "is removed" if payload.version is None else f"is v{payload.version}"
-            return Told(
-                "command", f"Alias {payload.alias} {target}", facts.update(ALIASES, {payload.alias: payload.version})
-            )
+            changes = facts.update(ALIASES, {payload.alias: payload.version})
+            return Told("command", f"Alias {payload.alias} {target}", changes, who)
         case VersionDeleted():
             changes = _set_version(facts, payload.version, deleted_at=payload.deleted_at)
-            return Told("command", f"v{payload.version} deleted", changes)
+            return Told("command", f"v{payload.version} deleted", changes, who)
         case VersionRestored():
-            return Told(
-                "command", f"v{payload.version} restored", _set_version(facts, payload.version, deleted_at=None)
-            )
+            changes = _set_version(facts, payload.version, deleted_at=None)
+            return Told("command", f"v{payload.version} restored", changes, who)
         case VersionPurged():
             changes = _set_version(facts, payload.version, exists=False, deleted_at=None, stage=None)
             gone = [change for change in changes if change.field.endswith(".exists")]
-            return Told("command", f"v{payload.version} removed for good", gone)
+            return Told("command", f"v{payload.version} removed for good", gone, who)
         case VersionPromoted():
             moved = _set_version(facts, payload.version, stage=payload.to_stage)
             changes = [FieldChange(it.field, payload.from_stage, it.after) for it in moved]  # it says so itself
             notes = "" if payload.notes is None else f" ({payload.notes})"
             what = f"v{payload.version} from {payload.from_stage} to {payload.to_stage}{notes}"
-            return Told("command", what, changes, _run(payload.evaluator_run_id))
+            return Told("command", what, changes, _with_run(who, payload.evaluator_run_id))
         case VersionEvaluated():
             metrics = ", ".join(f"{name} {value:.6g}" for name, value in payload.metrics.items())
             what = f"v{payload.version} evaluated: {payload.status}{metrics and f', {metrics}'}"
-            return Told("command", what, [], _run(payload.evaluator_run_id))
+            return Told("command", what, [], _with_run(who, payload.evaluator_run_id))
         case _:
             return Told("other", payload.event_type, [])
 
@@ -112,5 +115,5 @@ def _set_version(facts: Facts, version: int, **values: Any) -> list[FieldChange]
     return facts.update(VERSIONS, {f"v{version}.{name}": value for name, value in values.items()})
 
 
-def _run(run_id: str | None) -> Who | None:
-    return None if run_id is None else Who(run_id=run_id)
+def _with_run(who: Who | None, run_id: str | None) -> Who | None:
+    return who if run_id is None else msgspec.structs.replace(who or Who(), run_id=run_id)

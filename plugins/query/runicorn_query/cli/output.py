@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from runicorn.plugin import clean, table
+from runicorn.plugin import clean, print_json, table
 
 __all__ = ["age", "clean", "console", "duration", "heading", "moment", "show", "show_json", "status", "table", "value"]
 
@@ -39,7 +39,7 @@ def show(*parts: Table | Text | str) -> None:
 
 def show_json(value: object) -> None:
     """Print a value as JSON, indented."""
-    click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+    print_json(value, indented=True)
 
 
 def heading(text: str) -> Text:
@@ -58,7 +58,7 @@ def value(item: object) -> str:
         return clean(item)
     if isinstance(item, float) and math.isfinite(item):
         return f"{item:.6g}"
-    return "–" if item is None else msgspec.json.encode(item).decode()
+    return "–" if item is None else clean(msgspec.json.encode(item).decode())
 
 
 def moment(at: float | None) -> str:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from runicorn.plugin import OpenedStore
     from runicorn_query.experiments import Experiment
     from runicorn_query.language import Expression
+    from runicorn_query.ordering import Order
     from runicorn_query.queries import Found, Wanted
 
 _COLUMNS = ("RUN", "PROJECT", "NAME", "STATUS", "CREATED", "DURATION", "BEST", "TAGS")
@@ -63,7 +64,6 @@ def runs(
     """
     from runicorn.plugin import open_store
     from runicorn_query.filters import Filter
-    from runicorn_query.ordering import Order
     from runicorn_query.queries import Wanted
 
     wanted = Wanted(
@@ -75,7 +75,7 @@ def runs(
             search=(text or "").strip(),
             expression=_parsed(where) if where and where.strip() else None,
         ),
-        Order(sort, not ascending),
+        _order(sort, descending=not ascending),
         limit=limit,
     )
     with open_store(storage, state_dir) as store:
@@ -93,6 +93,19 @@ def _parsed(where: str) -> Expression:
         return parse(where)
     except InvalidQuery as error:
         raise BadInput(error.about("--where")) from None
+
+
+def _order(field: str, *, descending: bool) -> Order:
+    from runicorn.plugin import BadInput, shown
+    from runicorn_query.ordering import COLUMNS_SORTED, Order, is_sortable
+
+    if not is_sortable(field):
+        known = ", ".join(COLUMNS_SORTED)
+        raise BadInput(
+            f"Invalid value for --sort: {shown(field)}. Runs are sorted by {known}, summary.KEY, config.KEY or"
+            " metric.NAME.last, .min, .max or .count"
+        )
+    return Order(field, descending)
 
 
 def _found(store: OpenedStore, wanted: Wanted) -> Found:

@@ -11,8 +11,8 @@ from types import FrameType
 from typing import Any
 
 import click
-import msgspec
 
+from runicorn.plugin import print_json
 from runicorn_remote.cli.server_calls import DEFAULT_URL, Server
 
 _LOOK_S = 0.2
@@ -76,7 +76,7 @@ def _interruptible() -> Generator[threading.Event]:
 def _end(report: dict[str, Any], as_json: bool) -> None:
     """Say how it ended. Exit status 1 if it failed, 130 if it was cancelled."""
     if as_json:
-        click.echo(msgspec.json.encode(report))
+        print_json(report)
     if report["status"] == "completed":
         if not as_json:
             files, count = report["total_files"], report["total_bytes"]

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import click
 
+from runicorn.plugin import print_json
+
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def hosts(as_json: bool) -> None:
     """List the hosts of ~/.ssh/config, with what it says about each."""
-    import msgspec
 
     from runicorn_remote.ssh_config import Host, HostsFile
 
     file = HostsFile()
     found: list[Host] = [file.host(alias) for alias in file.aliases()]
     if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
+        print_json(found, indented=True)
         return
     if not found:
         click.echo("No hosts in ~/.ssh/config.")
@@ -63,10 +64,10 @@ def check(context: click.Context, host: str, timeout_s: float, as_json: bool) ->
             raise click.ClickException(error.for_people) from error
         if not as_json:
             raise
-        click.echo(msgspec.json.encode({"ok": False, "alias": host, "code": error.code, "detail": str(error)}))
+        print_json({"ok": False, "alias": host, "code": error.code, "detail": str(error)})
         context.exit(1)
     if as_json:
-        click.echo(msgspec.json.encode({"ok": True, **msgspec.to_builtins(report)}))
+        print_json({"ok": True, **msgspec.to_builtins(report)})
         return
     click.echo(f"{report.alias} ({report.hostname}:{report.port}) answers: {report.banner}")
     click.echo(f"  host key {report.key_type} {report.fingerprint}")

@@ -6,6 +6,7 @@ import time
 
 import click
 
+from runicorn.plugin import print_json
 from runicorn_remote.cli.login import LoginOptions, connected, login_options
 
 
@@ -31,7 +32,7 @@ def ls(host: str, path: str, show_hidden: bool, as_json: bool, **options: object
     with connected(host, msgspec.convert(options, LoginOptions)) as connection, connection.shared_sftp() as sftp:
         directory = list_directory(sftp, path, show_hidden=show_hidden)
     if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode(directory), indent=2).decode())
+        print_json(directory, indented=True)
         return
     for entry in directory.items:
         changed = time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.mtime))

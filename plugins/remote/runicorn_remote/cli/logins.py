@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 import msgspec
 
+from runicorn.plugin import print_json
 from runicorn_remote.cli.login import LoginOptions, connected, login_options
 
 
@@ -27,7 +28,7 @@ def connect(host: str, as_json: bool, **options: object) -> None:
         if as_json:
             answer = {"ok": True, "connection_id": connection.connection_id, "home": home}
             answer |= {"host_key": msgspec.to_builtins(made.host_key), "first_use": made.first_use}
-            click.echo(msgspec.json.encode(answer))
+            print_json(answer)
         else:
             click.echo(f"{connection.connection_id} accepts the login; it starts in {home}")
             click.echo(f"  host key {made.host_key.type} {made.host_key.sha256}")
@@ -54,7 +55,7 @@ def status(host: str, remote_root: str, as_json: bool, **options: object) -> Non
         connection_id = connection.connection_id
     if as_json:
         answer = {"connection_id": connection_id, "remote_root": root, **msgspec.to_builtins(found)}
-        click.echo(msgspec.json.encode(answer))
+        print_json(answer)
         return
     kinds = [kind for kind in ("model", "dataset", "config", "code", "custom") if getattr(found, f"has_{kind}")]
     click.echo(f"{connection_id}:{root}")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from runicorn.plugin import clean, storage_option
+from runicorn.plugin import clean, print_json, storage_option
 from runicorn_remote.cli.login import LoginOptions, connected, login_options
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def _watch(task: MirrorTask, is_enough: Callable[[MirrorReport], bool], *, as_js
         while not is_enough(report := task.report()):
             live.update(_table(report))
             if as_json and report.state != last_state:
-                click.echo(msgspec.json.encode(report))
+                print_json(report)
             last_state = report.state
             time.sleep(_LOOK_S)
 
@@ -137,7 +137,7 @@ def _table(report: MirrorReport) -> Table:
 def _end(report: MirrorReport, as_json: bool) -> None:
     """Say what was done. A click.ClickException if it ended by an error."""
     if as_json:
-        click.echo(msgspec.json.encode(report))
+        print_json(report)
     else:
         stats = report.stats
         click.echo(

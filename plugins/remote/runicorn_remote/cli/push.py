@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from runicorn.plugin import storage_option
+from runicorn.plugin import print_json, storage_option
 from runicorn_remote.cli.login import LoginOptions, connected, login_options
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def push(
         with connected(place.host, login) as connection:
             _push_all(connection, root, place.path, keys, stats)
     if as_json:
-        click.echo(msgspec.json.encode(stats))
+        print_json(stats)
     else:
         click.echo(f"{stats.runs} of {len(keys)} runs are there; {stats.files} files, {stats.sent_bytes} bytes sent")
         for sentence in stats.ahead:

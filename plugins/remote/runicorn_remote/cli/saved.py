@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from runicorn.plugin import print_json
+
 if TYPE_CHECKING:
     from runicorn.plugin import SavedConnection
 
@@ -31,8 +33,6 @@ def add(name: str, host: str, identity: str | None, ask_password: bool, password
       pass show lab | runicorn remote add lab me@gpu.example.org --password-stdin
     """
     import sys
-
-    import msgspec
 
     from runicorn.plugin import Address, SavedConnection, SavedConnections
     from runicorn_remote.cli.login import target_of
@@ -63,7 +63,7 @@ def add(name: str, host: str, identity: str | None, ask_password: bool, password
     )
     connections.save(saved, {"passphrase" if identity else "password": secret})
     if as_json:
-        click.echo(msgspec.json.encode(_shown(saved)))
+        print_json(_shown(saved))
     else:
         click.echo(f"{name} is saved: {target.connection_id}")
 
@@ -77,13 +77,12 @@ def list_saved(as_json: bool) -> None:
     Example:
       runicorn remote list --json
     """
-    import msgspec
 
     from runicorn.plugin import SavedConnections
 
     found = SavedConnections().latest()
     if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode([_shown(saved) for saved in found]), indent=2))
+        print_json([_shown(saved) for saved in found], indented=True)
         return
     if not found:
         click.echo("No saved connections.")
@@ -104,7 +103,6 @@ def remove(name: str, as_json: bool) -> None:
     Example:
       runicorn remote remove lab
     """
-    import msgspec
 
     from runicorn.plugin import SavedConnections
     from runicorn_remote.cli.login import saved_named
@@ -113,7 +111,10 @@ def remove(name: str, as_json: bool) -> None:
     if saved is None:
         raise click.ClickException(f"No saved connection is named {name}.")
     SavedConnections().delete(saved.address.key)
-    click.echo(msgspec.json.encode(_shown(saved)) if as_json else f"{name} is forgotten.")
+    if as_json:
+        print_json(_shown(saved))
+    else:
+        click.echo(f"{name} is forgotten.")
 
 
 def _shown(saved: SavedConnection) -> dict[str, object]:

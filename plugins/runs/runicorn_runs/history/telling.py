@@ -38,6 +38,7 @@ from runicorn.plugin import (
     RunTagged,
     Told,
     Who,
+    decider,
     decode_among,
     number,
     text,
@@ -88,7 +89,7 @@ class RunTeller:
             case RunObserved():
                 return Told("observed", *_observed(payload, event.ts, facts))
             case RunDecision():
-                return Told("command", *_decided(payload, facts))
+                return Told("command", *_decided(payload, facts), decider(payload))
             case RunMirrored():
                 changes = facts.set("source", payload.source)
                 return Told("server", f"Brought from {payload.source}", changes, Who(source=payload.source))
@@ -99,7 +100,7 @@ class RunTeller:
                 return Told("server", f"Its process is gone: {_ending(status)}", _set_status(status, facts))
             case RunImported():
                 instead = ", in place of another run" if payload.replaced else ""
-                return Told("command", f"Imported from an archive{instead}", [])
+                return Told("command", f"Imported from an archive{instead}", [], decider(payload))
             case _:
                 what, changes = _own(payload, facts)
                 return Told("process", what, changes, facts.get(PROCESS))

@@ -131,7 +131,7 @@ class TestRuns:
                 ("--where", "status = "),
                 "Invalid value for --where: expected a value (column 10)\nstatus = \n         ^\n",
             ),
-            (("--sort", "nonsense"), "Invalid order_by: nonsense"),
+            (("--sort", "nonsense"), "Invalid value for --sort: nonsense. Runs are sorted by created_at, "),
         ],
     )
     def test_what_is_wrong_is_said_on_standard_error(self, root: Path, arguments: tuple[str, ...], text: str) -> None:
