@@ -49,7 +49,7 @@ def write_temporary(path: Path | str, data: bytes, *, fsync: bool = False, mode:
 
     OSError as it comes; then no temporary file stays.
     """
-    temporary = _beside(os.fspath(path))
+    temporary = name_beside(path)
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     try:
         try:
@@ -67,8 +67,9 @@ def write_temporary(path: Path | str, data: bytes, *, fsync: bool = False, mode:
     return temporary
 
 
-def _beside(target: str) -> str:
-    return f"{target}.{os.getpid()}.{os.urandom(4).hex()}{TEMPORARY}"
+def name_beside(path: Path | str) -> str:
+    """A new name in the directory of `path`, `<path>.….tmp`, for what shall become it or was it."""
+    return f"{os.fspath(path)}.{os.getpid()}.{os.urandom(4).hex()}{TEMPORARY}"
 
 
 @contextlib.contextmanager
@@ -78,7 +79,7 @@ def replacing_file(path: Path | str, *, mode: int = 0o644) -> Generator[BinaryIO
     Like `replace_file`, for content that does not fit into memory. It can be read and sought, too.
     """
     target = os.fspath(path)
-    temporary = _beside(target)
+    temporary = name_beside(target)
     descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     try:
         with os.fdopen(descriptor, "w+b") as file:
