@@ -99,16 +99,10 @@ class StoreStream:
             lines = b"".join(
                 encode_event(now if ts is None or not ts <= now else ts, kind, data) for ts, kind, data in events
             )
-            writer = self._open(path)
-            end = writer.append(lines) + len(lines)
-            writer.sync()
+            if path not in existing or not path.stat().st_size:
+                _begin(path)  # before the append: what is in it must not be there if its name cannot be made to last
+            end = self._open(path).append(lines, fsync=True) + len(lines)
             self._last = (path, end, now)
-            if path not in existing:
-                sync_directory(directory)
-            if not existing:
-                for parent in (directory.parent, directory.parent.parent):
-                    with contextlib.suppress(OSError):  # one that must not be read; it is older than our directory
-                        sync_directory(parent)
         return Stream("store", prefix + path.stem), end
 
     def _segment(self, directory: Path, existing: Sequence[Path]) -> Path:
@@ -136,6 +130,15 @@ class StoreStream:
                 # Observed events may carry much older times than the append: the file's own time knows better.
                 return max(stat.st_mtime, _latest_time(path))
         return 0.0
+
+
+def _begin(path: Path) -> None:
+    """Make a segment whose name survives a machine crash."""
+    path.touch(mode=0o644)
+    sync_directory(path.parent)
+    for parent in (path.parent.parent, path.parent.parent.parent):
+        with contextlib.suppress(OSError):  # one that must not be read; it is older than our directory
+            sync_directory(parent)
 
 
 def _latest_time(path: Path) -> float:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import multiprocessing
 import os
 import shutil
+import stat
 import subprocess
 import sys
 import threading
@@ -192,6 +194,29 @@ def test_storage_that_cannot_be_written_is_an_error_that_users_understand(tmp_pa
     (tmp_path / "state").touch()
     with pytest.raises(StorageUnavailable):
         StoreStream(FileLog(tmp_path / "root", tmp_path / "state")).append(Noted(writer=1, number=1))
+
+
+@pytest.mark.parametrize("is_directory", [False, True])
+def test_what_cannot_be_made_to_last_is_not_recorded(log, monkeypatch, is_directory):
+    store = StoreStream(log)
+    if not is_directory:
+        store.append(Noted(writer=1, number=1))
+    before = stored(log)
+    real = os.fsync
+
+    def fails(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode) != is_directory:
+            return real(descriptor)
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as broken:
+        broken.setattr("os.fsync", fails)
+        for _ in range(2):
+            with pytest.raises(StorageUnavailable):
+                store.append(Noted(writer=1, number=2))
+            assert stored(log) == before
+    store.append(Noted(writer=1, number=3))
+    assert [noted.number for _, noted in stored(log)] == [noted.number for _, noted in before] + [3]
 
 
 def test_a_lock_that_another_process_keeps_is_an_error_that_says_so(log):
