@@ -98,6 +98,7 @@ from runicorn.history.telling import HistoryPage, Teller, Told, decode_among, hi
 from runicorn.hookspecs import hookimpl
 from runicorn.process_identity import ProcessIdentity, has_ended
 from runicorn.projection.base import Batch, Preparation, PreparesStreams, Projection, Tables
+from runicorn.projection.directories import RootPresence
 from runicorn.projection.folded import Claim, FoldedPreparation, FoldedProjection, Part, Parts, claim, latest
 from runicorn.projection.meaning import HasMeanings, Meaning
 from runicorn.projection.reading import ModelReader
@@ -232,6 +233,7 @@ __all__ = [
     "ProcessIdentity",
     "Projection",
     "RemotePlace",
+    "RootPresence",
     "RunArchived",
     "RunConfigured",
     "RunCreated",
