@@ -93,6 +93,31 @@ def test_times_never_go_back_when_the_clock_does(log, segment_bytes, monkeypatch
     assert all(a < b for a, b in itertools.pairwise(times))
 
 
+@pytest.mark.parametrize("segment_bytes", [1, 1 << 20])
+@pytest.mark.parametrize("is_same_writer", [True, False])
+def test_a_clock_that_was_wrong_for_a_moment_does_not_date_what_follows(
+    log, segment_bytes, is_same_writer, monkeypatch, caplog
+):
+    now, wrong, unset = 1.8e9, 4.1e9, 100.0
+    store = StoreStream(log, segment_bytes=segment_bytes)
+    with caplog.at_level("WARNING"):
+        for number, clock in enumerate([now, wrong, now + 1, now + 2, unset, now + 3]):
+            monkeypatch.setattr("runicorn.events.store.time.time", lambda clock=clock: clock)
+            store = store if is_same_writer else StoreStream(log, segment_bytes=segment_bytes)
+            store.append(Noted(writer=1, number=number))
+            for segment in log.store_streams():
+                os.utime(log.path(segment), (0, 0))
+    times = [ts for ts, _ in stored(log)]
+    assert times[:2] == [now, wrong]
+    assert times[2] == now + 1
+    assert times[3] == now + 2
+    assert "more than a year ahead" in caplog.text
+    if is_same_writer:
+        assert times[4] == pytest.approx(now + 2)  # a clock that has not been set yet
+        assert times[5] == now + 3
+        assert caplog.text.count("more than a year ahead") == 1
+
+
 def test_observed_times_are_kept_but_never_lie_in_the_future(log):
     store = StoreStream(log)
     store.append_at([(12.5, Noted(writer=1, number=1)), (1e12, Noted(writer=1, number=2))])
