@@ -104,12 +104,13 @@ class FileLog:
 
     def store_streams(self) -> Iterator[Stream]:
         """The segments of the store stream, oldest first."""
-        for directory, prefix in (
-            (self.root / INTERNAL / "log", _ROOT_LOG),
-            (self.state_dir / "log", _STATE_LOG),
-        ):
+        for directory, prefix in zip(self.store_directories(), (_ROOT_LOG, _STATE_LOG), strict=True):
             for segment in segments(directory):
                 yield Stream("store", prefix + segment.stem)
+
+    def store_directories(self) -> tuple[Path, Path]:
+        """Where segments of the store stream can be: in the root, and in the state directory. For this package only."""
+        return self.root / INTERNAL / "log", self.state_dir / "log"
 
     def path(self, stream: Stream) -> str:
         """The file of a stream; it need not exist. For this package only."""

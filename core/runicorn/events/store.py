@@ -54,7 +54,8 @@ class StoreStream:
         self._log = log
         self._mutex = threading.Lock()
         self._writer: tuple[Path, StreamWriter] | None = None
-        self._last: tuple[Path, int, float] | None = None
+        self._last: dict[Path, tuple[int, float]] = {}
+        """By segment: the last time in it, as of a size."""
         self._warned = False
 
     def append(self, *payloads: Payload, ts: float | None = None) -> tuple[Stream, int]:
@@ -102,14 +103,14 @@ class StoreStream:
             existing = segments(directory)
             path = self._segment(directory, existing)
             clock = time.time()
-            now = max(clock, self._last_time(existing, latest_believable(clock)) + _TICK)
+            now = max(clock, self._last_time(latest_believable(clock)) + _TICK)
             lines = b"".join(
                 encode_event(now if ts is None or not ts <= now else ts, kind, data) for ts, kind, data in events
             )
             if path not in existing or not path.stat().st_size:
                 _begin(path)  # before the append: what is in it must not be there if its name cannot be made to last
             end = self._open(path).append(lines, fsync=True) + len(lines)
-            self._last = (path, end, now)
+            self._last[path] = end, now
         return Stream("store", prefix + path.stem), end
 
     def _segment(self, directory: Path, existing: Sequence[Path]) -> Path:
@@ -127,14 +128,19 @@ class StoreStream:
             self._writer = (path, StreamWriter(path))
         return self._writer[1]
 
-    def _last_time(self, existing: Sequence[Path], limit: float) -> float:
+    def _last_time(self, limit: float) -> float:
         """The time of the last append, by whomever; 0 if there was none, or if it is later than `limit`."""
-        for path in reversed(existing):
+        # In both places: a root that was read-only had its events in the state directory.
+        return max(self._last_time_in(directory, limit) for directory in self._log.store_directories())
+
+    def _last_time_in(self, directory: Path, limit: float) -> float:
+        for path in reversed(segments(directory)):
             stat = path.stat()
             if not stat.st_size:
                 continue
-            if self._last is not None and self._last[:2] == (path, stat.st_size) and self._last[2] <= limit:
-                return self._last[2]
+            size, last = self._last.get(path, (0, 0.0))
+            if size == stat.st_size and last <= limit:
+                return last
             # Observed events may carry much older times than the append: the file's own time knows better.
             times = [stat.st_mtime, *_times_near_end(path)]
             believed = [ts for ts in times if ts <= limit]
@@ -142,6 +148,7 @@ class StoreStream:
                 logger.warning("the store's log has times that are more than a year ahead: they are not followed")
                 self._warned = True
             if believed:
+                self._last[path] = stat.st_size, max(believed)
                 return max(believed)
         return 0.0
 

@@ -118,6 +118,20 @@ def test_a_clock_that_was_wrong_for_a_moment_does_not_date_what_follows(
         assert caplog.text.count("more than a year ahead") == 1
 
 
+def test_a_root_that_becomes_writable_goes_on_after_what_is_in_the_state_directory(log, monkeypatch):
+    monkeypatch.setattr("runicorn.events.store.time.time", lambda: 2000.0)
+    with monkeypatch.context() as read_only:
+        read_only.setattr("runicorn.events.store._can_be_written", lambda root: False)
+        stream, _ = StoreStream(log).append(Noted(writer=1, number=1))
+    assert stream.name == "@state/log/00000001"
+    os.utime(log.path(stream), (0, 0))
+    monkeypatch.setattr("runicorn.events.store.time.time", lambda: 1000.0)
+    for number in (2, 3):
+        StoreStream(log).append(Noted(writer=1, number=number))
+    times = {noted.number: ts for ts, noted in stored(log)}
+    assert 2000.0 == times[1] < times[2] < times[3]
+
+
 def test_observed_times_are_kept_but_never_lie_in_the_future(log):
     store = StoreStream(log)
     store.append_at([(12.5, Noted(writer=1, number=1)), (1e12, Noted(writer=1, number=2))])
