@@ -23,7 +23,16 @@ from runicorn.errors import RunicornError
 from runicorn.events.decided import RunPurged
 from runicorn.experiment_file import METADATA_FILE, ExperimentFile
 from runicorn.run_commands.marker import USER_DELETED, Deletion, check_parent, is_marked, prepare, publish
-from runicorn.run_commands.recycling import NOT_FOUND, Failures, Record, RunPlace, alone, deleted, in_threads
+from runicorn.run_commands.recycling import (
+    NOT_FOUND,
+    Failures,
+    Record,
+    RunPlace,
+    alone,
+    deleted,
+    in_threads,
+    record_outcome,
+)
 
 logger = logging.getLogger("runicorn.runs")
 
@@ -68,7 +77,7 @@ def purge(root: Path, runs: Sequence[RunPlace], record: Record, *, keep_entries:
     freed = in_threads(lambda it: _remove(root, it), moved)
     kept = [it.run for it, gone in zip(moved, freed, strict=True) if gone is None]
     if kept:
-        record(*(deleted(run, Deletion.stored(root / run.key) or Deletion()) for run in kept))
+        record_outcome(record, *(deleted(run, Deletion.stored(root / run.key) or Deletion()) for run in kept))
     failures |= {run.key: _NOT_REMOVED for run in kept}
     forget_entries(root, {run.run_id for run in chosen if failures[run.key] is None}.difference(keep_entries))
     return Purged(failures, sum(size or 0 for size in freed))

@@ -13,7 +13,7 @@ from typing import Protocol, TypeVar
 import msgspec
 
 from runicorn.config import INTERNAL
-from runicorn.errors import RunicornError
+from runicorn.errors import RunicornError, StorageUnavailable
 from runicorn.events.decided import RunDeleted, RunRestored
 from runicorn.events.envelope import Payload
 from runicorn.events.store import StoreLocked
@@ -100,7 +100,7 @@ def put_into_bin(
             raise
         unpublished = [it.run for it in prepared if not _publish(root, it)]
         if unpublished:
-            record(*(RunRestored(run=run.key, run_id=run.run_id) for run in unpublished))
+            record_outcome(record, *(RunRestored(run=run.key, run_id=run.run_id) for run in unpublished))
         return failures | {run.key: _NOT_WRITTEN for run in unpublished}
 
 
@@ -135,6 +135,14 @@ def deleted(run: RunPlace, deletion: Deletion) -> RunDeleted:
         reason=deletion.reason,
         original_status=deletion.original_status,
     )
+
+
+def record_outcome(record: Record, *payloads: Payload) -> None:
+    """Record what became of runs that a command could not finish; where that is impossible, their directories tell it."""
+    try:
+        record(*payloads)
+    except StorageUnavailable as error:  # too late to say that nothing has changed
+        logger.warning("what became of %d runs cannot be recorded: %s", len(payloads), error)
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ import pytest
 from runicorn.errors import StorageUnavailable
 from runicorn.events.decided import RunTagged
 from runicorn.events.envelope import Payload
+from runicorn.run_commands import purging
 from runicorn.run_commands.purging import purge, remove_leftovers
 from tests.core.run_commands.places import Place, places
 from tests.stores import make_run, write
@@ -140,3 +141,29 @@ def test_without_a_log_a_run_stays_as_it_is(place: Place, tmp_path: Path) -> Non
     assert (place.root / B).is_symlink()
     assert place.rows() == before
     assert os.listdir(place.root / ".runicorn" / "purging") == []
+
+
+def test_a_run_that_cannot_be_removed_while_the_disk_is_full_is_a_failure_of_its_own_alone(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(make_run(place.root, A) / "immovable", "x")
+    make_run(place.root, B)
+    write(place.root / ".experiments_metadata.json", json.dumps({"a": {"tags": ["x"]}, "b": {"tags": ["y"]}}))
+    place.rows()
+    is_full = iter([False, True])
+    remove_tree = purging._remove_tree
+
+    def once(*payloads: Payload) -> None:
+        if next(is_full):
+            raise StorageUnavailable
+        place.record(*payloads)
+
+    def remove(path: Path) -> None:
+        if (path / "immovable").exists():
+            raise PermissionError
+        remove_tree(path)
+
+    monkeypatch.setattr(purging, "_remove_tree", remove)
+    assert purge(place.root, places((A, B)), once).failures == {A: "could not be removed", B: None}
+    assert json.loads((place.root / ".experiments_metadata.json").read_text()) == {"a": {"tags": ["x"]}}
+    assert {key: row["listed"] for key, row in place.rows().items()} == {A: 0}

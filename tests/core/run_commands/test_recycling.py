@@ -169,6 +169,24 @@ def test_a_marker_that_cannot_be_put_in_place_is_taken_back(place: Place) -> Non
     assert place.rows()[A]["listed"] == 1
 
 
+def test_a_marker_that_cannot_be_put_in_place_while_the_disk_is_full_is_a_failure_of_its_run_alone(
+    place: Place,
+) -> None:
+    directories = [make_run(place.root, key) for key in (A, B)]
+    is_full = iter([False, True])
+
+    def once(*payloads: Payload) -> None:
+        if next(is_full):
+            raise StorageUnavailable
+        place.record(*payloads)
+        for path in directories[0].iterdir():
+            path.unlink()
+
+    assert put_into_bin(place.root, places((A, B)), once, reason="r") == {A: "could not write marker", B: None}
+    rows = place.rows()
+    assert (rows[A]["listed"], rows[B]["listed"]) == (1, 0)
+
+
 def test_several_commands_at_once_delete_each_run_once(place: Place) -> None:
     keys = [f"p/n/runs/{number}" for number in range(40)]
     for key in keys:
