@@ -22,6 +22,9 @@ from runicorn.fields import without_surrogates
 TEMPORARY = ".tmp"
 """How the names of files end that are on their way to another name."""
 
+SIDE_FILE_BYTES = 4 << 20
+"""A JSON file of a run beyond this is not one that a tracker wrote; readers treat it as empty."""
+
 _MAX_INT_DIGITS = 4300  # CPython's limit for int(str); longer literals become null
 _MAX_DEPTH = 200  # far below the interpreter's recursion limit, wherever on the stack a value is read or written
 
@@ -199,11 +202,18 @@ def open_below(directory: Path, parts: Sequence[str]) -> BinaryIO:
         os.close(descriptor)
 
 
-def read_json_object(path: Path | str) -> dict[str, Any] | None:
-    """The JSON object in a file; None if the file is missing, unreadable, empty, not JSON or not an object."""
+def read_json_object(path: Path | str, *, limit: int | None = SIDE_FILE_BYTES) -> dict[str, Any] | None:
+    """The JSON object in a file; None if the file is missing, unreadable, empty, not JSON or not an object.
+
+    Nor is one of more than `limit` bytes read. With None there is no limit: for files that grow with a store, and for those
+    that are written again with what they hold.
+    """
     try:
         with open_to_read(path) as file:
-            value = parse_json(file.read())
+            data = file.read(-1 if limit is None else limit + 1)
+        if limit is not None and len(data) > limit:
+            return None
+        value = parse_json(data)
     except (OSError, ValueError):
         return None
     return cast(dict[str, Any], value) if isinstance(value, dict) else None

@@ -79,6 +79,7 @@ from runicorn.export import ExportedRun, build_report, csv_pieces, html_pieces, 
 from runicorn.export.text import formula_safe
 from runicorn.fields import integer, number, text, without_surrogates
 from runicorn.files import (
+    SIDE_FILE_BYTES,
     LockTimeout,
     dump_json,
     file_lock,
@@ -172,6 +173,7 @@ __all__ = [
     "RUNNING",
     "RUN_EVENTS",
     "SECRET_FIELDS",
+    "SIDE_FILE_BYTES",
     "STATUS_FILE",
     "SUMMARY_FILE",
     "Address",

@@ -18,7 +18,7 @@ import msgspec
 from runicorn.events.discovery import EVENTS_FILE, find_artifacts, find_run_parents, is_run_key
 from runicorn.events.problems import BACKUP, Problem
 from runicorn.fields import integer, number, text
-from runicorn.files import open_to_read, parse_json
+from runicorn.files import SIDE_FILE_BYTES, open_to_read, parse_json
 from runicorn.run_files import (
     ARTIFACTS_CREATED_FILE,
     ARTIFACTS_USED_FILE,
@@ -33,14 +33,13 @@ from runicorn.run_files import (
 Check = Callable[[Any], str | None]
 """What is wrong with a value; None if nothing is."""
 
-MAX_BYTES = 4 << 20
-"""A side file beyond this is not one that a tracker wrote; readers treat it as empty."""
-
 EXPERIMENTS_FILE = ".experiments_metadata.json"
 VERSIONS_FILE = "versions.json"
 MANIFEST_FILE = "manifest.json"
 
-_MAX_MANIFEST_BYTES = 1 << 30  # it has a line for every file of a data set
+_MAX_OTHER_BYTES = (
+    1 << 30
+)  # they have an entry for every run, version, or file of a data set, or hold what users say of one
 _VERSION_NAME = re.compile(r"v[1-9][0-9]*", re.ASCII)
 
 
@@ -250,7 +249,7 @@ def _read(path: Path) -> dict[str, Any] | str:
     reason = _unreadable(path)
     if reason is not None:
         return reason
-    limit = _MAX_MANIFEST_BYTES if path.name == MANIFEST_FILE else MAX_BYTES
+    limit = SIDE_FILE_BYTES if path.name in RUN_FILES else _MAX_OTHER_BYTES
     try:
         with open_to_read(path) as file:
             data = file.read(limit + 1)

@@ -166,7 +166,7 @@ def _last_sign(run_dir: Path) -> float | None:
 
 
 def _record(store: Store, key: str, run_id: str, path: Path, *, write: bool = False) -> Stream | None:
-    status: dict[str, Any] = read_json_object(path) or {"status": RUNNING}
+    status: dict[str, Any] = read_json_object(path, limit=None) or {"status": RUNNING}
     if status.get("status") != RUNNING:
         return None
     lost = RunLost(run=key, run_id=run_id, ended_at=time.time())
