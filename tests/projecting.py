@@ -14,6 +14,7 @@ from runicorn.projection.base import Projection
 from runicorn.projection.model import ReadModel
 from runicorn.projection.observing import Observer
 from runicorn.projection.projector import Projector
+from runicorn.projection.recording import OBSERVING_LOCK_S
 from runicorn.projection.source import ArtifactSource, Source
 
 _ROUNDS = 2000
@@ -42,7 +43,7 @@ class InProcess:
             for plugin, found in self.host.collect("sources", root=root)
             for source in found
         ]
-        self.observer = Observer(root, state, StoreStream(self.log), sources)
+        self.observer = Observer(root, state, StoreStream(self.log, lock_timeout_s=OBSERVING_LOCK_S), sources)
         self.projector = Projector(self.log, list(self.models.values()), self.observer)
         self.projector.start()
 

@@ -94,7 +94,7 @@ class ExperimentFile:
 
     def read(self) -> dict[str, Any]:
         """The entries by run id as they are stored, damaged ones included; empty without (readable) file."""
-        return read_json_object(self._path) or {}
+        return read_json_object(self._path, limit=None) or {}
 
     @contextlib.contextmanager
     def changing(self, *, lock_timeout_s: float = _LOCK_TIMEOUT_S) -> Generator[dict[str, Any]]:
@@ -105,7 +105,7 @@ class ExperimentFile:
         """
         self._root.mkdir(parents=True, exist_ok=True)
         with file_lock(f"{self._path}.lock", timeout_s=lock_timeout_s):
-            stored = read_json_object(self._path)
+            stored = read_json_object(self._path, limit=None)
             entries = dict(stored or {})
             yield entries
             if entries != (stored or {}):

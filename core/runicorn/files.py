@@ -24,6 +24,9 @@ from runicorn.fields import without_surrogates
 TEMPORARY = ".tmp"
 """How the names of files end that are on their way to another name."""
 
+SIDE_FILE_BYTES = 4 << 20
+"""A JSON file of a run beyond this is not one that a tracker wrote; readers treat it as empty."""
+
 _MAX_INT_DIGITS = 4300  # CPython's limit for int(str); longer literals become null
 _MAX_DEPTH = 200  # far below the interpreter's recursion limit, wherever on the stack a value is read or written
 
@@ -51,7 +54,7 @@ def write_temporary(path: Path | str, data: bytes, *, fsync: bool = False, mode:
 
     OSError as it comes; then no temporary file stays.
     """
-    temporary = _beside(os.fspath(path))
+    temporary = name_beside(path)
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     try:
         try:
@@ -69,8 +72,9 @@ def write_temporary(path: Path | str, data: bytes, *, fsync: bool = False, mode:
     return temporary
 
 
-def _beside(target: str) -> str:
-    return f"{target}.{os.getpid()}.{os.urandom(4).hex()}{TEMPORARY}"
+def name_beside(path: Path | str) -> str:
+    """A new name in the directory of `path`, `<path>.….tmp`, for what shall become it or was it."""
+    return f"{os.fspath(path)}.{os.getpid()}.{os.urandom(4).hex()}{TEMPORARY}"
 
 
 @contextlib.contextmanager
@@ -80,7 +84,7 @@ def replacing_file(path: Path | str, *, mode: int = 0o644) -> Generator[BinaryIO
     Like `replace_file`, for content that does not fit into memory. It can be read and sought, too.
     """
     target = os.fspath(path)
-    temporary = _beside(target)
+    temporary = name_beside(target)
     descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     try:
         with os.fdopen(descriptor, "w+b") as file:
@@ -204,11 +208,18 @@ def open_below(directory: Path, parts: Sequence[str]) -> BinaryIO:
         os.close(descriptor)
 
 
-def read_json_object(path: Path | str) -> dict[str, Any] | None:
-    """The JSON object in a file; None if the file is missing, unreadable, empty, not JSON or not an object."""
+def read_json_object(path: Path | str, *, limit: int | None = SIDE_FILE_BYTES) -> dict[str, Any] | None:
+    """The JSON object in a file; None if the file is missing, unreadable, empty, not JSON or not an object.
+
+    Nor is one of more than `limit` bytes read. With None there is no limit: for files that grow with a store, and for those
+    that are written again with what they hold.
+    """
     try:
         with open_to_read(path) as file:
-            value = parse_json(file.read())
+            data = file.read(-1 if limit is None else limit + 1)
+        if limit is not None and len(data) > limit:
+            return None
+        value = parse_json(data)
     except (OSError, ValueError):
         return None
     return cast(dict[str, Any], value) if isinstance(value, dict) else None

@@ -81,6 +81,7 @@ from runicorn.export import ExportedRun, build_report, csv_pieces, html_pieces, 
 from runicorn.export.text import formula_safe
 from runicorn.fields import integer, number, text, without_surrogates
 from runicorn.files import (
+    SIDE_FILE_BYTES,
     LockTimeout,
     as_file,
     dump_json,
@@ -101,6 +102,7 @@ from runicorn.history.telling import HistoryPage, Teller, Told, decider, decode_
 from runicorn.hookspecs import hookimpl
 from runicorn.process_identity import ProcessIdentity, has_ended
 from runicorn.projection.base import Batch, Preparation, PreparesStreams, Projection, Tables
+from runicorn.projection.directories import RootPresence
 from runicorn.projection.folded import Claim, FoldedPreparation, FoldedProjection, Part, Parts, claim, latest
 from runicorn.projection.meaning import HasMeanings, Meaning
 from runicorn.projection.reading import ModelReader
@@ -174,6 +176,7 @@ __all__ = [
     "RUNNING",
     "RUN_EVENTS",
     "SECRET_FIELDS",
+    "SIDE_FILE_BYTES",
     "STATUS_FILE",
     "SUMMARY_FILE",
     "Actor",
@@ -237,6 +240,7 @@ __all__ = [
     "ProcessIdentity",
     "Projection",
     "RemotePlace",
+    "RootPresence",
     "RunArchived",
     "RunConfigured",
     "RunCreated",

@@ -73,18 +73,20 @@ def host_name() -> str:
     return socket.gethostname()
 
 
-def has_ended(recorded: ProcessIdentity, *, host: str | None = None, known_at: float | None = None) -> bool:
+def has_ended(
+    recorded: ProcessIdentity, *, host: str | None = None, known_at: float | None = None, seen_at: float | None = None
+) -> bool:
     """Whether a process that was recorded once has certainly ended; False also where that cannot be known.
 
     `host` is the name of the machine that recorded it (None: this one). `known_at` (Unix seconds) is when the process
-    existed, for records without its start. What has its id now is another one if it started at another time. Costs about
-    100 µs.
+    existed, for records without its start; `seen_at` is when it last did something. What has its id now is another one if
+    it started at another time; one of another boot has ended with that if all of this was before ours. Costs about 100 µs.
     """
     if not 0 < recorded.pid < 1 << 31 or host not in (None, host_name()):
         return False
     here = boot_id(), pid_namespace()
     if None not in (recorded.boot_id, here[0]) and recorded.boot_id != here[0]:
-        return True
+        return _is_before_this_boot(known_at if recorded.pid_started_at is None else recorded.pid_started_at, seen_at)
     if None not in (recorded.pid_ns, here[1]) and recorded.pid_ns != here[1]:
         return False
     import psutil  # not for the SDK, which imports this module in the training process
@@ -96,6 +98,14 @@ def has_ended(recorded: ProcessIdentity, *, host: str | None = None, known_at: f
         return True
     except psutil.Error:  # not allowed to look: it lives
         return False
+
+
+def _is_before_this_boot(known_at: float | None, seen_at: float | None) -> bool:
+    """Whether what existed then was here before the machine was booted; else it is on another one of the same name."""
+    if known_at is None or sys.platform == "win32" or not hasattr(time, "CLOCK_BOOTTIME"):
+        return False
+    booted_at = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+    return known_at < booted_at - _CLOCK_MARGIN_S and (seen_at is None or seen_at <= booted_at)
 
 
 def _is_another(started_at: float, recorded: ProcessIdentity, known_at: float | None) -> bool:

@@ -289,6 +289,7 @@ class TestStatusCheck:
         cases = {
             "other_ticks": ({"pid_start_ticks": 1}, "failed"),
             "other_boot": ({"boot_id": "another boot"}, "failed"),
+            "machine_of_the_same_name": ({"boot_id": "another boot", "pid_started_at": time.time() + 100}, "running"),
             "other_start": ({"pid_started_at": 1.0}, "failed"),
             "process_is_younger_than_the_run": ({}, "failed"),
             "process_is_older_than_the_run": ({"created_at": 4e9}, "running"),

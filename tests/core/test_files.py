@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from runicorn.fields import without_surrogates
 from runicorn.files import (
+    SIDE_FILE_BYTES,
     LockTimeout,
     as_file,
     dump_json,
@@ -99,6 +100,11 @@ def test_a_stored_object_is_read_tolerantly(tmp_path, content, value):
 def test_what_is_not_a_readable_file_is_none(tmp_path):
     assert read_json_object(tmp_path / "missing") is None
     assert read_json_object(tmp_path) is None
+    (tmp_path / "large").write_bytes(b'{"a": 1}'.ljust(SIDE_FILE_BYTES))
+    assert read_json_object(tmp_path / "large") == {"a": 1}
+    (tmp_path / "large").write_bytes(b'{"a": 1}'.ljust(SIDE_FILE_BYTES + 1))
+    assert read_json_object(tmp_path / "large") is None
+    assert read_json_object(tmp_path / "large", limit=None) == {"a": 1}
     os.mkfifo(tmp_path / "pipe")
     assert read_json_object(tmp_path / "pipe") is None
 

@@ -100,8 +100,21 @@ def test_an_id_that_was_given_to_a_later_process_is_not_the_recorded_one():
 def test_a_process_of_an_earlier_boot_has_ended_and_one_of_another_namespace_cannot_be_judged():
     own = own_identity()
     assert own.pid_ns is not None
-    assert has_ended(replace(own, boot_id="another"))
+    booted_at = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+    earlier = replace(own, boot_id="another", pid_started_at=booted_at - 3600)
+    assert has_ended(earlier)
+    assert has_ended(earlier, known_at=booted_at + 3600, seen_at=booted_at - 1800)
+    assert has_ended(replace(earlier, pid_started_at=None), known_at=booted_at - 3600)
     assert not has_ended(replace(own, pid_ns=own.pid_ns + 1, pid_start_ticks=1))
+
+
+def test_a_process_that_is_later_than_this_boot_lives_on_another_machine_of_the_same_name():
+    booted_at = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+    elsewhere = replace(own_identity(), boot_id="another")
+    assert not has_ended(replace(elsewhere, pid_started_at=booted_at + 3600))
+    assert not has_ended(replace(elsewhere, pid_started_at=None), known_at=booted_at + 3600)
+    assert not has_ended(replace(elsewhere, pid_started_at=None))
+    assert not has_ended(replace(elsewhere, pid_started_at=booted_at - 3600), seen_at=booted_at + 3600)
 
 
 def test_an_id_that_cannot_be_one_is_not_judged():

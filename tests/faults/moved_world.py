@@ -14,8 +14,8 @@ class World:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._values = [0.0, 0.0, 0.0]
-        path.write_bytes(struct.pack("ddd", *self._values))
+        self._values = [0.0, 0.0, 0.0, 0.0]
+        path.write_bytes(struct.pack("dddd", *self._values))
 
     def environment(self, *, disk: bool = False) -> dict[str, str]:
         """Variables for a process that shall live in it; `disk`: its disk, too, which makes it slower at all times."""
@@ -34,9 +34,13 @@ class World:
         """Let each write take so many seconds."""
         self._set(2, seconds)
 
+    def break_fsync(self, broken: bool) -> None:
+        """Let the `fsync` of every process fail, and with it each promise that something lasts; SQLite's own goes on."""
+        self._set(3, float(broken))
+
     def reset(self) -> None:
-        """A right clock and a fast disk."""
-        for number in range(3):
+        """A right clock, and a disk that is fast and works."""
+        for number in range(4):
             self._set(number, 0.0)
 
     def _set(self, number: int, value: float) -> None:

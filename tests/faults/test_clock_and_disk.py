@@ -22,7 +22,7 @@ def test_clocks_that_jump_lose_no_event_and_no_order(scene: Scene) -> None:
     wait_until_live(server)
     trainer = scene.train(environment=world)
     commander = scene.command(server, trainer)
-    for jump in (0.0, HOUR, -24 * HOUR, 400 * 24 * HOUR, -5.0, 0.0):
+    for jump in (0.0, HOUR, -24 * HOUR, 300 * 24 * HOUR, -5.0, 0.0):
         scene.world.set_clock(jump)
         done = commander.count(200)
         wait_until(lambda done=done: commander.count(200) >= done + 3, "commands")
@@ -86,6 +86,29 @@ def test_on_a_slow_disk_everything_comes_later_and_nothing_is_lost(scene: Scene)
     commander.end()
     trainer.end()
     scene.check(server)
+
+
+@pytest.mark.slow
+def test_a_command_that_cannot_be_made_to_last_has_not_happened(scene: Scene) -> None:
+    world = scene.world.environment(disk=True)
+    server = scene.serve(environment=world)
+    wait_until_live(server)
+    trainer = scene.train(environment=world)
+    commander = scene.command(server, trainer)
+    wait_until(lambda: commander.count(200) >= 3, "commands")
+
+    scene.world.break_fsync(True)
+    failed = commander.count(503)
+    wait_until(lambda: commander.count(503) >= failed + 3, "refused commands", END_S)
+    scene.world.break_fsync(False)
+    done = commander.count(200)
+    wait_until(lambda: commander.count(200) >= done + 3, "commands")
+
+    commander.end()
+    trainer.end()
+    scene.check(server)
+    described = {event["data"]["description"] for event in scene.store_events() if event["type"] == "run.described"}
+    assert described == {text for text, status in commander.answered.items() if status == 200}
 
 
 @pytest.mark.slow

@@ -36,20 +36,21 @@ class StreamWriter:
         self._end = -1
         _writers.add(self)
 
-    def append(self, lines: bytes) -> int:
+    def append(self, lines: bytes, *, fsync: bool = False) -> int:
         """Append `lines` (each ended by a newline) with one write; the offset of the first of them.
 
-        The bytes are with the operating system when this returns. All or nothing: on an error (disk full, file too
-        large, …) no part of `lines` stays as an event and OSError is raised; StreamRemoved if the file is gone.
+        The bytes are with the operating system when this returns; with `fsync` they survive a machine crash. All or
+        nothing: on an error (disk full, file too large, …) no part of `lines` stays as an event and OSError is raised;
+        StreamRemoved if the file is gone.
         """
         with self._mutex:
             if self._file < 0:
                 self._open()
             if self._is_locked:
-                return self._write(lines)
+                return self._write(lines, fsync)
             lock_descriptor(self._lock)
             try:
-                return self._write(lines)
+                return self._write(lines, fsync)
             finally:
                 if self._lock >= 0:  # else it was closed, which releases the lock as well
                     unlock_descriptor(self._lock)
@@ -86,7 +87,7 @@ class StreamWriter:
                     os.close(descriptor)
         self._file = self._lock = -1
 
-    def _write(self, lines: bytes) -> int:
+    def _write(self, lines: bytes, fsync: bool) -> int:
         stat = os.fstat(self._file)
         if stat.st_nlink == 0:
             self._close()
@@ -105,12 +106,22 @@ class StreamWriter:
             raise
         if written != len(lines):
             # Disk full: take the torn piece back while we hold the lock. Should that fail, the next append ends it.
-            self._end = -1
-            with contextlib.suppress(OSError):
-                os.ftruncate(self._file, start)
+            self._take_back(start)
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        if fsync:
+            try:
+                os.fsync(self._file)
+            except OSError:
+                # A reader may have seen the lines already: for it, the stream was truncated.
+                self._take_back(start)
+                raise
         self._end = start + written
         return start + torn
+
+    def _take_back(self, start: int) -> None:
+        self._end = -1
+        with contextlib.suppress(OSError):
+            os.ftruncate(self._file, start)
 
     def _after_fork(self) -> None:
         # A flock belongs to the open file description, which parent and child now share: the child opens its own.

@@ -56,8 +56,7 @@ def append_artifact_events(folder: Path, *payloads: Payload, ts: float | None = 
     lines = b"".join(encode_event(ts, payload.event_type, signed(payload)) for payload in payloads)
     writer = StreamWriter(folder / EVENTS_FILE, is_locked=True)
     try:
-        writer.append(lines)
-        writer.sync()
+        writer.append(lines, fsync=True)
     finally:
         writer.close()
 

@@ -58,6 +58,7 @@ class BadLine(msgspec.Struct, frozen=True):
 # Not strict JSON, or nested deeper than the interpreter's stack allows: the tolerant reader decides.
 _NOT_STRICT = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
+_ZEROS_BYTES = 1 << 20
 _HEAD_BYTES = 64  # an event begins with its time in microseconds: enough to tell two streams apart
 
 
@@ -73,6 +74,7 @@ class Lines:
         self.bad: list[BadLine] = []
         self.events: list[Event] = []
         self._data = data
+        self._left_out: int | None = None
         try:
             self.events = _decode_lines(data)
         except _NOT_STRICT:
@@ -85,10 +87,11 @@ class Lines:
             self._decode_line_by_line()
 
     @classmethod
-    def too_long(cls, start: int, end: int) -> Lines:
-        """One line from `start` to `end` that was not read: it would not fit into memory."""
+    def too_long(cls, start: int, end: int, checksum: int) -> Lines:
+        """One line from `start` to `end` that is not kept: it would not fit into memory. `checksum` is its CRC-32."""
         lines = cls(b"", start)
         lines.end = end
+        lines._left_out = checksum
         lines.bad.append(BadLine(start, "too long"))
         return lines
 
@@ -103,8 +106,12 @@ class Lines:
         return self._data[:_HEAD_BYTES]
 
     def checksum(self, before: int) -> int:
-        """The CRC-32 of the stream up to `end`, where `before` is that up to `start`. A line that was too long is not in it."""
-        return zlib.crc32(self._data, before)
+        """The CRC-32 of the stream up to `end`, where `before` is that up to `start`."""
+        if self._left_out is None:
+            return zlib.crc32(self._data, before)
+        # CRC-32 is linear: what came before and what was left out add up, once the former has passed as many bytes.
+        length = self.end - self.start
+        return self._left_out ^ _pass_zeros(length, before) ^ _pass_zeros(length, 0)
 
     @cached_property
     def offsets(self) -> Sequence[int]:
@@ -171,6 +178,14 @@ class Lines:
                     offsets.append(position)
             position += len(line) + 1
         self.__dict__["offsets"] = offsets
+
+
+def _pass_zeros(length: int, checksum: int) -> int:
+    zeros = bytes(min(length, _ZEROS_BYTES))
+    while length > 0:
+        checksum = zlib.crc32(zeros[:length], checksum)
+        length -= len(zeros)
+    return checksum
 
 
 def decode_event(line: bytes) -> Event | None:

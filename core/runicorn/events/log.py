@@ -104,12 +104,13 @@ class FileLog:
 
     def store_streams(self) -> Iterator[Stream]:
         """The segments of the store stream, oldest first."""
-        for directory, prefix in (
-            (self.root / INTERNAL / "log", _ROOT_LOG),
-            (self.state_dir / "log", _STATE_LOG),
-        ):
+        for directory, prefix in zip(self.store_directories(), (_ROOT_LOG, _STATE_LOG), strict=True):
             for segment in segments(directory):
                 yield Stream("store", prefix + segment.stem)
+
+    def store_directories(self) -> tuple[Path, Path]:
+        """Where segments of the store stream can be: in the root, and in the state directory. For this package only."""
+        return self.root / INTERNAL / "log", self.state_dir / "log"
 
     def path(self, stream: Stream) -> str:
         """The file of a stream; it need not exist. For this package only."""
@@ -256,8 +257,10 @@ class FileLog:
             data = _read_up_to(descriptor, min(limit, left))
             while (cut := data.rfind(b"\n") + 1) == 0 and len(data) < left:
                 if len(data) >= _MAX_LINE_BYTES:
-                    end = _end_of_line(descriptor, position.size)
-                    return (Lines(b"", after), position) if end is None else (Lines.too_long(after, end), None)
+                    end, checksum = _end_of_line(descriptor, position.size, zlib.crc32(data))
+                    return (
+                        (Lines(b"", after), position) if end is None else (Lines.too_long(after, end, checksum), None)
+                    )
                 more = _read_up_to(descriptor, min(max(limit, len(data)), left - len(data)))
                 if not more:
                     break
@@ -281,18 +284,18 @@ def segments(directory: Path) -> list[Path]:
     return [directory / name for name in sorted(names)]
 
 
-def _end_of_line(descriptor: int, size: int) -> int | None:
-    """The offset behind the next newline, from where the file was read to; None if there is none before `size`."""
+def _end_of_line(descriptor: int, size: int, checksum: int) -> tuple[int | None, int]:
+    """The offset behind the next newline, from where the file was read to, and the CRC-32 up to there; None if there is
+    none before `size`.
+    """
     position = os.lseek(descriptor, 0, os.SEEK_CUR)
-    while position < size:
-        data = _read_up_to(descriptor, min(READ_BYTES, size - position))
-        newline = data.find(b"\n")
-        if newline >= 0:
-            return position + newline + 1
-        if not data:
-            return None
+    while position < size and (data := _read_up_to(descriptor, min(READ_BYTES, size - position))):
+        end = data.find(b"\n") + 1
+        checksum = zlib.crc32(data[:end] if end else data, checksum)
+        if end:
+            return position + end, checksum
         position += len(data)
-    return None
+    return None, checksum
 
 
 def _read_up_to(descriptor: int, length: int) -> bytes:

@@ -7,6 +7,7 @@ it returns: a command survives a machine crash. Segments hold at most 64 MiB and
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import threading
 import time
@@ -18,9 +19,12 @@ from runicorn.config import INTERNAL, state_directory
 from runicorn.errors import StorageUnavailable
 from runicorn.events.actor import signed
 from runicorn.events.append import StreamRemoved, StreamWriter
+from runicorn.events.believable import latest_believable
 from runicorn.events.envelope import Payload, decode_event, encode_event
 from runicorn.events.log import FileLog, Stream, segments
 from runicorn.files import LockTimeout, file_lock, sync_directory
+
+logger = logging.getLogger("runicorn.events")
 
 _SEGMENT_BYTES = 64 << 20  # a reader that fell behind opens at most one of these; larger only slows `events verify`
 _LOCK_TIMEOUT_S = 5.0  # an append takes milliseconds: who holds the lock that long has stopped, or hangs
@@ -38,8 +42,9 @@ class StoreLocked(StorageUnavailable):
 class StoreStream:
     """Appends to the store stream of a root.
 
-    Times never go back within the stream, whatever the clock does: a later command always has the greater `ts`. Nothing
-    is recorded as of a later time than its append, either: a file that claims the year 2100 outlives no command.
+    Times never go back within the stream when the clock does: a later command has the greater `ts`. A time that lies more
+    than a year ahead is the exception: that clock was wrong, and later commands do not follow it. Nothing is recorded as of
+    a later time than its append, either: a file that claims the year 2100 outlives no command.
     """
 
     def __init__(
@@ -50,7 +55,9 @@ class StoreStream:
         self._log = log
         self._mutex = threading.Lock()
         self._writer: tuple[Path, StreamWriter] | None = None
-        self._last: tuple[Path, int, float] | None = None
+        self._last: dict[Path, tuple[int, float]] = {}
+        """By segment: the last time in it, as of a size."""
+        self._warned = False
 
     def append(self, *payloads: Payload, ts: float | None = None) -> tuple[Stream, int]:
         """Append events that belong together with one write and fsync; the stream and the offset behind them.
@@ -96,20 +103,15 @@ class StoreStream:
         with file_lock(directory / "lock", timeout_s=max(0.0, deadline - time.monotonic())):
             existing = segments(directory)
             path = self._segment(directory, existing)
-            now = max(time.time(), self._last_time(existing) + _TICK)
+            clock = time.time()
+            now = max(clock, self._last_time(latest_believable(clock)) + _TICK)
             lines = b"".join(
                 encode_event(now if ts is None or not ts <= now else ts, kind, data) for ts, kind, data in events
             )
-            writer = self._open(path)
-            end = writer.append(lines) + len(lines)
-            writer.sync()
-            self._last = (path, end, now)
-            if path not in existing:
-                sync_directory(directory)
-            if not existing:
-                for parent in (directory.parent, directory.parent.parent):
-                    with contextlib.suppress(OSError):  # one that must not be read; it is older than our directory
-                        sync_directory(parent)
+            if path not in existing or not path.stat().st_size:
+                _begin(path)  # before the append: what is in it must not be there if its name cannot be made to last
+            end = self._open(path).append(lines, fsync=True) + len(lines)
+            self._last[path] = end, now
         return Stream("store", prefix + path.stem), end
 
     def _segment(self, directory: Path, existing: Sequence[Path]) -> Path:
@@ -127,32 +129,52 @@ class StoreStream:
             self._writer = (path, StreamWriter(path))
         return self._writer[1]
 
-    def _last_time(self, existing: Sequence[Path]) -> float:
-        """The time of the last append, by whomever; 0 if there was none."""
-        for path in reversed(existing):
+    def _last_time(self, limit: float) -> float:
+        """The time of the last append, by whomever; 0 if there was none, or if it is later than `limit`."""
+        # In both places: a root that was read-only had its events in the state directory.
+        return max(self._last_time_in(directory, limit) for directory in self._log.store_directories())
+
+    def _last_time_in(self, directory: Path, limit: float) -> float:
+        for path in reversed(segments(directory)):
             stat = path.stat()
-            if self._last is not None and self._last[:2] == (path, stat.st_size):
-                return self._last[2]
-            if stat.st_size:
-                # Observed events may carry much older times than the append: the file's own time knows better.
-                return max(stat.st_mtime, _latest_time(path))
+            if not stat.st_size:
+                continue
+            size, last = self._last.get(path, (0, 0.0))
+            if size == stat.st_size and last <= limit:
+                return last
+            # Observed events may carry much older times than the append: the file's own time knows better.
+            times = [stat.st_mtime, *_times_near_end(path)]
+            believed = [ts for ts in times if ts <= limit]
+            if len(believed) < len(times) and not self._warned:
+                logger.warning("the store's log has times that are more than a year ahead: they are not followed")
+                self._warned = True
+            if believed:
+                self._last[path] = stat.st_size, max(believed)
+                return max(believed)
         return 0.0
 
 
-def _latest_time(path: Path) -> float:
-    """The greatest time near the end of a segment."""
+def _begin(path: Path) -> None:
+    """Make a segment whose name survives a machine crash."""
+    path.touch(mode=0o644)
+    sync_directory(path.parent)
+    for parent in (path.parent.parent, path.parent.parent.parent):
+        with contextlib.suppress(OSError):  # one that must not be read; it is older than our directory
+            sync_directory(parent)
+
+
+def _times_near_end(path: Path) -> list[float]:
+    """The times of the last events of a segment."""
     with path.open("rb") as file:
         file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL_BYTES))
         lines = file.read().split(b"\n")
-    latest = 0.0
+    times: list[float] = []
     for line in lines:
-        try:
+        with contextlib.suppress(ValueError):
             event = decode_event(line)
-        except ValueError:
-            continue
-        if event is not None and event.ts > latest:
-            latest = event.ts
-    return latest
+            if event is not None and event.ts == event.ts:
+                times.append(event.ts)
+    return times
 
 
 def _can_be_written(root: Path) -> bool:

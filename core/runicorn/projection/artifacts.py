@@ -12,14 +12,13 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
-from runicorn.errors import StorageUnavailable
 from runicorn.events.artifact import look_at_artifact
 from runicorn.events.discovery import find_artifacts, is_artifact_key, subdirectories
 from runicorn.events.log import Stream
-from runicorn.events.store import StoreStream
 from runicorn.projection.asked_sources import AskedSources
 from runicorn.projection.backlog import Backlog
 from runicorn.projection.model import ReadModel
+from runicorn.projection.recording import ObservedEvents
 from runicorn.projection.signatures import Signatures
 from runicorn.projection.source import ArtifactSource
 
@@ -39,12 +38,12 @@ class ArtifactObserver:
     """Knows the artifacts of a root, and turns changes of their files into events of the store stream."""
 
     def __init__(
-        self, root: Path, state_dir: Path, store: StoreStream, sources: Sequence[tuple[ReadModel, ArtifactSource]]
+        self, root: Path, state_dir: Path, recorded: ObservedEvents, sources: Sequence[tuple[ReadModel, ArtifactSource]]
     ) -> None:
         self.waiting: Backlog[str] = Backlog()
         """Keys of artifacts that are to be looked at."""
         self._root = root
-        self._store = store
+        self._recorded = recorded
         self._sources: AskedSources[ArtifactSource] = AskedSources(sources)
         self._signatures = Signatures(state_dir / "observed.db", "artifact_signature")
         self._keys: set[str] = set()
@@ -165,10 +164,8 @@ class ArtifactObserver:
                 lambda source, model: source.observe_artifact(self._root, key, model.connection),
             )
             if events:
-                try:
-                    stream, _ = self._store.append_at(events)
-                except StorageUnavailable:
-                    logger.warning("what was observed cannot be recorded: neither root nor state directory is writable")
+                stream = self._recorded.append(events)
+                if stream is None:
                     return True
                 apply(stream)
         self._signatures.remember({key: signature})

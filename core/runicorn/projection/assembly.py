@@ -13,6 +13,7 @@ from runicorn.projection.base import Projection
 from runicorn.projection.model import DAMAGE, STORAGE_ERRORS, ModelDamaged, ReadModel
 from runicorn.projection.observing import Observer
 from runicorn.projection.projector import Projector
+from runicorn.projection.recording import OBSERVING_LOCK_S
 from runicorn.projection.source import ArtifactSource, Source
 
 
@@ -44,7 +45,8 @@ def assemble(root: Path, state_dir: Path, host: PluginHost) -> Assembled:
             projections[plugin.name] = found
     sources = _sources(host, root, models)
     failed = {plugin.name: plugin.error or "failed" for plugin in host.plugins if plugin.state == "failed"}
-    projector = Projector(log, list(models.values()), Observer(root, state_dir, StoreStream(log), sources))
+    store = StoreStream(log, lock_timeout_s=OBSERVING_LOCK_S)
+    projector = Projector(log, list(models.values()), Observer(root, state_dir, store, sources))
     projector.models.failed.update(failed)
     return Assembled(projector, projections)
 

@@ -117,5 +117,6 @@ class RunDirectories:
             self.replaced += 1
         self._inodes[path] = inode
         same = self._stamps.get(path) == stamp
-        self._stamps[path] = stamp if time.time_ns() - stamp > _SETTLED_NS else -1
+        # A time that lies ahead is as settled as an old one: the next change sets another.
+        self._stamps[path] = stamp if abs(time.time_ns() - stamp) > _SETTLED_NS else -1
         return same

@@ -13,13 +13,13 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from runicorn.errors import StorageUnavailable
 from runicorn.events.discovery import RunDirectory, run_at
 from runicorn.events.log import Stream
 from runicorn.events.store import StoreStream
 from runicorn.projection.artifacts import ArtifactObserver
 from runicorn.projection.asked_sources import AskedSources, Observed
 from runicorn.projection.model import ReadModel
+from runicorn.projection.recording import ObservedEvents
 from runicorn.projection.signatures import Signatures
 from runicorn.projection.source import ArtifactSource, KnowsRuns, ObservesRoot, Source
 
@@ -40,9 +40,9 @@ class Observer:
         sources: Sequence[tuple[ReadModel, Source | ArtifactSource]],
     ) -> None:
         self._root = root
-        self._store = store
+        self._recorded = ObservedEvents(store)
         of_artifacts = [(model, source) for model, source in sources if isinstance(source, ArtifactSource)]
-        self.artifacts = ArtifactObserver(root, state_dir, store, of_artifacts)
+        self.artifacts = ArtifactObserver(root, state_dir, self._recorded, of_artifacts)
         self._sources: AskedSources[Source] = AskedSources(
             [(model, source) for model, source in sources if not isinstance(source, ArtifactSource)]
         )
@@ -116,10 +116,8 @@ class Observer:
         applied: Callable[[Stream], None],
     ) -> int:
         if events:
-            try:
-                stream, _ = self._store.append_at(events)
-            except StorageUnavailable:
-                logger.warning("what was observed cannot be recorded: neither root nor state directory is writable")
+            stream = self._recorded.append(events)
+            if stream is None:
                 return 0
             applied(stream)
         self._remember(signatures)

@@ -1,7 +1,8 @@
 """The marker that puts a run into the recycle bin, and where in a storage root nothing may be written.
 
-A marker is prepared beside its place (`.deleted.….tmp`), told to the log, and then moved to its place. Whoever looks in
-between sees the prepared one; a process that dies in between leaves it, and the run stays what the log says it is.
+A marker is prepared beside its place (`.deleted.….tmp`), told to the log, and then moved to its place; out of the bin it
+goes the same way back. Whoever looks in between sees the prepared one; a process that dies in between leaves it, and the
+run stays what the log says it is.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import msgspec
 
 from runicorn.errors import Conflict, Forbidden
 from runicorn.fields import number, text
-from runicorn.files import TEMPORARY, as_file, read_json_object, write_temporary
+from runicorn.files import TEMPORARY, as_file, name_beside, read_json_object, sync_directory, write_temporary
 from runicorn.run_files import DELETED_FILE, STATUS_FILE, is_inside
 
 USER_DELETED = "user_deleted"
@@ -125,9 +126,25 @@ def prepared_deletions(run_dir: Path) -> list[Deletion]:
     return found
 
 
-def remove_marker(run_dir: Path) -> None:
-    """Take a run out of the recycle bin, whatever lies in the marker's place. OSError as it comes."""
-    for path in (*prepared_markers(run_dir), run_dir / DELETED_FILE):
+def withdraw(run_dir: Path) -> str | None:
+    """Move the marker of a run, whatever lies in its place, back beside it, durably; its path there, None if there is none.
+
+    The run is then where a deletion is before `publish`, which undoes this. OSError as it comes.
+    """
+    withdrawn = name_beside(run_dir / DELETED_FILE)
+    try:
+        os.rename(run_dir / DELETED_FILE, withdrawn)
+    except FileNotFoundError:
+        return None
+    # Else a machine crash could bring the marker back beside an event that says that it is gone.
+    with contextlib.suppress(OSError):
+        sync_directory(run_dir)
+    return withdrawn
+
+
+def remove_prepared(run_dir: Path) -> None:
+    """Remove all markers beside their place. OSError as it comes."""
+    for path in prepared_markers(run_dir):
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:

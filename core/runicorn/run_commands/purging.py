@@ -1,7 +1,8 @@
 """Removing runs for good.
 
-A run is first moved out of sight, to `.runicorn/purging` in the same root, and removed there: nobody ever sees half of
-it. Links inside of a run are unlinked and never followed; a run that is itself a link is only unlinked.
+A run is first moved out of sight, to `.runicorn/purging` in the same root, then told to the log, and removed there: nobody
+ever sees half of it, and a purge that is killed leaves no run in its place without what people said about it. Links inside
+of a run are unlinked and never followed; a run that is itself a link is only unlinked.
 """
 
 from __future__ import annotations
@@ -22,7 +23,16 @@ from runicorn.errors import RunicornError
 from runicorn.events.decided import RunPurged
 from runicorn.experiment_file import METADATA_FILE, ExperimentFile
 from runicorn.run_commands.marker import USER_DELETED, Deletion, check_parent, is_marked, prepare, publish
-from runicorn.run_commands.recycling import NOT_FOUND, Failures, Record, RunPlace, alone, deleted, in_threads
+from runicorn.run_commands.recycling import (
+    NOT_FOUND,
+    Failures,
+    Record,
+    RunPlace,
+    alone,
+    deleted,
+    in_threads,
+    record_outcome,
+)
 
 logger = logging.getLogger("runicorn.runs")
 
@@ -41,8 +51,8 @@ class Purged(msgspec.Struct, frozen=True):
 
 class _Moved(msgspec.Struct, frozen=True):
     run: RunPlace
-    path: Path | None
-    """Where the run is now; None if nothing is left of it."""
+    path: Path
+    """Where the run is now: its place, if it cannot be moved."""
 
 
 def purge(root: Path, runs: Sequence[RunPlace], record: Record, *, keep_entries: Collection[str] = ()) -> Purged:
@@ -57,12 +67,17 @@ def purge(root: Path, runs: Sequence[RunPlace], record: Record, *, keep_entries:
         chosen = [run for run in runs if failures[run.key] is None]
         if not chosen:
             return Purged(failures, 0)
-        record(*(RunPurged(run=run.key, run_id=run.run_id) for run in chosen))
         moved = [_move(root, run) for run in chosen]
+        try:
+            record(*(RunPurged(run=run.key, run_id=run.run_id) for run in chosen))
+        except BaseException:
+            for it in moved:
+                _move_back(root, it)
+            raise
     freed = in_threads(lambda it: _remove(root, it), moved)
     kept = [it.run for it, gone in zip(moved, freed, strict=True) if gone is None]
     if kept:
-        record(*(deleted(run, Deletion.stored(root / run.key) or Deletion()) for run in kept))
+        record_outcome(record, *(deleted(run, Deletion.stored(root / run.key) or Deletion()) for run in kept))
     failures |= {run.key: _NOT_REMOVED for run in kept}
     forget_entries(root, {run.run_id for run in chosen if failures[run.key] is None}.difference(keep_entries))
     return Purged(failures, sum(size or 0 for size in freed))
@@ -111,15 +126,9 @@ def _why_not_removable(root: Path, run: RunPlace) -> str | None:
 
 
 def _move(root: Path, run: RunPlace) -> _Moved:
-    """Out of sight; where that is impossible (another file system), the run stays in its place, in the recycle bin."""
+    """Out of sight; where that is impossible (another file system), the run stays in its place."""
     run_dir = root / run.key
     try:
-        if run_dir.is_symlink():
-            run_dir.unlink()
-            return _Moved(run, None)
-        if not is_marked(run_dir):
-            with contextlib.suppress(OSError):
-                publish(prepare(run_dir, Deletion.now(run_dir, USER_DELETED)), run_dir)
         away = root / INTERNAL / "purging" / os.urandom(8).hex()
         away.parent.mkdir(parents=True, exist_ok=True)
         os.rename(run_dir, away)
@@ -128,11 +137,21 @@ def _move(root: Path, run: RunPlace) -> _Moved:
     return _Moved(run, away)
 
 
+def _move_back(root: Path, moved: _Moved) -> None:
+    run_dir = root / moved.run.key
+    try:
+        if moved.path != run_dir and not os.path.lexists(run_dir):
+            os.rename(moved.path, run_dir)
+    except OSError as error:
+        logger.warning("could not put the run %s back: %s", moved.run.run_id, error.strerror)
+
+
 def _remove(root: Path, moved: _Moved) -> int | None:
     """Remove a run where it is now; the bytes that are free, None if something is left: then it is in the recycle bin."""
-    path, run_dir = moved.path, root / moved.run.key
-    if path is None:
-        return 0
+    path = moved.path
+    if not path.is_symlink() and not is_marked(path):
+        with contextlib.suppress(OSError):
+            publish(prepare(path, Deletion.now(path, USER_DELETED)), path)
     size = _size(path)
     for attempts_left in reversed(range(_ATTEMPTS)):
         try:
@@ -141,9 +160,7 @@ def _remove(root: Path, moved: _Moved) -> int | None:
             if attempts_left:
                 continue
             logger.warning("could not remove the run %s: %s", moved.run.run_id, error.strerror)
-            with contextlib.suppress(OSError):
-                if path != run_dir and not os.path.lexists(run_dir):
-                    os.rename(path, run_dir)
+            _move_back(root, moved)
             return None
         return size
     return None
@@ -167,6 +184,8 @@ def _remove_tree(path: Path) -> None:
 
 def _size(path: Path) -> int:
     total = 0
+    if path.is_symlink():
+        return total
     for directory, _, files in os.walk(path):
         for name in files:
             with contextlib.suppress(OSError):

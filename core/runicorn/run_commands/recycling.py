@@ -13,7 +13,7 @@ from typing import Protocol, TypeVar
 import msgspec
 
 from runicorn.config import INTERNAL
-from runicorn.errors import RunicornError
+from runicorn.errors import RunicornError, StorageUnavailable
 from runicorn.events.decided import RunDeleted, RunRestored
 from runicorn.events.envelope import Payload
 from runicorn.events.store import StoreLocked
@@ -25,7 +25,8 @@ from runicorn.run_commands.marker import (
     prepare,
     prepared_markers,
     publish,
-    remove_marker,
+    remove_prepared,
+    withdraw,
 )
 
 logger = logging.getLogger("runicorn.runs")
@@ -66,6 +67,13 @@ class _Prepared(msgspec.Struct, frozen=True):
     temporary: str
 
 
+class _Withdrawn(msgspec.Struct, frozen=True):
+    run: RunPlace
+    is_out: bool
+    marker: str | None = None
+    """Where the marker is now; None if only prepared ones were there."""
+
+
 def put_into_bin(
     root: Path, runs: Sequence[RunPlace], record: Record, *, reason: str, deletion: Deletion | None = None
 ) -> Failures:
@@ -92,26 +100,30 @@ def put_into_bin(
             raise
         unpublished = [it.run for it in prepared if not _publish(root, it)]
         if unpublished:
-            record(*(RunRestored(run=run.key, run_id=run.run_id) for run in unpublished))
+            record_outcome(record, *(RunRestored(run=run.key, run_id=run.run_id) for run in unpublished))
         return failures | {run.key: _NOT_WRITTEN for run in unpublished}
 
 
 def take_out(root: Path, runs: Sequence[RunPlace], record: Record) -> Failures:
-    """Restore runs from the recycle bin: one append, then the markers go; status and data are as before.
+    """Restore runs from the recycle bin: the markers are withdrawn, then one append; status and data are as before.
 
     Fails for runs that are not in the bin, and where the marker cannot be removed. StorageUnavailable as above.
     """
     with alone(root):
         failures: Failures = {run.key: _why_not_restorable(root, run) for run in runs}
-        restored = [run for run in runs if failures[run.key] is None]
-        before = {run.key: Deletion.stored(root / run.key) for run in restored}
-        if restored:
-            record(*(RunRestored(run=run.key, run_id=run.run_id) for run in restored))
-        removed = in_threads(lambda run: _remove_marker(root, run), restored)
-        kept = [run for run, is_removed in zip(restored, removed, strict=True) if not is_removed]
-        if kept:
-            record(*(deleted(run, before[run.key] or Deletion()) for run in kept))
-        return failures | {run.key: _NOT_REMOVED for run in kept}
+        found = in_threads(lambda run: _withdraw(root, run), [run for run in runs if failures[run.key] is None])
+        failures |= {it.run.key: _NOT_REMOVED for it in found if not it.is_out}
+        withdrawn = [it for it in found if it.is_out]
+        if not withdrawn:
+            return failures
+        try:
+            record(*(RunRestored(run=it.run.key, run_id=it.run.run_id) for it in withdrawn))
+        except BaseException:
+            for it in withdrawn:
+                _put_back(root, it)
+            raise
+        in_threads(lambda it: _remove_prepared(root, it.run), withdrawn)
+        return failures
 
 
 def deleted(run: RunPlace, deletion: Deletion) -> RunDeleted:
@@ -123,6 +135,14 @@ def deleted(run: RunPlace, deletion: Deletion) -> RunDeleted:
         reason=deletion.reason,
         original_status=deletion.original_status,
     )
+
+
+def record_outcome(record: Record, *payloads: Payload) -> None:
+    """Record what became of runs that a command could not finish; where that is impossible, their directories tell it."""
+    try:
+        record(*payloads)
+    except StorageUnavailable as error:  # too late to say that nothing has changed
+        logger.warning("what became of %d runs cannot be recorded: %s", len(payloads), error)
 
 
 @contextlib.contextmanager
@@ -169,6 +189,8 @@ def _prepare(root: Path, run: RunPlace, reason: str, given: Deletion | None) -> 
 def _publish(root: Path, prepared: _Prepared) -> bool:
     try:
         publish(prepared.temporary, root / prepared.run.key)
+        # Of a command that was killed: beside a marker that says the same, nobody could restore the run by removing that.
+        _remove_prepared(root, prepared.run)
     except OSError as error:
         logger.warning("the run %s cannot be marked as deleted: %s", prepared.run.key, error.strerror)
         with contextlib.suppress(OSError):
@@ -190,10 +212,25 @@ def _why_not_restorable(root: Path, run: RunPlace) -> str | None:
     return None if os.access(run_dir, os.W_OK) else _NOT_REMOVED
 
 
-def _remove_marker(root: Path, run: RunPlace) -> bool:
+def _withdraw(root: Path, run: RunPlace) -> _Withdrawn:
     try:
-        remove_marker(root / run.key)
+        return _Withdrawn(run, is_out=True, marker=withdraw(root / run.key))
     except OSError as error:
         logger.warning("the run %s cannot be restored: %s", run.key, error.strerror)
-        return False
-    return True
+        return _Withdrawn(run, is_out=False)
+
+
+def _put_back(root: Path, withdrawn: _Withdrawn) -> None:
+    if withdrawn.marker is None:
+        return
+    try:
+        publish(withdrawn.marker, root / withdrawn.run.key)
+    except OSError as error:
+        logger.warning("the marker of the run %s cannot be put back: %s", withdrawn.run.key, error.strerror)
+
+
+def _remove_prepared(root: Path, run: RunPlace) -> None:
+    try:
+        remove_prepared(root / run.key)
+    except OSError as error:  # it means nothing any more
+        logger.info("the run %s keeps the rest of its marker: %s", run.key, error.strerror)

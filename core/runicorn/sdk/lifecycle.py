@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from runicorn.events.believable import latest_believable
 from runicorn.events.envelope import Payload, encode_event
 from runicorn.events.run import RunCreated, RunFinished
 from runicorn.files import read_json_object, write_json
@@ -21,8 +22,6 @@ from runicorn.run_files import META_FILE, RUNNING, STATUS_FILE
 from runicorn.sdk.appender import Appender
 from runicorn.sdk.run_folders import RunFolders, StorageNotWritable
 from runicorn.sdk.side_file import ABSENT, SideFile
-
-_BELIEVABLE_S = 366 * 86400.0  # a stored time further ahead is damage, not a clock that was set back
 
 
 class Lifecycle:
@@ -89,7 +88,7 @@ def _last_known_time(folders: RunFolders) -> float:
     """When a run that exists already was begun or ended last, as its files say."""
     status = read_json_object(folders.run_dir / STATUS_FILE) or {}
     times = [status.get("started_at"), status.get("ended_at")]
-    limit = time.time() + _BELIEVABLE_S
+    limit = latest_believable(time.time())
     return max((float(at) for at in times if isinstance(at, (int, float)) and 0 < at < limit), default=0.0)
 
 

@@ -90,7 +90,7 @@ class SideFile:
     def _write(self) -> bool:
         update, replace = self._update, self._replace
         self._update, self._replace = {}, False
-        stored: dict[str, Any] = {} if replace else read_json_object(self._path) or {}
+        stored: dict[str, Any] = {} if replace else read_json_object(self._path, limit=None) or {}
         merged = {key: value for key, value in {**stored, **update}.items() if value is not ABSENT}
         try:
             write_json(self._path, merged)

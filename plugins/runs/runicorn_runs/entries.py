@@ -81,7 +81,7 @@ class ObservedEntries:
             return {}
         stamp = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
         if stamp != self._stamp:
-            found = read_json_object(path) or {}
+            found = read_json_object(path, limit=None) or {}
             self._entries = {run_id: entry for run_id, stored in found.items() if (entry := _sound(stored)) is not None}
             self._stamp, self._mtime = stamp, stat.st_mtime
         return self._entries

@@ -1,7 +1,8 @@
 """Runs whose process is gone: found, told to the log, and written to `status.json` for 0.4.0 readers.
 
 Only what can be known is judged: a run that was made in this root, on this machine, in this PID namespace, whose process
-is gone or whose process id belongs to a later process. Everything else stays as it is: runs of other machines, mirrored
+is gone or whose process id belongs to a later process. A run of another boot is judged if it says nothing since this one
+began: two machines may have one name, and share a root. Everything else stays as it is: runs of other machines, mirrored
 ones among them, and runs that were copied here, whose `meta.json` names another root.
 """
 
@@ -20,6 +21,7 @@ import apsw
 import msgspec
 
 from runicorn.plugin import (
+    EVENTS_FILE,
     META_FILE,
     RUNNING,
     STATUS_FILE,
@@ -45,12 +47,12 @@ _ON_REQUEST_S = 5.0
 _LOCK_TIMEOUT_S = 2.0
 
 
-def is_gone(meta: Meta) -> bool:
-    """Whether the process that made a run has certainly ended."""
+def is_gone(meta: Meta, *, seen_at: float | None = None) -> bool:
+    """Whether the process that made a run, and did something last at `seen_at`, has certainly ended."""
     if meta.pid is None:
         return False
     recorded = ProcessIdentity(meta.pid, meta.pid_started_at, meta.boot_id, meta.pid_start_ticks, meta.pid_ns)
-    return has_ended(recorded, host=meta.hostname, known_at=meta.created_at)
+    return has_ended(recorded, host=meta.hostname, known_at=meta.created_at, seen_at=seen_at)
 
 
 class Liveness:
@@ -108,7 +110,7 @@ class Liveness:
         for key, run_id, meta in running:
             if self._is_closed:
                 break
-            if is_gone(meta):
+            if is_gone(meta, seen_at=_last_sign(self._store.root / key)):
                 stream = record_lost(self._store, key, run_id)
                 if stream is not None:
                     recorded.append(stream)
@@ -155,8 +157,16 @@ def _was_made_in(root: Path, run_dir: Path) -> bool:
     return not isinstance(made_in, str) or not made_in or os.path.realpath(made_in) == os.path.realpath(root)
 
 
+def _last_sign(run_dir: Path) -> float | None:
+    """When the process of a run last wrote to its stream, in Unix seconds."""
+    try:
+        return os.stat(run_dir / EVENTS_FILE).st_mtime
+    except OSError:
+        return None
+
+
 def _record(store: Store, key: str, run_id: str, path: Path, *, write: bool = False) -> Stream | None:
-    status: dict[str, Any] = read_json_object(path) or {"status": RUNNING}
+    status: dict[str, Any] = read_json_object(path, limit=None) or {"status": RUNNING}
     if status.get("status") != RUNNING:
         return None
     lost = RunLost(run=key, run_id=run_id, ended_at=time.time())

@@ -21,6 +21,7 @@ from runicorn.plugin import (
     DELETED_FILE,
     META_FILE,
     METADATA_FILE,
+    SIDE_FILE_BYTES,
     STATUS_FILE,
     SUMMARY_FILE,
     Claim,
@@ -45,8 +46,6 @@ from runicorn_runs.facts import (
     RunStatus,
 )
 from runicorn_runs.projections.run_claims import RunFacts, facts_of
-
-_MAX_BYTES = 4 << 20  # a side file beyond this is not one that a tracker wrote; it is treated as empty
 
 
 class RunFiles:
@@ -134,7 +133,7 @@ def _read(path: str) -> tuple[dict[str, Any], float] | None:
     try:
         with open_to_read(path) as file:
             stat = os.fstat(file.fileno())
-            data = file.read(_MAX_BYTES + 1)
+            data = file.read(SIDE_FILE_BYTES + 1)
     except FileNotFoundError:
         return None
     except OSError:
@@ -143,7 +142,7 @@ def _read(path: str) -> tuple[dict[str, Any], float] | None:
         except OSError:
             return None
     try:
-        value = parse_json(data) if len(data) <= _MAX_BYTES else {}
+        value = parse_json(data) if len(data) <= SIDE_FILE_BYTES else {}
     except ValueError:
         value = {}
     return (value if isinstance(value, dict) else {}), stat.st_mtime

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 from typing import ClassVar
 
@@ -43,6 +45,20 @@ def test_what_was_appended_is_a_stream_of_the_log(folder: Path, tmp_path: Path) 
 def test_no_lock_file_of_the_stream_is_made(folder: Path) -> None:
     append_artifact_events(folder, Praised(by="a"))
     assert [path.name for path in folder.iterdir()] == ["events.jsonl"]
+
+
+def test_what_cannot_be_made_to_last_is_not_recorded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    append_artifact_events(folder, Praised(by="a"))
+    before = (folder / "events.jsonl").read_bytes()
+
+    def fails(descriptor: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as broken:
+        broken.setattr("os.fsync", fails)
+        with pytest.raises(OSError, match=os.strerror(errno.EIO)):
+            append_artifact_events(folder, Praised(by="b"))
+    assert (folder / "events.jsonl").read_bytes() == before
 
 
 def test_events_of_one_type_are_read_whatever_lies_between(folder: Path) -> None:

@@ -6,11 +6,13 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from runicorn.events.discovery import RunDirectory, find_artifacts, find_runs, is_run_key, run_at
+from runicorn.events.discovery import RunDirectory, find_artifacts, find_runs, is_run_key, run_at, runs_in
+from runicorn.projection import directories as directories_module
 from runicorn.projection.directories import RootPresence, RunDirectories
 
 
@@ -181,6 +183,25 @@ def test_a_directory_made_again_under_its_name_is_counted(tmp_path):
     make(tmp_path, "p/n/runs/two")
     directories.refresh()
     assert directories.replaced == 1
+
+
+@pytest.mark.parametrize("ahead_s", [-3600, 3600])
+def test_a_directory_that_does_not_change_is_listed_once_whatever_its_time_says(tmp_path, monkeypatch, ahead_s):
+    listed: list[str] = []
+    monkeypatch.setattr(
+        directories_module, "runs_in", lambda root, parent: [listed.append(parent.key), *runs_in(root, parent)][1:]
+    )
+    runs = tmp_path / "p" / "n" / "runs"
+    (runs / "one").mkdir(parents=True)
+    moment = time.time() + ahead_s
+    for path in (tmp_path / "p", tmp_path / "p" / "n", runs, tmp_path):
+        os.utime(path, (moment, moment))
+    directories = RunDirectories(tmp_path)
+    for _ in range(3):
+        directories.refresh()
+    assert listed.count("p/n/runs") == 1
+    (runs / "two").mkdir()
+    assert [run.run_id for run in directories.refresh()[0]] == ["two"]
 
 
 def test_a_root_that_is_gone_says_nothing_about_its_runs(tmp_path):

@@ -114,6 +114,10 @@ def test_a_line_beyond_all_reason_is_skipped_unread(log, path, monkeypatch):
     assert read_all(log, 512) == [1, 2]
     bad = [line for after in (0, len(event(1))) for line in log.read(STREAM, after=after, limit=512).bad]
     assert [(line.offset, line.reason) for line in bad] == [(len(event(1)), "too long")]
+    after = checksum = 0
+    while (lines := log.read(STREAM, after=after, limit=512)).end > after:
+        after, checksum = lines.end, lines.checksum(checksum)
+        assert checksum == log.checksum(STREAM, after)
     with path.open("ab") as file:
         file.write(b"z" * 20_000)
     end = log.complete_end(STREAM)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import multiprocessing
 import os
 import shutil
+import stat
 import subprocess
 import sys
 import threading
@@ -89,6 +91,45 @@ def test_times_never_go_back_when_the_clock_does(log, segment_bytes, monkeypatch
     assert times[:2] == [1000.0, 2000.0]
     assert times[-1] == 3000.0
     assert all(a < b for a, b in itertools.pairwise(times))
+
+
+@pytest.mark.parametrize("segment_bytes", [1, 1 << 20])
+@pytest.mark.parametrize("is_same_writer", [True, False])
+def test_a_clock_that_was_wrong_for_a_moment_does_not_date_what_follows(
+    log, segment_bytes, is_same_writer, monkeypatch, caplog
+):
+    now, wrong, unset = 1.8e9, 4.1e9, 100.0
+    store = StoreStream(log, segment_bytes=segment_bytes)
+    with caplog.at_level("WARNING"):
+        for number, clock in enumerate([now, wrong, now + 1, now + 2, unset, now + 3]):
+            monkeypatch.setattr("runicorn.events.store.time.time", lambda clock=clock: clock)
+            store = store if is_same_writer else StoreStream(log, segment_bytes=segment_bytes)
+            store.append(Noted(writer=1, number=number))
+            for segment in log.store_streams():
+                os.utime(log.path(segment), (0, 0))
+    times = [ts for ts, _ in stored(log)]
+    assert times[:2] == [now, wrong]
+    assert times[2] == now + 1
+    assert times[3] == now + 2
+    assert "more than a year ahead" in caplog.text
+    if is_same_writer:
+        assert times[4] == pytest.approx(now + 2)  # a clock that has not been set yet
+        assert times[5] == now + 3
+        assert caplog.text.count("more than a year ahead") == 1
+
+
+def test_a_root_that_becomes_writable_goes_on_after_what_is_in_the_state_directory(log, monkeypatch):
+    monkeypatch.setattr("runicorn.events.store.time.time", lambda: 2000.0)
+    with monkeypatch.context() as read_only:
+        read_only.setattr("runicorn.events.store._can_be_written", lambda root: False)
+        stream, _ = StoreStream(log).append(Noted(writer=1, number=1))
+    assert stream.name == "@state/log/00000001"
+    os.utime(log.path(stream), (0, 0))
+    monkeypatch.setattr("runicorn.events.store.time.time", lambda: 1000.0)
+    for number in (2, 3):
+        StoreStream(log).append(Noted(writer=1, number=number))
+    times = {noted.number: ts for ts, noted in stored(log)}
+    assert 2000.0 == times[1] < times[2] < times[3]
 
 
 def test_observed_times_are_kept_but_never_lie_in_the_future(log):
@@ -192,6 +233,29 @@ def test_storage_that_cannot_be_written_is_an_error_that_users_understand(tmp_pa
     (tmp_path / "state").touch()
     with pytest.raises(StorageUnavailable):
         StoreStream(FileLog(tmp_path / "root", tmp_path / "state")).append(Noted(writer=1, number=1))
+
+
+@pytest.mark.parametrize("is_directory", [False, True])
+def test_what_cannot_be_made_to_last_is_not_recorded(log, monkeypatch, is_directory):
+    store = StoreStream(log)
+    if not is_directory:
+        store.append(Noted(writer=1, number=1))
+    before = stored(log)
+    real = os.fsync
+
+    def fails(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode) != is_directory:
+            return real(descriptor)
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as broken:
+        broken.setattr("os.fsync", fails)
+        for _ in range(2):
+            with pytest.raises(StorageUnavailable):
+                store.append(Noted(writer=1, number=2))
+            assert stored(log) == before
+    store.append(Noted(writer=1, number=3))
+    assert [noted.number for _, noted in stored(log)] == [noted.number for _, noted in before] + [3]
 
 
 def test_a_lock_that_another_process_keeps_is_an_error_that_says_so(log):

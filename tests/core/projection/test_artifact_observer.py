@@ -16,6 +16,7 @@ from runicorn.events.log import FileLog, Stream
 from runicorn.events.store import StoreStream
 from runicorn.projection.artifacts import ArtifactObserver
 from runicorn.projection.model import ReadModel
+from runicorn.projection.recording import ObservedEvents
 
 KEY = "artifacts/model/net"
 
@@ -65,7 +66,9 @@ class World:
         self.observer = self.open()
 
     def open(self) -> ArtifactObserver:
-        return ArtifactObserver(self.root, self.state, StoreStream(self.log), [(self.model, self.source)])
+        return ArtifactObserver(
+            self.root, self.state, ObservedEvents(StoreStream(self.log)), [(self.model, self.source)]
+        )
 
     def look(self) -> bool:
         return self.observer.look(KEY, self.applied.append)

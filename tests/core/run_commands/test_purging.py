@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
-from runicorn.run_commands.purging import remove_leftovers
-from tests.core.run_commands.places import Place
+import pytest
+
+from runicorn.errors import StorageUnavailable
+from runicorn.events.decided import RunTagged
+from runicorn.events.envelope import Payload
+from runicorn.run_commands import purging
+from runicorn.run_commands.purging import purge, remove_leftovers
+from tests.core.run_commands.places import Place, places
 from tests.stores import make_run, write
 
 A, B = "p/n/runs/a", "p/n/runs/b"
@@ -82,3 +91,79 @@ def test_what_a_killed_purge_has_left_is_removed_at_the_next_start(place: Place)
     remove_leftovers(place.root)
     assert os.listdir(left.parent) == []
     assert place.rows() == {}
+
+
+DIES = """
+import os, signal, sys
+from pathlib import Path
+from runicorn.events.store import recorder_of
+from runicorn.run_commands.purging import purge
+from runicorn.run_commands.recycling import RunPlace
+
+root, when = Path(sys.argv[1]), sys.argv[2]
+record = recorder_of(root)
+
+def dies(*payloads):
+    if when == "after":
+        record(*payloads)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+purge(root, [RunPlace("p/n/runs/a", "a")], dies)
+"""
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_run_whose_purge_is_killed_is_gone_with_what_was_said_about_it(place: Place, when: str) -> None:
+    directory = make_run(place.root, A)
+    place.record(RunTagged(run=A, run_id="a", tags=["kept"]))
+    assert place.rows()[A]["tags"] == '["kept"]'
+    killed = subprocess.run([sys.executable, "-c", DIES, str(place.root), when], check=False)
+    assert killed.returncode == -signal.SIGKILL
+
+    assert not directory.exists()
+    assert place.rows() == {}
+    remove_leftovers(place.root)
+    assert os.listdir(place.root / ".runicorn" / "purging") == []
+
+
+def test_without_a_log_a_run_stays_as_it_is(place: Place, tmp_path: Path) -> None:
+    directory = make_run(place.root, A, status={"status": "finished"})
+    (place.root / B).symlink_to(make_run(tmp_path / "outside", "n/runs/x"))
+    place.record(RunTagged(run=A, run_id="a", tags=["kept"]))
+    before = place.rows()
+
+    def full(*payloads: Payload) -> None:
+        raise StorageUnavailable
+
+    with pytest.raises(StorageUnavailable):
+        purge(place.root, places((A, B)), full)
+    assert os.listdir(directory) == ["status.json"]
+    assert (place.root / B).is_symlink()
+    assert place.rows() == before
+    assert os.listdir(place.root / ".runicorn" / "purging") == []
+
+
+def test_a_run_that_cannot_be_removed_while_the_disk_is_full_is_a_failure_of_its_own_alone(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(make_run(place.root, A) / "immovable", "x")
+    make_run(place.root, B)
+    write(place.root / ".experiments_metadata.json", json.dumps({"a": {"tags": ["x"]}, "b": {"tags": ["y"]}}))
+    place.rows()
+    is_full = iter([False, True])
+    remove_tree = purging._remove_tree
+
+    def once(*payloads: Payload) -> None:
+        if next(is_full):
+            raise StorageUnavailable
+        place.record(*payloads)
+
+    def remove(path: Path) -> None:
+        if (path / "immovable").exists():
+            raise PermissionError
+        remove_tree(path)
+
+    monkeypatch.setattr(purging, "_remove_tree", remove)
+    assert purge(place.root, places((A, B)), once).failures == {A: "could not be removed", B: None}
+    assert json.loads((place.root / ".experiments_metadata.json").read_text()) == {"a": {"tags": ["x"]}}
+    assert {key: row["listed"] for key, row in place.rows().items()} == {A: 0}

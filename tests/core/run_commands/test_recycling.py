@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -13,7 +16,7 @@ import pytest
 from runicorn.errors import StorageUnavailable
 from runicorn.events.envelope import Payload
 from runicorn.run_commands.marker import Deletion, prepare
-from runicorn.run_commands.recycling import put_into_bin
+from runicorn.run_commands.recycling import put_into_bin, take_out
 from tests.core.run_commands.places import Place, places
 from tests.stores import make_run
 
@@ -166,6 +169,24 @@ def test_a_marker_that_cannot_be_put_in_place_is_taken_back(place: Place) -> Non
     assert place.rows()[A]["listed"] == 1
 
 
+def test_a_marker_that_cannot_be_put_in_place_while_the_disk_is_full_is_a_failure_of_its_run_alone(
+    place: Place,
+) -> None:
+    directories = [make_run(place.root, key) for key in (A, B)]
+    is_full = iter([False, True])
+
+    def once(*payloads: Payload) -> None:
+        if next(is_full):
+            raise StorageUnavailable
+        place.record(*payloads)
+        for path in directories[0].iterdir():
+            path.unlink()
+
+    assert put_into_bin(place.root, places((A, B)), once, reason="r") == {A: "could not write marker", B: None}
+    rows = place.rows()
+    assert (rows[A]["listed"], rows[B]["listed"]) == (1, 0)
+
+
 def test_several_commands_at_once_delete_each_run_once(place: Place) -> None:
     keys = [f"p/n/runs/{number}" for number in range(40)]
     for key in keys:
@@ -182,3 +203,57 @@ def test_several_commands_at_once_delete_each_run_once(place: Place) -> None:
         thread.join(30)
     assert sorted(successes) == sorted(keys)
     assert sorted(event["run"] for event in place.events()) == sorted(keys)
+
+
+DIES = """
+import os, signal, sys
+from pathlib import Path
+from runicorn.events.store import recorder_of
+from runicorn.run_commands.recycling import RunPlace, take_out
+
+root, when = Path(sys.argv[1]), sys.argv[2]
+record = recorder_of(root)
+
+def dies(*payloads):
+    if when == "after":
+        record(*payloads)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+take_out(root, [RunPlace("p/n/runs/a", "a")], dies)
+"""
+
+
+@pytest.mark.parametrize(("when", "is_listed"), [("before", 0), ("after", 1)])
+def test_a_restore_that_is_killed_has_happened_if_the_log_says_so(place: Place, when: str, is_listed: int) -> None:
+    directory = make_run(place.root, A)
+    place.delete(A)
+    assert place.rows()[A]["listed"] == 0
+    killed = subprocess.run([sys.executable, "-c", DIES, str(place.root), when], check=False)
+    assert killed.returncode == -signal.SIGKILL
+
+    assert not (directory / ".deleted").exists()
+    assert place.rows()[A]["listed"] == is_listed
+    if not is_listed:
+        assert place.restore(A) == {A: None}
+    assert place.delete(A) == {A: None}
+    assert place.rows()[A]["listed"] == 0
+    assert os.listdir(directory) == [".deleted"]
+    assert place.restore(A) == {A: None}
+    assert place.rows()[A]["listed"] == 1
+    assert os.listdir(directory) == []
+
+
+def test_without_a_log_a_run_stays_in_the_bin(place: Place) -> None:
+    directory = make_run(place.root, A)
+    place.delete(A)
+    marker = marker_of(place.root, A)
+
+    def full(*payloads: Payload) -> None:
+        assert place.rows()[A]["listed"] == 0
+        raise StorageUnavailable
+
+    with pytest.raises(StorageUnavailable):
+        take_out(place.root, places((A,)), full)
+    assert os.listdir(directory) == [".deleted"]
+    assert marker_of(place.root, A) == marker
+    assert place.rows()[A]["listed"] == 0

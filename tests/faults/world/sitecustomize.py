@@ -1,12 +1,14 @@
 """A clock and a disk that a test moves: imported by each Python process that has this directory on its path.
 
-`FAULTS_WORLD` names a file of three doubles, which the test writes and the processes map: seconds by which the clock is
-wrong; whether the disk stands still; seconds that each write takes. The disk is what goes through `write`, `pwrite` and
-`fsync` of regular files, in Python and in SQLite. Only processes that a test started know of it.
+`FAULTS_WORLD` names a file of four doubles, which the test writes and the processes map: seconds by which the clock is
+wrong; whether the disk stands still; seconds that each write takes; whether nothing can be made to last. The disk is what
+goes through `write`, `pwrite` and `fsync` of regular files, in Python and in SQLite; only Python's `fsync` fails. Only
+processes that a test started know of it.
 """
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 import stat
@@ -20,7 +22,7 @@ _POLL_S = 0.01
 def _move(path: str) -> None:
     with open(path, "rb") as file:
         world = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    read = struct.Struct("ddd").unpack_from
+    read = struct.Struct("dddd").unpack_from
     real_time, real_time_ns, sleep = time.time, time.time_ns, time.sleep
 
     def moved_time() -> float:
@@ -38,10 +40,10 @@ def _move(path: str) -> None:
 
     time.time, time.time_ns = moved_time, moved_time_ns
     if "FAULTS_DISK" in os.environ:
-        _slow_down(wait)
+        _slow_down(wait, lambda: bool(read(world)[3]))
 
 
-def _slow_down(wait) -> None:
+def _slow_down(wait, is_failing) -> None:
     real_write, real_fsync = os.write, os.fsync
 
     def write(descriptor, data) -> int:
@@ -51,6 +53,8 @@ def _slow_down(wait) -> None:
 
     def fsync(descriptor) -> None:
         wait()
+        if is_failing():
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
         real_fsync(descriptor)
 
     os.write, os.fsync = write, fsync

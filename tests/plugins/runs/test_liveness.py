@@ -19,6 +19,7 @@ from runicorn.events.log import FileLog
 from runicorn.files import file_lock
 from runicorn.sdk.run import Run
 from runicorn.store import Store
+from runicorn_runs.facts import Meta
 from runicorn_runs.liveness import Liveness, record_lost
 from tests.projecting import InProcess, runs_host
 from tests.promises import FOUND_DEAD_S
@@ -99,6 +100,16 @@ def test_a_run_behind_a_link_out_of_the_root_is_told_by_the_event_alone(store: S
     assert [event["type"] for event in recorded(store.root, store.state_dir)] == ["run.lost"]
     assert os.listdir(outside) == ["status.json"]
     assert status_of(outside) == RUNNING
+
+
+def test_a_run_of_another_boot_that_has_spoken_since_this_one_lives_elsewhere(store: Store) -> None:
+    directory = make_run(store.root, KEY, status=RUNNING, events="{}\n")
+    meta = Meta(created_at=1.0, pid=os.getpid(), boot_id="another")
+    liveness = Liveness(store)
+    assert liveness._record([(KEY, "one", meta)]) == []
+    assert status_of(directory) == RUNNING
+    os.utime(directory / "events.jsonl", (2.0, 2.0))
+    assert len(liveness._record([(KEY, "one", meta)])) == 1
 
 
 def test_a_run_that_is_gone_is_not_recorded(store: Store) -> None:

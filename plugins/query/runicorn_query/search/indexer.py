@@ -6,14 +6,17 @@ The last block of a file is replaced when the file grows; all other blocks are w
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
+from stat import S_ISREG
 
 import msgspec
 
-from runicorn.plugin import LOGS_FILE, find_runs, open_to_read
+from runicorn.plugin import LOGS_FILE, RootPresence, find_runs, open_to_read
 from runicorn_query.index_database import transaction
 from runicorn_query.search.blocks import cut
 from runicorn_query.search.clock import Clock, times_in
@@ -26,6 +29,8 @@ from runicorn_query.search.index_file import (
 )
 from runicorn_query.search.needle import indexed_text
 from runicorn_query.search.settings import Settings
+
+logger = logging.getLogger("runicorn.query")
 
 _SLICE_BYTES = 2 << 20
 _MARK_BYTES = 64  # of the head and the seam, by which a rewritten file is noticed
@@ -73,6 +78,7 @@ class Indexer:
         self._should_stop = should_stop
         self._db = open_to_write(state_dir)
         self._log_bytes = self.state.log_bytes
+        self._presence = RootPresence(root, islice(self._known_keys(), 1))
 
     def close(self) -> None:
         """Close the index."""
@@ -85,11 +91,13 @@ class Indexer:
 
     def sweep(self, progress: Callable[[int], None] = lambda size: None) -> None:
         """Look at the log of every run, oldest first, and forget those that are gone. `progress` gets the bytes read."""
-        if not os.path.isdir(self._root):  # not mounted, perhaps
+        if not self._presence.is_there():
             return
         for key in self._known_keys():
-            if self._settings.excludes(key) or self._stat(key) is None:
+            if self._settings.excludes(key):
                 self._forget(key)
+            else:
+                self._stat(key)
         changed: list[tuple[int, str]] = []
         for run in find_runs(Path(self._root), foreign=True):
             if self._settings.excludes(run.key) or (stat := self._stat(run.key)) is None:
@@ -115,10 +123,9 @@ class Indexer:
     def look_at(self, key: str, progress: Callable[[int], None] = lambda size: None) -> None:
         """Bring the index level with the log of one run."""
         stat = self._stat(key)
-        log = self._log(key)
         if stat is None:
-            self._forget(key)
             return
+        log = self._log(key)
         if log is not None and log.is_at(stat):
             return
         if log is not None and log.left_out and log.modified == stat.st_mtime_ns:
@@ -129,8 +136,8 @@ class Indexer:
                     progress(size)
                     if self._should_stop():
                         return
-        except OSError:
-            self._forget(key)
+        except OSError as error:  # what is known of it stays; should it be gone, the next look says so
+            logger.debug("the log of %s cannot be read now: %s", key, error.strerror)
 
     # ── one file ────────────────────────────────────────────────────────────
 
@@ -281,10 +288,19 @@ class Indexer:
         return f"{self._root}/{key}/{LOGS_FILE}"
 
     def _stat(self, key: str) -> os.stat_result | None:
+        """The state of the log of a run; None if there is none, and then it is forgotten, or if it cannot be known now."""
         try:
-            return os.stat(self._path(key))
-        except OSError:
+            found = os.stat(self._path(key))
+            if S_ISREG(found.st_mode):
+                return found
+        except (FileNotFoundError, NotADirectoryError):
+            pass
+        except OSError as error:  # no permission, an I/O error, a stale handle
+            logger.debug("the log of %s cannot be looked at now: %s", key, error.strerror)
             return None
+        if self._presence.is_there():
+            self._forget(key)
+        return None
 
 
 def _is_continued(log: Log, stat: os.stat_result, descriptor: int) -> bool:

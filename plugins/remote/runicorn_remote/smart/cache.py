@@ -230,7 +230,7 @@ class Cache:
         """Work out the totals again; reads the metadata of every version."""
         files = self.files() if self._db is not None else {}
         versions = [path for path in files if is_version(path)]
-        described = (read_json_object(self.metadata / path) or {} for path in versions)
+        described = (read_json_object(self.metadata / path, limit=None) or {} for path in versions)
         self.totals = CacheTotals(
             runs=len({run for path in files if (run := run_of(path)) is not None}),
             versions=len(versions),

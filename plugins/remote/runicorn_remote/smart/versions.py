@@ -125,5 +125,5 @@ def _manifest(path: Path) -> Mapping[str, Any]:
     try:
         content = parse_json(path.read_bytes())
     except (OSError, ValueError):
-        return read_json_object(path) or {}
+        return read_json_object(path, limit=None) or {}
     return cast(Mapping[str, Any], content) if isinstance(content, dict) else {}

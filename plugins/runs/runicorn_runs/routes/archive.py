@@ -22,6 +22,7 @@ from runicorn.plugin import Imported, Limits, StorageUnavailable, Store, import_
 from runicorn_runs.upload import receive_file
 
 _VISIBLE_S = 5.0
+_LISTED_POLL_S = 0.05
 _BREATH_BYTES = 1 << 20
 _BREATH_S = 0.0005
 _LEFT = "The server is stopping, or serves another storage root now. Nothing was imported."
@@ -143,6 +144,7 @@ class _Imports:
             await self._store.discover()
             if await model.run(_are_known, keys):
                 return
+            await asyncio.sleep(_LISTED_POLL_S)
 
 
 def _are_known(db: apsw.Connection, keys: set[str]) -> bool:

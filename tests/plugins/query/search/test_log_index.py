@@ -246,6 +246,34 @@ def test_a_damaged_index_is_made_anew(tmp_path: Path, logs: Callable[..., Indexe
     indexer.close()
 
 
+def test_what_cannot_be_looked_at_is_not_forgotten(tmp_path: Path, logs: Callable[..., Indexer]) -> None:
+    indexer = logs({"a": b"needle\n", "b": b"needle\n"})
+    indexer.sweep()
+    root, log = tmp_path / "root", tmp_path / "root" / KEYS[0] / "logs.txt"
+
+    def look() -> int:
+        indexer.look_at(KEYS[0])
+        indexer.look_at_active()
+        indexer.sweep()
+        return indexer.state.log_bytes
+
+    known = indexer.state.log_bytes
+    root.rename(tmp_path / "away")
+    assert look() == known
+    root.mkdir()  # an empty mount point
+    assert look() == known
+    root.rmdir()
+    (tmp_path / "away").rename(root)
+    assert look() == known
+
+    log.rename(log.with_suffix(".away"))
+    log.symlink_to(log)  # an error that is not "no such file"
+    assert look() == known
+    log.unlink()
+    assert look() < known
+    indexer.close()
+
+
 def test_an_indexer_that_is_stopped_goes_on_where_it_was(tmp_path: Path, logs: Callable[..., Indexer]) -> None:
     logs({"a": b"".join(b"12:00:00 | line %d of many\n" % number for number in range(200_000))}).close()
     slices = 0
