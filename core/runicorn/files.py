@@ -151,7 +151,7 @@ def parse_json(data: bytes) -> Any:
 
 def may_nest_too_deeply(data: bytes) -> bool:
     """Whether JSON text has brackets enough to nest deeper than `parse_json` accepts; a cheap first look."""
-    return data.count(b"[") + data.count(b"{") > _MAX_DEPTH
+    return len(data) > _MAX_DEPTH and data.count(b"[") + data.count(b"{") > _MAX_DEPTH
 
 
 _SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")

@@ -81,9 +81,9 @@ class Lines:
             self.events = []
         # The decoder separates values, not lines. Where every line begins with `{` and ends with `}` the two agree: behind
         # a `}` inside of a value no `{` may follow.
-        lines = data.count(b"\n")
-        begun = data.count(b"\n{") + data.startswith(b"{")
-        if not len(self.events) == begun == data.count(b"}\n") == lines or not _are_plain(self.events):
+        between = data.count(b"}\n{")
+        is_whole = data.startswith(b"{") and data.endswith(b"}\n")
+        if data and not (is_whole and len(self.events) == between + 1 == data.count(b"\n") and _are_plain(self.events)):
             self._decode_line_by_line()
 
     @classmethod

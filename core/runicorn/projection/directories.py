@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from runicorn.config import INTERNAL
-from runicorn.events.discovery import RunDirectory, find_run_parents, run_at, runs_in, subdirectories
+from runicorn.events.discovery import find_run_parents, runs_in, subdirectories
 
 logger = logging.getLogger("runicorn.projection")
 
@@ -51,7 +51,11 @@ class RootPresence:
 
 
 class RunDirectories:
-    """Remembers the run directories of a root, and tells what came and what went."""
+    """Remembers the run directories of a root, and tells what came and what went.
+
+    The ids in one directory are one text: as objects, those of a hundred thousand runs would take 12 MB, and hold on to
+    the memory of whatever was made between them.
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -60,18 +64,28 @@ class RunDirectories:
         self._stamps: dict[str, int] = {}
         self._inodes: dict[str, int] = {}
         self._listed: dict[str, list[str]] = {}
-        self._runs: dict[str, frozenset[str]] = {}
+        self._runs: dict[str, str] = {}
+        """By the key of their parent: ids with `/` between them."""
 
     def run_keys(self) -> Iterator[str]:
         """The keys of all runs known so far."""
         for parent in list(self._runs):
-            for run_id in self._runs.get(parent, ()):
+            for run_id in self._ids(parent):
                 yield f"{parent}/{run_id}"
 
-    def has(self, key: str) -> bool:
-        """Whether the run with that key is known."""
-        parent, _, run_id = key.rpartition("/")
-        return run_id in self._runs.get(parent, ())
+    @property
+    def run_count(self) -> int:
+        """How many runs are known."""
+        return sum(ids.count("/") + 1 for ids in self._runs.values() if ids)
+
+    def look_up(self, keys: Iterable[str]) -> Iterator[tuple[str, bool]]:
+        """Each of these keys with whether that run is known. Fast if those of one parent follow each other."""
+        parent, known = "", frozenset[str]()
+        for key in keys:
+            directory, _, run_id = key.rpartition("/")
+            if directory != parent:
+                parent, known = directory, frozenset(self._ids(directory))
+            yield key, run_id in known
 
     def parents(self) -> list[str]:
         """Absolute paths of the directories, among those that exist, in which new projects, names or runs will appear."""
@@ -79,27 +93,28 @@ class RunDirectories:
         found = [*(path for path in self._listed if path), *self._runs]
         return [root, *(f"{root}/{path}" for path in found if self._inodes.get(path))]
 
-    def refresh(self) -> tuple[list[RunDirectory], list[RunDirectory]]:
-        """Look again: the runs that appeared and the ones that vanished since the last call.
+    def refresh(self) -> Iterator[tuple[list[str], list[str]]]:
+        """Look again: keys of the runs that appeared and of those that vanished since, by the directory that they are in.
 
         Costs a `stat` per project, name and `runs` directory, and a listing where something changed. OSError if the root
         itself cannot be read: then nothing is said to have vanished.
         """
         os.stat(self.root)
-        appeared: list[RunDirectory] = []
-        vanished: list[RunDirectory] = []
         parents = {parent.key: parent for parent in find_run_parents(self.root, self._list)}
         for key, parent in parents.items():
             if self._is_settled(key) and key in self._runs and not parent.needs_meta:
                 continue
-            now = {run.run_id: run for run in runs_in(self.root, parent)}
-            before = self._runs.get(key, frozenset())
-            appeared += [run for run_id, run in now.items() if run_id not in before]
-            vanished += [run_at(f"{key}/{run_id}") for run_id in before if run_id not in now]
-            self._runs[key] = frozenset(now)
+            now = [run.run_id for run in runs_in(self.root, parent)]
+            before = self._ids(key)
+            self._runs[key] = "/".join(now)
+            yield _keys(key, now, before), _keys(key, before, now)
         for key in [key for key in self._runs if key not in parents]:
-            vanished += [run_at(f"{key}/{run_id}") for run_id in self._runs.pop(key)]
-        return appeared, vanished
+            yield [], _keys(key, self._ids(key), ())
+            del self._runs[key]
+
+    def _ids(self, parent: str) -> list[str]:
+        ids = self._runs.get(parent)
+        return ids.split("/") if ids else []
 
     def _list(self, path: str) -> list[str]:
         if not self._is_settled(path) or path not in self._listed:
@@ -120,3 +135,9 @@ class RunDirectories:
         # A time that lies ahead is as settled as an old one: the next change sets another.
         self._stamps[path] = stamp if abs(time.time_ns() - stamp) > _SETTLED_NS else -1
         return same
+
+
+def _keys(parent: str, run_ids: Iterable[str], other: Iterable[str]) -> list[str]:
+    """The keys of the runs in `parent` with these ids, those that `other` has left out."""
+    left_out = frozenset(other)
+    return [f"{parent}/{run_id}" for run_id in run_ids if run_id not in left_out]

@@ -35,6 +35,8 @@ from runicorn.projection.generations import FRAMEWORK_SCHEMA, fingerprint, newes
 logger = logging.getLogger("runicorn.projection")
 
 _BUSY_TIMEOUT_MS = 5000
+_BUILDING_CACHE_KIB = 16_000
+_LIVE_CACHE_KIB = 4_000  # what a transaction touches; the operating system has the rest
 
 STORAGE_ERRORS = (
     apsw.FullError,
@@ -102,7 +104,9 @@ class ReadModel:
         try:
             self._set_pragmas(is_scratch)
             self.ready = self._create_or_check()
-            if is_scratch and not self.ready:
+            if self.ready:
+                self._shrink()
+            elif is_scratch:
                 self._tables.postpones_merges = True
                 self._postpone_indexes()
         except BaseException as error:
@@ -298,6 +302,7 @@ class ReadModel:
                 self._postponed = []
                 self._connection.execute("UPDATE meta SET value = 1 WHERE key = 'ready'")
             self.ready = True
+            self._shrink()
 
     def note_progress(self, share: float) -> None:
         """Say to whoever would read the file how much of the log it holds, 0…1. Inside a transaction of `apply`."""
@@ -339,9 +344,14 @@ class ReadModel:
             "page_size=8192",
             f"journal_mode={'memory' if is_scratch else 'wal'}",
             f"synchronous={'off' if is_scratch else 'normal'}",
-            "cache_size=-16000",
+            f"cache_size=-{_BUILDING_CACHE_KIB}",
             "temp_store=memory",
         ):
+            self._connection.execute(f"PRAGMA {pragma}").fetchall()
+
+    def _shrink(self) -> None:
+        """Give back the memory that only building needs."""
+        for pragma in (f"cache_size=-{_LIVE_CACHE_KIB}", "shrink_memory"):
             self._connection.execute(f"PRAGMA {pragma}").fetchall()
 
     def _create_or_check(self) -> bool:

@@ -79,7 +79,7 @@ class Projector:
                 self.models.mark(stream)
         self._is_started = True
         self.models.begin()
-        self._to_observe.begin()
+        self._to_observe.begin(self._directories.run_keys(), self._directories.run_count)
         self._artifacts.waiting.begin()
         self.models.remove_superseded()
 
@@ -88,25 +88,30 @@ class Projector:
         started = time.monotonic()
         if not self._root.is_there():
             return
+        for stream in self.log.store_streams():
+            self.models.mark(stream)
         try:
-            appeared, vanished = self._directories.refresh()
+            for appeared, vanished in self._directories.refresh():
+                self._found(appeared, vanished)
         except OSError as error:
             logger.warning("the storage root cannot be read: %s", error.strerror)
             return
-        for stream in self.log.store_streams():
-            self.models.mark(stream)
-        now = time.monotonic()
-        if self._is_started:
-            self._young.update((run.key, now + _YOUNG_S) for run in appeared)
-        for run in (*appeared, *vanished):
-            self.models.mark(Stream("run", run.key))
-            self._look_at(run.key)
         for key in self._artifacts.discover():
             self.models.mark(Stream("artifact", key))
         now = time.monotonic()
         self._watched_is_stale = True
         self._next_watched = now
         self._next_discover = now + (now - started) / _DISCOVER_SHARE
+
+    def _found(self, appeared: Sequence[str], vanished: Sequence[str]) -> None:
+        """Take note of runs that have appeared, or are gone."""
+        if self._is_started:
+            until = time.monotonic() + _YOUNG_S
+            self._young.update((key, until) for key in appeared)
+        for key in (*appeared, *vanished):
+            self.models.mark(Stream("run", key))
+            if self._is_started:  # else all are looked at
+                self._look_at(key)
 
     def changed(self, paths: Iterable[str] | None) -> None:
         """Files changed; None: anything may have changed among what is watched."""
@@ -386,8 +391,8 @@ class Projector:
             if self.observer.has_changed(key):
                 self._to_observe.add(key)
             yield
-        for key in self.observer.known():
-            if not self._directories.has(key) and self.observer.has_changed(key):
+        for key, is_known in self._directories.look_up(self.observer.known()):
+            if not is_known and self.observer.has_changed(key):
                 self.models.mark(Stream("run", key))
                 self._to_observe.add(key)
             yield

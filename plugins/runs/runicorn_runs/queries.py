@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -85,11 +85,19 @@ def run_state(db: apsw.Connection, key: str) -> tuple[dict[str, Any], dict[str, 
     raise RunNotFound(key.rpartition("/")[2])
 
 
-def items_changed_since(db: apsw.Connection, root: Path, counter: int) -> Iterator[tuple[int, RunListItem | None]]:
-    """Runs whose row changed after `counter`, by row id; None for those that are not listed (any more)."""
-    rows = db.execute(f"SELECT rowid, listed, {_ITEM} FROM run WHERE changed > ?", (str(root), counter))
-    for row_id, listed, *item in rows:
-        yield cast(int, row_id), RunListItem(*item) if listed else None  # type: ignore[arg-type]
+def rows_changed_since(db: apsw.Connection, counter: int) -> Iterator[int]:
+    """Row ids of the runs whose row changed after `counter`, listed or not."""
+    return (cast(int, row[0]) for row in db.execute("SELECT rowid FROM run WHERE changed > ?", (counter,)))
+
+
+def items_of(db: apsw.Connection, root: Path, row_ids: Collection[int]) -> Iterator[tuple[int, RunListItem]]:
+    """Runs by row id, in any order."""
+    rows = db.execute(
+        f"SELECT rowid, {_ITEM} FROM run WHERE rowid IN (SELECT value FROM json_each(?))",
+        (str(root), msgspec.json.encode(list(row_ids)).decode()),
+    )
+    for row_id, *item in rows:
+        yield cast(int, row_id), RunListItem(*item)  # type: ignore[arg-type]
 
 
 def rows_in_list_order(db: apsw.Connection) -> Iterator[int]:

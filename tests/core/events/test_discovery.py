@@ -158,30 +158,48 @@ def test_artifacts_are_directories_of_a_type_and_hidden_ones_do_not_count(tmp_pa
 # ── remembering what was found ──────────────────────────────────────────────
 
 
+def look(directories):
+    """Keys of the runs that appeared and that vanished."""
+    found = list(directories.refresh())
+    return {key for appeared, _ in found for key in appeared}, {key for _, vanished in found for key in vanished}
+
+
 def test_what_came_and_what_went_is_told_once(tmp_path):
-    make(tmp_path, "p/n/runs/one", "runs/old")
+    make(tmp_path, "p/n/runs/one", "runs/old", "empty/n/runs")
     directories = RunDirectories(tmp_path)
-    appeared, vanished = directories.refresh()
-    assert ({run.key for run in appeared}, vanished) == ({"p/n/runs/one", "runs/old"}, [])
-    assert directories.refresh() == ([], [])
+    assert directories.run_count == 0
+    assert look(directories) == ({"p/n/runs/one", "runs/old"}, set())
+    assert look(directories) == (set(), set())
+    assert directories.run_count == 2
     make(tmp_path, "p/n/runs/two", "q/m/runs/three")
     shutil.rmtree(tmp_path / "runs")
-    appeared, vanished = directories.refresh()
-    assert {run.key for run in appeared} == {"p/n/runs/two", "q/m/runs/three"}
-    assert [run.key for run in vanished] == ["runs/old"]
+    assert look(directories) == ({"p/n/runs/two", "q/m/runs/three"}, {"runs/old"})
+    (tmp_path / "p/n/runs/one").rmdir()
+    assert look(directories) == (set(), {"p/n/runs/one"})
     shutil.rmtree(tmp_path / "p")
-    assert {run.key for run in directories.refresh()[1]} == {"p/n/runs/one", "p/n/runs/two"}
+    assert look(directories) == (set(), {"p/n/runs/two"})
     assert set(directories.run_keys()) == {"q/m/runs/three"}
+    assert directories.run_count == 1
+
+
+def test_keys_are_looked_up_in_any_order(tmp_path):
+    make(tmp_path, "p/n/runs/1", "p/n/runs/22", "q/m/runs/1")
+    directories = RunDirectories(tmp_path)
+    look(directories)
+    expected = {
+        "p/n/runs/1": True, "p/n/runs/2": False, "q/m/runs/1": True, "p/n/runs/22": True, "x/y/runs/1": False,
+    }  # fmt: skip
+    assert dict(directories.look_up(expected)) == expected
 
 
 def test_a_directory_made_again_under_its_name_is_counted(tmp_path):
     make(tmp_path, "p/n/runs/one")
     directories = RunDirectories(tmp_path)
-    directories.refresh()
+    look(directories)
     assert directories.replaced == 0
     (tmp_path / "p/n/runs").rename(tmp_path / "p/n/aside")
     make(tmp_path, "p/n/runs/two")
-    directories.refresh()
+    look(directories)
     assert directories.replaced == 1
 
 
@@ -208,10 +226,10 @@ def test_a_root_that_is_gone_says_nothing_about_its_runs(tmp_path):
     root = tmp_path / "root"
     make(root, "p/n/runs/one")
     directories = RunDirectories(root)
-    directories.refresh()
+    look(directories)
     root.rename(tmp_path / "aside")
     with pytest.raises(FileNotFoundError):
-        directories.refresh()
+        look(directories)
     assert set(directories.run_keys()) == {"p/n/runs/one"}
 
 
