@@ -43,10 +43,10 @@ class FrozenLog(FileLog):
         with self._held_unless_it_fails(stream):
             return super().read_level(stream, after=after, head=head, limit=limit)
 
-    def checksum(self, stream: Stream, end: int) -> int:
+    def checksum(self, stream: Stream, end: int, *, after: int = 0, before: int = 0) -> int:
         """See `FileLog`."""
         with self._held_unless_it_fails(stream):
-            return super().checksum(stream, end)
+            return super().checksum(stream, end, after=after, before=before)
 
     @contextlib.contextmanager
     def _held_unless_it_fails(self, stream: Stream) -> Generator[None]:

@@ -35,6 +35,7 @@ READ_BYTES = 1 << 20
 """Default size of one read: large enough to decode at full speed, small enough for constant memory."""
 
 _SCAN_BYTES = 64 << 10
+_SLICE_BYTES = 8 << 20  # read and summed in about 10 ms
 _MAX_LINE_BYTES = (
     64 << 20
 )  # a longer line is skipped unread, so that a reader's memory is bounded whatever a file holds
@@ -86,6 +87,7 @@ class FileLog:
         self.root = root
         self.state_dir = state_dir
         self._root = os.fspath(root)
+        self._summed: dict[Stream, tuple[Position, dict[int, tuple[int, int]]]] = {}
 
     def streams(self) -> Iterator[Stream]:
         """Every stream that exists now; the store stream first, so that deletions are known before runs."""
@@ -169,14 +171,37 @@ class FileLog:
                 end = start
         return 0
 
-    def checksum(self, stream: Stream, end: int) -> int:
-        """The CRC-32 of the first `end` bytes, or of all if there are fewer. OSError if they cannot be read."""
-        checksum = 0
+    def checksum(self, stream: Stream, end: int, *, after: int = 0, before: int = 0) -> int:
+        """The CRC-32 of the first `end` bytes, or of all if there are fewer. OSError if they cannot be read.
+
+        Bytes up to `after` are not read if `before` is their CRC-32.
+        """
+        checksum = before
         with open_to_read(self.path(stream)) as file:
-            while end > 0 and (data := file.read(min(READ_BYTES, end))):
+            file.seek(after)
+            while end > after and (data := file.read(min(READ_BYTES, end - after))):
                 checksum = zlib.crc32(data, checksum)
-                end -= len(data)
+                after += len(data)
         return checksum
+
+    def checksum_in_slices(self, stream: Stream, end: int, position: Position) -> int | None:
+        """Like `checksum`, of a stream that reaches to `position`; None until it was called often enough.
+
+        Each call reads a slice, so that others come in between. It begins again where the position is another one; what it
+        has so far is kept until `end_slices`.
+        """
+        summed = self._summed.get(stream)
+        if summed is None or summed[0] != position:
+            summed = self._summed[stream] = position, {}
+        after, before = summed[1].get(end, (0, 0))
+        reached = min(end, after + _SLICE_BYTES)
+        checksum = self.checksum(stream, reached, after=after, before=before)
+        summed[1][end] = reached, checksum
+        return checksum if reached == end else None
+
+    def end_slices(self, stream: Stream) -> None:
+        """Forget what `checksum_in_slices` has so far."""
+        self._summed.pop(stream, None)
 
     def line_start(self, stream: Stream, offset: int) -> int:
         """The offset of the first line that begins at or after `offset`; 0 for 0. OSError if it cannot be read."""

@@ -52,14 +52,19 @@ def catch_up(
     behind = [model for model in models if not _is_at(model, stream, position)]
     if not behind:
         return Applied()
-    checksum = cache(lambda end: log.checksum(stream, end))
+    checksum = cache(lambda end: log.checksum_in_slices(stream, end, position))
     try:
-        replaced = [model for model in behind if _is_replaced(model, stream, position, checksum)]
+        replaced = [_is_replaced(model, stream, position, checksum) for model in behind]
     except FileNotFoundError:
         return Applied(more=True)
     except OSError as error:
         return Applied(problem=error.strerror)
-    forgot = _forget(replaced, stream)
+    if None in replaced:
+        return Applied(more=True)
+    log.end_slices(stream)
+    if any(replaced):
+        logger.info("stream %s was truncated, replaced or edited: applying it again from its start", stream.name)
+    forgot = _forget([model for model, is_replaced in zip(behind, replaced, strict=True) if is_replaced], stream)
     # Usually all stand at the same offset, and one read serves all; a model that is new lags behind.
     start = min(_offset(model, stream) for model in behind)
     same = [model for model in behind if _offset(model, stream) == start]
@@ -92,7 +97,10 @@ def _forget(models: Sequence[ReadModel], stream: Stream) -> bool:
     return bool(known)
 
 
-def _is_replaced(model: ReadModel, stream: Stream, position: Position, checksum: Callable[[int], int]) -> bool:
+def _is_replaced(
+    model: ReadModel, stream: Stream, position: Position, checksum: Callable[[int], int | None]
+) -> bool | None:
+    """None if that is not known yet: the bytes are compared slice by slice."""
     known = model.checkpoint(stream)
     if known is None or not known.offset:
         return False
@@ -100,9 +108,8 @@ def _is_replaced(model: ReadModel, stream: Stream, position: Position, checksum:
     if not is_replaced and known.size == position.size and known.modified_ns not in (0, position.modified_ns):
         # The time alone says little: a mirror sets it after each append, and it moves before the size when a line is
         # written. Without a look at the bytes, live clients would be told of every event again.
-        is_replaced = checksum(known.offset) != known.checksum
-    if is_replaced:
-        logger.info("stream %s was truncated, replaced or edited: applying it again from its start", stream.name)
+        found = checksum(known.offset)
+        return None if found is None else found != known.checksum
     return is_replaced
 
 

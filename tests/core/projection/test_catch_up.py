@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from runicorn.events import log as log_module
 from runicorn.events.log import Stream
 from runicorn.projection.catch_up import Applied, catch_up
 from tests.projecting import InProcess
@@ -54,6 +55,30 @@ def test_an_edit_of_equal_size_is_applied_once(running: InProcess) -> None:
     running.projector.take_notices()
     running.sweep()
     assert RUN.name not in [name for notice in running.projector.take_notices() for name, *_ in notice.streams]
+
+
+def test_a_long_stream_is_compared_in_slices(running: InProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log_module, "_SLICE_BYTES", SIZE // 4)
+    path = running.log.root / RUN.name / "events.jsonl"
+    later(path)
+    for _ in range(3):
+        assert caught_up(running) == Applied(more=True)
+    assert caught_up(running) == Applied(SIZE, SIZE)
+    assert caught_up(running) == Applied()
+
+    later(path)
+    for _ in range(2):
+        assert caught_up(running) == Applied(more=True)
+    edit(running, b"0.5", b"0.7")  # meanwhile: it begins again
+    for _ in range(3):
+        assert caught_up(running) == Applied(more=True)
+    assert caught_up(running) == Applied(0, SIZE, 2, forgot=True)
+    assert caught_up(running) == Applied()
+
+    edit(running, b"0.7", b"0.9")
+    running.sweep()
+    assert caught_up(running) == Applied()
+    assert running.log._summed == {}
 
 
 def test_an_edit_before_a_torn_line_is_applied(running: InProcess) -> None:
