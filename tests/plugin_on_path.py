@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import textwrap
 from pathlib import Path
 
@@ -23,6 +24,8 @@ class PluginDirectory:
     def add(self, name: str, source: str, *, version: str = "1.0") -> None:
         """Install a plugin whose module holds `source`, as a distribution of the same name."""
         (self.directory / f"{name}.py").write_text(textwrap.dedent(source))
+        # What is compiled of a module that another has just replaced, in the same second and as long, would be used.
+        shutil.rmtree(self.directory / "__pycache__", ignore_errors=True)
         info = self.directory / f"{name}-{version}.dist-info"
         info.mkdir()
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")

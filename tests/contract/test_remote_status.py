@@ -31,7 +31,7 @@ from tests.serving import Server, wait_until
 from tests.sshd import Sshd, SshdNotFound
 
 TASK = {"id", "session_id", "host", "remote_root", "local_root", "interval", "alive", "state", "last_error",
-        "last_scan_at", "conflicts", "stats"}  # fmt: skip
+        "last_scan_at", "conflicts", "lag_s", "waiting_files", "waiting_bytes", "stats"}  # fmt: skip
 STATS = {"copied_files", "appended_bytes", "scans", "started_at", "last_error", "copied_bytes", "failed_files"}
 ALWAYS = {"connected", "connection_id", "modes", "connection", "smart_mode", "mirror_mode", "cached_experiments",
           "cached_artifacts"}  # fmt: skip

@@ -19,6 +19,7 @@ _ERRORS = {
     "400": "The request is wrong: a parameter, the body, or the `Host` header.",
     "403": "The request comes from a web page of another origin.",
     "404": "There is no such thing.",
+    "405": "With these values the path is another one, which takes other methods.",
     "409": "The thing exists already, or its state forbids this.",
     "413": "The body is larger than allowed.",
     "429": "Too many requests: `retry_after` and the header `Retry-After` say how many seconds to wait.",
@@ -90,6 +91,8 @@ def _add_errors(path: str, method: str, operation: dict[str, Any]) -> None:
         finds_something = "{" in path or "404" in responses
         is_bare_look = method == "get" and not finds_something
         if (status == "413" and method == "get") or (status in ("404", "409") and is_bare_look):
+            continue
+        if status == "405" and "{" not in path:
             continue
         # The framework documents its own body for 400, which is never sent.
         responses[status] = {"$ref": f"#/components/responses/{status}"}

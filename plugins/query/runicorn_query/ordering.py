@@ -47,7 +47,7 @@ class Cursor(msgspec.Struct, frozen=True, array_like=True):
 
     by: str
     descending: bool
-    values: list[float | int | str | None]
+    values: tuple[float | int | str | None, ...]
     """What the run is sorted by."""
     ties: tuple[str, str, int]
     """Its case-folded id, its id, its number."""

@@ -85,7 +85,7 @@ def newest(db: apsw.Connection, view: View, wanted: Wanted) -> Found:
     if len(rows) > wanted.limit:
         fold, number = rows[wanted.limit - 1][-2:]
         ties = (cast(str, fold), page[-1].run_id, cast(int, number))
-        last = Cursor(wanted.order.by, True, [page[-1].created_at], ties)
+        last = Cursor(wanted.order.by, True, (page[-1].created_at,), ties)
     return Found(page, cast(int, total[0][0]), last, None)
 
 
@@ -103,7 +103,7 @@ def matching(db: apsw.Connection, view: View, wanted: Wanted) -> Found:
         last = None
         if len(rows) > wanted.limit:
             *values, fold, run_id, number = rows[wanted.limit - 1]
-            last = Cursor(wanted.order.by, wanted.order.descending, values, (fold, run_id, number))  # type: ignore[arg-type]
+            last = Cursor(wanted.order.by, wanted.order.descending, tuple(values), (fold, run_id, number))  # type: ignore[arg-type]
         runs = [cast(int, row[-1]) for row in rows[: wanted.limit]]
         return Found(_experiments(db, view, runs), total, last, facets)
 

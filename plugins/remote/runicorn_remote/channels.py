@@ -42,6 +42,12 @@ _CLOSED_SOCKET = "Socket is closed"
 """What paramiko raises on a closed channel: an OSError without a number, as for the failures that a server sends."""
 
 
+def close(channel: Channel) -> None:
+    """Close a channel, which also tells the other side; it may be gone."""
+    with contextlib.suppress(EOFError, OSError):
+        channel.close()
+
+
 @contextlib.contextmanager
 def deadline(channel: Channel, timeout_s: float = STEP_S) -> Generator[None]:
     """Close the channel if the body takes too long; then OperationTimeout."""
@@ -49,7 +55,7 @@ def deadline(channel: Channel, timeout_s: float = STEP_S) -> Generator[None]:
 
     def expire() -> None:
         expired.set()
-        channel.close()
+        close(channel)
 
     timer = threading.Timer(timeout_s, expire)
     timer.daemon = True
@@ -123,13 +129,14 @@ def open_sftp(transport: Transport) -> SFTPClient:
             except (SSHException, EOFError, OSError) as error:
                 raise (SftpUnavailable if transport.is_active() else ConnectionLost) from error
     except BaseException:
-        channel.close()
+        close(channel)
         raise
 
 
 @functools.cache
 def _bounded(kind: type[SFTPClient]) -> type[SFTPClient]:
-    """SFTP clients that take no longer packets than servers send: paramiko takes 16 MiB, of each of many answers."""
+    """SFTP clients that take no longer packets than servers send (paramiko takes 16 MiB, of each of many answers), and that
+    can always be closed."""
     from paramiko.sftp import SFTPError
 
     class Bounded(kind):
@@ -137,6 +144,10 @@ def _bounded(kind: type[SFTPClient]) -> type[SFTPClient]:
             if n > _MAX_PACKET_BYTES:
                 raise SFTPError("a packet is too long")
             return cast(Any, super())._read_all(n)
+
+        def close(self) -> None:
+            with contextlib.suppress(EOFError, OSError):  # the other side cannot be told: it is gone
+                super().close()
 
     return Bounded
 
@@ -164,7 +175,7 @@ class Command:
             # An account that has SFTP only may start an SFTP process, which waits for input.
             self._channel.shutdown_write()
         except BaseException:
-            self._channel.close()
+            close(self._channel)
             raise
 
     def pieces(self) -> Iterator[bytes]:
@@ -199,7 +210,7 @@ class Command:
 
     def close(self) -> None:
         """End it; also wakes a thread that waits for its output."""
-        self._channel.close()
+        close(self._channel)
 
 
 class CommandRefused(SftpUnavailable):

@@ -216,10 +216,10 @@ def test_a_directory_that_does_not_change_is_listed_once_whatever_its_time_says(
         os.utime(path, (moment, moment))
     directories = RunDirectories(tmp_path)
     for _ in range(3):
-        directories.refresh()
+        list(directories.refresh())
     assert listed.count("p/n/runs") == 1
     (runs / "two").mkdir()
-    assert [run.run_id for run in directories.refresh()[0]] == ["two"]
+    assert [key for appeared, _ in directories.refresh() for key in appeared] == ["p/n/runs/two"]
 
 
 def test_a_root_that_is_gone_says_nothing_about_its_runs(tmp_path):
