@@ -22,7 +22,7 @@ TOP = Path(__file__).parents[2]
 
 def run_benchmarks(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "benchmarks", "--size", "tiny", *arguments]
-    return subprocess.run(command, cwd=TOP, capture_output=True, text=True, timeout=110)
+    return subprocess.run(command, cwd=TOP, capture_output=True, text=True, timeout=300)
 
 
 @pytest.mark.slow

@@ -14,14 +14,13 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from stat import S_ISREG
 
-from runicorn.plugin import RUNNING, STATUS_FILE, read_json_object
 from runicorn_remote.attempt import Attempt
 from runicorn_remote.connection import Connection
 from runicorn_remote.enumeration import Enumeration, RemoteFile, enumerate_directories, enumerate_root
 from runicorn_remote.errors import ConnectFailed, ConnectionLost, RemoteError
 from runicorn_remote.events import Journal, MirrorChanged, MirrorStarted, MirrorStopped
+from runicorn_remote.mirror.choosing import Choosing
 from runicorn_remote.mirror.claims import Claims
 from runicorn_remote.mirror.lane import Lane, Stopped, is_small
 from runicorn_remote.mirror.opening import opened
@@ -29,8 +28,8 @@ from runicorn_remote.mirror.origins import Record, tell_origins
 from runicorn_remote.mirror.pauses import Pauses
 from runicorn_remote.mirror.progress import MirrorReport, MirrorStats, State, one_line
 from runicorn_remote.mirror.source import RemoteSource
-from runicorn_remote.mirror.state import FileState, MirrorState
-from runicorn_remote.mirror.units import is_acceptable, is_append_only, is_run, is_wanted, unit_of
+from runicorn_remote.mirror.state import MirrorState
+from runicorn_remote.mirror.units import is_append_only, unit_of
 from runicorn_remote.mirror.waiting import Waiting
 
 logger = logging.getLogger("runicorn.remote")
@@ -38,7 +37,6 @@ logger = logging.getLogger("runicorn.remote")
 MIN_INTERVAL_S = 0.5
 _MAX_SCAN_PAUSE_S = 60.0
 _SCAN_SHARE = 5  # a scan may take a sixth of the time
-_RECENT_S = 60.0
 _SAVE_S = 1.0
 _LOOK_S = 0.05
 _STOP_S = 5.0
@@ -80,6 +78,7 @@ class MirrorTask:
         self._last_scan_at: float | None = None
         self._known = MirrorState(local_root, source.key)
         self._claims = Claims(local_root, self._known)
+        self._choosing = Choosing(self._known, local_root, self._stats)
         self._stopping = threading.Event()
         self._attempt = Attempt()
         self._broken = threading.Event()
@@ -91,7 +90,6 @@ class MirrorTask:
         self._waiting_small = 0
         """Lists of small files that are not brought yet."""
         self._mutex = threading.Lock()
-        self._recent: dict[str, float] = {}
         self._live_at = time.monotonic()
         self._level_at: float | None = None
         """When the last look at running runs began whose lines are all here."""
@@ -101,10 +99,8 @@ class MirrorTask:
         """Whether what a scan has found since then is here, but for large files on their way."""
         self._is_hindered = False
         """Whether the last attempt has failed here, as for a file that is larger than the disk, and not on the way."""
-        self._refused: set[str] = set()
         self._unmarked: set[str] = set()
         """Recycle-bin markers that were missing in the last scan for the first time."""
-        self._statuses: dict[str, tuple[FileState | None, bool]] = {}
         self._threads: list[threading.Thread] = []
         self._supervisor = threading.Thread(target=self._supervise, name=self.task_id, daemon=True)
 
@@ -343,14 +339,13 @@ class MirrorTask:
 
     def _take_up(self, found: Enumeration) -> None:
         """Hand out what changed, runs before artifacts and small files first; forget what is gone."""
-        files = [file for file in found.files if self._is_ours_to_take(file.path)]
-        changed = [file for file in files if self._has_changed(file)]
+        files = [file for file in found.files if self._choosing.is_ours_to_take(file.path)]
+        changed = [file for file in files if self._choosing.has_changed(file)]
         waiting = self._waiting.paths()
         for file in changed:
-            unit = unit_of(file.path)
             # What an earlier scan has found, and nobody has come to bring yet, did not change just now.
-            if unit is not None and self._last_scan_at is not None and file.path not in waiting:
-                self._recent[unit] = time.monotonic()
+            if self._last_scan_at is not None and file.path not in waiting:
+                self._choosing.has_just_changed(file.path)
         changed.sort(key=lambda file: (file.path.startswith("artifacts/"), file.size))
         self._claims.claim((file.path for file in changed), self._check)
         tell_origins(self._known, self.source, self._record)
@@ -364,35 +359,6 @@ class MirrorTask:
         self._stats.failed_files += found.unreadable
         if found.is_complete:
             self._forget_missing({file.path for file in files})
-
-    def _is_ours_to_take(self, path: str) -> bool:
-        if not is_wanted(path):
-            return False
-        if is_acceptable(path):
-            return True
-        if path not in self._refused and len(self._refused) < 1000:
-            self._refused.add(path)
-            self._stats.failed_files += 1
-            logger.warning("refused a name that a server sent: %r", path[:100])
-        return False
-
-    def _has_changed(self, file: RemoteFile) -> bool:
-        """Whether the file, here or there, is not what was noted of it."""
-        known = self._known.file(file.path)
-        if known is None or (known.size, known.mtime_ns) != (file.size, file.mtime_ns):
-            return True
-        if known.local_size < file.size and is_append_only(file.path):
-            return True
-        unit = unit_of(file.path)
-        is_aside = unit is not None and self._known.unit(unit) is False
-        try:
-            local = ((self._known.conflict_tree if is_aside else self.local_root) / file.path).lstat()
-        except OSError:
-            return True
-        return not S_ISREG(local.st_mode) or (local.st_size, local.st_mtime_ns) != (
-            known.local_size,
-            known.local_mtime_ns,
-        )
 
     def _forget_missing(self, present: set[str]) -> None:
         """What is gone there stays here; only a recycle-bin marker that was mirrored goes, so that a restore arrives.
@@ -421,7 +387,7 @@ class MirrorTask:
     def _look_at_live(self, lane: Lane) -> None:
         """Bring what changed in runs that are running, or were changed within the last minute."""
         began = self._live_at = time.monotonic()
-        directories = self._live_directories()
+        directories = self._choosing.live_directories()
         files = self._bring_live(lane, directories) if directories else []
         waiting = self._waiting.paths()
         if self._level_at is not None and not any(is_append_only(path) and path in waiting for path in files):
@@ -430,45 +396,24 @@ class MirrorTask:
     def _bring_live(self, lane: Lane, directories: list[str]) -> list[str]:
         """Bring what changed in these directories; large files are handed out. The paths of all of them."""
         found = enumerate_directories(self.connection, self.source.root, directories)
-        files = [file for file in found.files if self._is_ours_to_take(file.path) and self._has_changed(file)]
+        files = [
+            file
+            for file in found.files
+            if self._choosing.is_ours_to_take(file.path) and self._choosing.has_changed(file)
+        ]
         files.sort(key=lambda file: file.size)
         for file in files:
-            if (unit := unit_of(file.path)) is not None:
-                self._recent[unit] = time.monotonic()
+            self._choosing.has_just_changed(file.path)
         self._bring(lane, self._take([file for file in files if is_small(file, self._known)]))
         for file in self._take([file for file in files if not is_small(file, self._known)]):
             self._bulk.put(file)
         return [file.path for file in files]
 
-    def _live_directories(self) -> list[str]:
-        now = time.monotonic()
-        for unit in [unit for unit, at in self._recent.items() if now - at > _RECENT_S]:
-            del self._recent[unit]
-        running = (unit for unit, in_place in self._known.units() if is_run(unit) and self._is_running(unit, in_place))
-        return list(dict.fromkeys([*running, *(unit for unit in self._recent if is_run(unit))]))
-
-    def _is_running(self, unit: str, in_place: bool) -> bool:
-        state = self._known.file(f"{unit}/{STATUS_FILE}")
-        if state is None:
-            return False
-        seen, is_running = self._statuses.get(unit, (None, False))
-        if seen != state:
-            base = self.local_root if in_place else self._known.conflict_tree
-            is_running = (read_json_object(base / unit / STATUS_FILE) or {}).get("status") == RUNNING
-            self._statuses[unit] = (state, is_running)
-        return is_running
-
     # ── one thread per file ─────────────────────────────────────────────────
 
     def _take(self, files: list[RemoteFile]) -> list[RemoteFile]:
         """Those that no other thread has in hand; they are now."""
-        return self._waiting.take([(file, self._missing(file)) for file in files])
-
-    def _missing(self, file: RemoteFile) -> int:
-        """How many bytes of a file are to be brought, as far as its size tells."""
-        known = self._known.file(file.path) if is_append_only(file.path) else None
-        here = 0 if known is None else known.local_size
-        return file.size - here if here <= file.size else file.size
+        return self._waiting.take([(file, self._choosing.missing(file)) for file in files])
 
     def _bring(self, lane: Lane, files: list[RemoteFile], meanwhile: Callable[[], None] = lambda: None) -> None:
         """Bring files that were taken, and let them go."""
