@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,14 +14,18 @@ from tests.sshd import Sshd, SshdNotFound
 __all__ = ["sshd"]
 
 
-@pytest.fixture
-def sshd(tmp_path: Path) -> Iterator[Sshd]:
-    """A real server on loopback. Without one, tests are skipped, unless `RUNICORN_CI` is set."""
+def sshd_or_skip(directory: Path | None = None, **options: Any) -> Sshd:
+    """A server that is not started yet. Without OpenSSH the test is skipped, unless `RUNICORN_CI` is set."""
     try:
-        server = Sshd(home=tmp_path / "remote-home")
+        return Sshd(directory, **options)
     except SshdNotFound as error:
         if os.environ.get("RUNICORN_CI"):
             raise
         pytest.skip(str(error))
-    with server:
+
+
+@pytest.fixture
+def sshd(tmp_path: Path) -> Iterator[Sshd]:
+    """A real server on loopback."""
+    with sshd_or_skip(home=tmp_path / "remote-home") as server:
         yield server

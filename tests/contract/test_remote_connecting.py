@@ -43,7 +43,8 @@ from tests.plugins.remote.locked_files import LockedFiles
 from tests.plugins.remote.mirroring import RUN, write_run
 from tests.plugins.remote.paramiko_server import ParamikoServer
 from tests.serving import Server, wait_until
-from tests.sshd import Sshd, SshdNotFound, find_program
+from tests.ssh_server import sshd_or_skip
+from tests.sshd import Sshd, find_program
 
 PASSPHRASE = "open sesame ü"
 SAVED = "/api/config/ssh_connections"
@@ -52,13 +53,7 @@ AUTHENTICATION, CONNECTION, SSH = "Authentication failed: ", "Connection failed:
 
 @pytest.fixture(scope="module")
 def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
-    try:
-        server = Sshd(home=tmp_path_factory.mktemp("remote-home"))
-    except SshdNotFound as error:
-        if os.environ.get("RUNICORN_CI"):
-            raise
-        pytest.skip(str(error))
-    with server:
+    with sshd_or_skip(home=tmp_path_factory.mktemp("remote-home")) as server:
         yield server
 
 

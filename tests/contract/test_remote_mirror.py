@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,7 +15,8 @@ from benchmarks.delaying_proxy import delaying
 from tests.contract.test_remote import failure, login, ok
 from tests.plugins.remote.mirroring import RUN, mirrored, write_run
 from tests.serving import Server, serve, wait_until
-from tests.sshd import Sshd, SshdNotFound
+from tests.ssh_server import sshd_or_skip
+from tests.sshd import Sshd
 
 __all__ = ["serve"]
 
@@ -25,13 +25,7 @@ MIB = 1 << 20
 
 @pytest.fixture(scope="module")
 def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
-    try:
-        server = Sshd(home=tmp_path_factory.mktemp("remote-home"))
-    except SshdNotFound as error:
-        if os.environ.get("RUNICORN_CI"):
-            raise
-        pytest.skip(str(error))
-    with server:
+    with sshd_or_skip(home=tmp_path_factory.mktemp("remote-home")) as server:
         yield server
 
 

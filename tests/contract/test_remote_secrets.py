@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +23,7 @@ from tests.plugins.remote.locked_files import LockedFiles
 from tests.plugins.remote.mirroring import write_run
 from tests.plugins.remote.paramiko_server import ParamikoServer
 from tests.serving import wait_until
-from tests.sshd import Sshd, SshdNotFound
+from tests.sshd import Sshd
 
 PASSWORD, PASSPHRASE = "hunter2-q8ZbV-grün", "correct horse ü battery-7Qx"
 SAVED = "/api/config/ssh_connections"
@@ -49,18 +47,6 @@ class Recorder(httpx.Client):
     def _record(self, response: httpx.Response) -> None:
         response.read()
         self.said.append(f"{response.headers} {response.text}")
-
-
-@pytest.fixture
-def sshd(tmp_path: Path) -> Iterator[Sshd]:
-    try:
-        server = Sshd(home=tmp_path / "there")
-    except SshdNotFound as error:
-        if os.environ.get("RUNICORN_CI"):
-            raise
-        pytest.skip(str(error))
-    with server:
-        yield server
 
 
 def forms_of(key: str) -> set[bytes]:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -28,7 +26,7 @@ from tests.plugins.remote.locked_files import LockedFiles
 from tests.plugins.remote.paramiko_server import ParamikoServer
 from tests.promises import FOUND_FROZEN_S, FOUND_KILLED_S, LISTING_TIMED_OUT_S
 from tests.serving import Server, wait_until
-from tests.sshd import Sshd, SshdNotFound
+from tests.sshd import Sshd
 
 TASK = {"id", "session_id", "host", "remote_root", "local_root", "interval", "alive", "state", "last_error",
         "last_scan_at", "conflicts", "lag_s", "waiting_files", "waiting_bytes", "stats"}  # fmt: skip
@@ -67,18 +65,6 @@ def machine() -> Iterator[ParamikoServer]:
 @pytest.fixture
 def other() -> Iterator[ParamikoServer]:
     with ParamikoServer(password=PASSWORD, files=LockedFiles) as server:
-        yield server
-
-
-@pytest.fixture
-def sshd(tmp_path: Path) -> Iterator[Sshd]:
-    try:
-        server = Sshd(home=tmp_path / "remote-home")
-    except SshdNotFound as error:
-        if os.environ.get("RUNICORN_CI"):
-            raise
-        pytest.skip(str(error))
-    with server:
         yield server
 
 

@@ -31,7 +31,8 @@ from tests.plugins.remote.mirroring import RUN, write_run
 from tests.plugins.remote.paramiko_server import ParamikoServer
 from tests.promises import CANCELLED_S
 from tests.serving import Server, wait_until
-from tests.sshd import Sshd, SshdNotFound
+from tests.ssh_server import sshd_or_skip
+from tests.sshd import Sshd
 
 RUN_ID = RUN.rpartition("/")[2]
 DAY_S = 86_400
@@ -57,25 +58,17 @@ def http(server: Server, home: Path) -> Iterator[httpx.Client]:
     shutil.rmtree(home / ".runicorn_remote_cache", ignore_errors=True)
 
 
-def sshd_with(directory: Path, *config: str) -> Sshd:
-    try:
-        return Sshd(directory, home=directory / "home", extra_config=config)
-    except SshdNotFound as error:
-        if os.environ.get("RUNICORN_CI"):
-            raise
-        pytest.skip(str(error))
-
-
 @pytest.fixture(scope="module")
 def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
-    with sshd_with(tmp_path_factory.mktemp("sshd")) as server:
+    with sshd_or_skip(home=tmp_path_factory.mktemp("remote-home")) as server:
         yield server
 
 
 @pytest.fixture(scope="module")
 def files_only(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
     """A server that runs no commands, whatever is asked: neither a shell nor Python."""
-    with sshd_with(tmp_path_factory.mktemp("files-only"), "ForceCommand internal-sftp") as server:
+    home = tmp_path_factory.mktemp("files-only")
+    with sshd_or_skip(home=home, extra_config=["ForceCommand internal-sftp"]) as server:
         yield server
 
 
@@ -311,7 +304,7 @@ def test_two_downloads_run_at_a_time_and_a_cancelled_or_cut_one_has_ended(
             file.truncate(8 << 30)
         entry = {"path": "w.bin", "size": 8 << 30, "digest": "sha256:" + "0" * 64}
         (files.parent / "manifest.json").write_text(json.dumps({"files": [entry]}))
-    with sshd_with(tmp_path / "sshd") as sshd:
+    with sshd_or_skip(home=tmp_path / "remote-home") as sshd:
         cache = Path(show(http, sshd, there)["cache_dir"])
         synced(http)
         tasks = [ok(http.post(f"/api/remote/download/net/v{version}"))["task_id"] for version in (2, 3, 4)]

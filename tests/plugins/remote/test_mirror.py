@@ -232,15 +232,32 @@ def test_a_server_that_runs_no_commands_works(tmp_path: Path, ssh_directory: Pat
 def test_a_login_script_that_prints_does_no_harm(
     tmp_path: Path, ssh_directory: Path, remote: Path, local: Path
 ) -> None:
+    check_on(with_login_script(tmp_path, "echo welcome; printf RN; echo something >&2"), remote, local)
+
+
+@pytest.mark.parametrize("find", [None, "echo find: unrecognized: -printf >&2; exit 1"])
+def test_a_server_without_find_or_with_one_that_knows_less_works(
+    tmp_path: Path, ssh_directory: Path, remote: Path, local: Path, find: str | None
+) -> None:
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    if find is not None:
+        (programs / "find").write_text(f"#!/bin/sh\n{find}\n")
+        (programs / "find").chmod(0o755)
+    check_on(with_login_script(tmp_path, f"PATH={programs}"), remote, local)
+
+
+def with_login_script(directory: Path, script: str) -> Sshd:
+    """A server whose account runs `script` before each command, but not before SFTP."""
     sftp_server = next(path for path in SFTP_SERVERS if path.exists())
-    script = tmp_path / "talk.sh"
-    script.write_text(
+    file = directory / "login.sh"
+    file.write_text(
         'case "$SSH_ORIGINAL_COMMAND" in *sftp-server) exec "$SSH_ORIGINAL_COMMAND";; esac\n'
-        "echo welcome; printf RN; echo something >&2\n"
+        f"{script}\n"
         'eval "$SSH_ORIGINAL_COMMAND"\n'
     )
-    config = [f"Subsystem sftp {sftp_server}", f"ForceCommand sh {script}"]
-    check_on(Sshd(home=tmp_path / "talkative", sftp=False, extra_config=config), remote, local)
+    config = [f"Subsystem sftp {sftp_server}", f"ForceCommand sh {file}"]
+    return Sshd(home=directory / "home", sftp=False, extra_config=config)
 
 
 def check_on(sshd: Sshd, remote: Path, local: Path) -> None:

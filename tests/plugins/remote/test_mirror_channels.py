@@ -15,7 +15,8 @@ from runicorn_remote.mirror.source import RemoteSource
 from runicorn_remote.mirror.task import MirrorTask
 from tests.plugins.remote.mirroring import connect_to, mirrored, mirroring, target_of, wait_for_scans, write_run
 from tests.serving import wait_until
-from tests.sshd import Sshd, SshdNotFound
+from tests.ssh_server import sshd_or_skip
+from tests.sshd import Sshd
 
 MAX_CHANNELS = 10
 
@@ -23,11 +24,7 @@ MAX_CHANNELS = 10
 @pytest.fixture
 def narrow(tmp_path: Path, ssh_directory: Path, request: pytest.FixtureRequest) -> Iterator[Sshd]:
     """A server that allows `request.param` channels on a connection."""
-    try:
-        server = Sshd(home=tmp_path / "remote-home", extra_config=[f"MaxSessions {request.param}"])
-    except SshdNotFound as error:
-        pytest.skip(str(error))
-    with server:
+    with sshd_or_skip(home=tmp_path / "remote-home", extra_config=[f"MaxSessions {request.param}"]) as server:
         yield server
 
 
