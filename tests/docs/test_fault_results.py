@@ -17,7 +17,7 @@ def test_good(): pass
 def test_bad(): assert False
 @pytest.mark.parametrize("case", [1, 2])
 def test_one_of_two(case): assert case == 1
-@pytest.mark.skip
+@pytest.mark.skip(reason="to be shown as skipped")
 def test_skipped(): pass
 """
 PAGE = "\n".join(

@@ -8,11 +8,20 @@ from itertools import pairwise
 
 import pytest
 
-from tests.faults.harness import END_S, Scene, projector_pid
+from tests.faults.harness import END_S, Commander, Scene, Trainer, projector_pid
 from tests.recorded import wait_until_live
-from tests.serving import wait_until
+from tests.serving import Server, wait_until
 
 HOUR = 3600.0
+
+
+def at_work_on_a_disk(scene: Scene) -> tuple[Server, Trainer, Commander]:
+    """A live server, a training, and commands about it, whose disk the scene's world decides about."""
+    world = scene.world.environment(disk=True)
+    server = scene.serve(environment=world)
+    wait_until_live(server)
+    trainer = scene.train(environment=world)
+    return server, trainer, scene.command(server, trainer)
 
 
 @pytest.mark.slow
@@ -42,11 +51,7 @@ def test_clocks_that_jump_lose_no_event_and_no_order(scene: Scene) -> None:
 
 @pytest.mark.slow
 def test_while_the_disk_stands_still_the_server_answers_and_nothing_is_lost(scene: Scene) -> None:
-    world = scene.world.environment(disk=True)
-    server = scene.serve(environment=world)
-    wait_until_live(server)
-    trainer = scene.train(environment=world)
-    commander = scene.command(server, trainer)
+    server, trainer, commander = at_work_on_a_disk(scene)
     wait_until(lambda: commander.count(200) >= 3, "commands")
 
     scene.world.stall(True)
@@ -70,11 +75,7 @@ def test_while_the_disk_stands_still_the_server_answers_and_nothing_is_lost(scen
 
 @pytest.mark.slow
 def test_on_a_slow_disk_everything_comes_later_and_nothing_is_lost(scene: Scene) -> None:
-    world = scene.world.environment(disk=True)
-    server = scene.serve(environment=world)
-    wait_until_live(server)
-    trainer = scene.train(environment=world)
-    commander = scene.command(server, trainer)
+    server, trainer, commander = at_work_on_a_disk(scene)
 
     scene.world.slow_down(0.02)
     done = commander.count(200) + commander.count(503)
@@ -90,11 +91,7 @@ def test_on_a_slow_disk_everything_comes_later_and_nothing_is_lost(scene: Scene)
 
 @pytest.mark.slow
 def test_a_command_that_cannot_be_made_to_last_has_not_happened(scene: Scene) -> None:
-    world = scene.world.environment(disk=True)
-    server = scene.serve(environment=world)
-    wait_until_live(server)
-    trainer = scene.train(environment=world)
-    commander = scene.command(server, trainer)
+    server, trainer, commander = at_work_on_a_disk(scene)
     wait_until(lambda: commander.count(200) >= 3, "commands")
 
     scene.world.break_fsync(True)

@@ -46,7 +46,7 @@ class Exchange:
 
     async def finish(self, status: int, content: bytes) -> None:
         """Send a whole answer."""
-        await self.send({"type": "http.response.start", "status": status, "headers": []})  # type: ignore[typeddict-item]
+        await self.send({"type": "http.response.start", "status": status, "headers": []})  # type: ignore[typeddict-item]  # no trailers
         await self._send({"type": "http.response.body", "body": content, "more_body": False})
 
 

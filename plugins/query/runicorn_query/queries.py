@@ -103,7 +103,7 @@ def matching(db: apsw.Connection, view: View, wanted: Wanted) -> Found:
         last = None
         if len(rows) > wanted.limit:
             *values, fold, run_id, number = rows[wanted.limit - 1]
-            last = Cursor(wanted.order.by, wanted.order.descending, tuple(values), (fold, run_id, number))  # type: ignore[arg-type]
+            last = Cursor(wanted.order.by, wanted.order.descending, tuple(values), (fold, run_id, number))  # type: ignore[arg-type]  # columns
         runs = [cast(int, row[-1]) for row in rows[: wanted.limit]]
         return Found(_experiments(db, view, runs), total, last, facets)
 

@@ -97,7 +97,7 @@ def items_of(db: apsw.Connection, root: Path, row_ids: Collection[int]) -> Itera
         (str(root), msgspec.json.encode(list(row_ids)).decode()),
     )
     for row_id, *item in rows:
-        yield cast(int, row_id), RunListItem(*item)  # type: ignore[arg-type]
+        yield cast(int, row_id), RunListItem(*item)  # type: ignore[arg-type]  # the columns are those of the struct
 
 
 def rows_in_list_order(db: apsw.Connection) -> Iterator[int]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +15,31 @@ from runicorn.events.store import StoreStream
 from runicorn.run_commands.purging import Purged, purge
 from runicorn.run_commands.recycling import Failures, RunPlace, put_into_bin, take_out
 from tests.projecting import InProcess
+
+_DIES = """
+import os, signal, sys
+from pathlib import Path
+from runicorn.events.store import recorder_of
+from runicorn.run_commands.purging import purge
+from runicorn.run_commands.recycling import RunPlace, take_out
+
+root, when = Path(sys.argv[1]), sys.argv[2]
+record = recorder_of(root)
+
+def dies(*payloads):
+    if when == "after":
+        record(*payloads)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+COMMAND(root, [RunPlace("p/n/runs/a", "a")], dies)
+"""
+
+
+def kill_within(root: Path, command: str, when: str) -> None:
+    """Have a process run `purge` or `take_out` on the run `a`, and die "before" or "after" it has told the log."""
+    source = _DIES.replace("COMMAND", command)
+    ended = subprocess.run([sys.executable, "-c", source, str(root), when], check=False)
+    assert ended.returncode == -signal.SIGKILL
 
 
 class Place:

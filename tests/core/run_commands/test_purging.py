@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,7 +13,7 @@ from runicorn.events.decided import RunTagged
 from runicorn.events.envelope import Payload
 from runicorn.run_commands import purging
 from runicorn.run_commands.purging import purge, remove_leftovers
-from tests.core.run_commands.places import Place, places
+from tests.core.run_commands.places import Place, kill_within, places
 from tests.stores import make_run, write
 
 A, B = "p/n/runs/a", "p/n/runs/b"
@@ -93,32 +90,12 @@ def test_what_a_killed_purge_has_left_is_removed_at_the_next_start(place: Place)
     assert place.rows() == {}
 
 
-DIES = """
-import os, signal, sys
-from pathlib import Path
-from runicorn.events.store import recorder_of
-from runicorn.run_commands.purging import purge
-from runicorn.run_commands.recycling import RunPlace
-
-root, when = Path(sys.argv[1]), sys.argv[2]
-record = recorder_of(root)
-
-def dies(*payloads):
-    if when == "after":
-        record(*payloads)
-    os.kill(os.getpid(), signal.SIGKILL)
-
-purge(root, [RunPlace("p/n/runs/a", "a")], dies)
-"""
-
-
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_run_whose_purge_is_killed_is_gone_with_what_was_said_about_it(place: Place, when: str) -> None:
     directory = make_run(place.root, A)
     place.record(RunTagged(run=A, run_id="a", tags=["kept"]))
     assert place.rows()[A]["tags"] == '["kept"]'
-    killed = subprocess.run([sys.executable, "-c", DIES, str(place.root), when], check=False)
-    assert killed.returncode == -signal.SIGKILL
+    kill_within(place.root, "purge", when)
 
     assert not directory.exists()
     assert place.rows() == {}

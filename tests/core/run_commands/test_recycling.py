@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -17,7 +14,7 @@ from runicorn.errors import StorageUnavailable
 from runicorn.events.envelope import Payload
 from runicorn.run_commands.marker import Deletion, prepare
 from runicorn.run_commands.recycling import put_into_bin, take_out
-from tests.core.run_commands.places import Place, places
+from tests.core.run_commands.places import Place, kill_within, places
 from tests.stores import make_run
 
 A, B, LEGACY = "p/n/runs/a", "p/n/runs/b", "runs/c"
@@ -205,31 +202,12 @@ def test_several_commands_at_once_delete_each_run_once(place: Place) -> None:
     assert sorted(event["run"] for event in place.events()) == sorted(keys)
 
 
-DIES = """
-import os, signal, sys
-from pathlib import Path
-from runicorn.events.store import recorder_of
-from runicorn.run_commands.recycling import RunPlace, take_out
-
-root, when = Path(sys.argv[1]), sys.argv[2]
-record = recorder_of(root)
-
-def dies(*payloads):
-    if when == "after":
-        record(*payloads)
-    os.kill(os.getpid(), signal.SIGKILL)
-
-take_out(root, [RunPlace("p/n/runs/a", "a")], dies)
-"""
-
-
 @pytest.mark.parametrize(("when", "is_listed"), [("before", 0), ("after", 1)])
 def test_a_restore_that_is_killed_has_happened_if_the_log_says_so(place: Place, when: str, is_listed: int) -> None:
     directory = make_run(place.root, A)
     place.delete(A)
     assert place.rows()[A]["listed"] == 0
-    killed = subprocess.run([sys.executable, "-c", DIES, str(place.root), when], check=False)
-    assert killed.returncode == -signal.SIGKILL
+    kill_within(place.root, "take_out", when)
 
     assert not (directory / ".deleted").exists()
     assert place.rows()[A]["listed"] == is_listed

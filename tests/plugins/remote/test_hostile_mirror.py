@@ -138,9 +138,13 @@ def test_a_local_file_that_became_a_link_is_not_written_through(sshd: Sshd, tmp_
     assert secret.read_text() == "mine"
 
 
+def endless(offset: int, length: int) -> bytes:
+    """What a file holds that has no end."""
+    return b"x" * length
+
+
 def test_sizes_that_change_and_files_without_end_take_no_room(local: Path) -> None:
     growing = itertools.count(1 << 20, 1 << 16)
-    endless = lambda offset, length: b"x" * length  # noqa: E731
     tree = tree_of(
         {
             "meta.json": META,
@@ -168,7 +172,6 @@ def test_sizes_that_change_and_files_without_end_take_no_room(local: Path) -> No
 
 
 def test_sizes_beyond_every_disk_are_an_error_of_the_task_and_hold_no_small_file_up(local: Path) -> None:
-    endless = lambda offset, length: b"x" * length  # noqa: E731
     huge = {f"{number}.bin": Entry(endless, size=(1 << 63) + number) for number in range(3)}
     tree = tree_of({"meta.json": META, "status.json": STATUS, "events.jsonl": Entry(endless, size=1 << 62), **huge})
     with connected(tree) as connection, following(connection, local) as task:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from itertools import product
 from typing import Any
 
@@ -17,12 +16,9 @@ from tests.contract.remote_entries import (
     UNIFIED,
     body_for,
     failure,
-    leave_all,
     login_to,
     ok,
-    serving_at_home,
 )
-from tests.plugins.remote.locked_files import LockedFiles
 from tests.plugins.remote.paramiko_server import ParamikoServer
 from tests.promises import FOUND_FROZEN_S, FOUND_KILLED_S, LISTING_TIMED_OUT_S
 from tests.serving import Server, wait_until
@@ -42,30 +38,6 @@ COMBINATIONS = [
     )
     if current != "none" or "on it" not in (smart, mirror)
 ]
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with serving_at_home(tmp_path_factory.mktemp("home")) as server:
-        yield server
-
-
-@pytest.fixture
-def http(server: Server) -> Iterator[httpx.Client]:
-    yield server.http
-    leave_all(server.http)
-
-
-@pytest.fixture
-def machine() -> Iterator[ParamikoServer]:
-    with ParamikoServer(password=PASSWORD, files=LockedFiles) as server:
-        yield server
-
-
-@pytest.fixture
-def other() -> Iterator[ParamikoServer]:
-    with ParamikoServer(password=PASSWORD, files=LockedFiles) as server:
-        yield server
 
 
 def status_of(http: httpx.Client) -> Any:

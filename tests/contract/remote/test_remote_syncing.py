@@ -23,7 +23,6 @@ from tests.contract.remote_entries import (
     leave_all,
     login_to,
     ok,
-    serving_at_home,
 )
 from tests.plugins.remote.locked_files import LockedFiles
 from tests.plugins.remote.made_up_files import DIRECTORY, Entry, serving
@@ -36,17 +35,6 @@ from tests.sshd import Sshd
 
 RUN_ID = RUN.rpartition("/")[2]
 DAY_S = 86_400
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("home")
-
-
-@pytest.fixture(scope="module")
-def server(home: Path) -> Iterator[Server]:
-    with serving_at_home(home) as server:
-        yield server
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +20,11 @@ from tests.contract.remote_entries import (
     detail_for,
     failure,
     leave,
-    leave_all,
     ok,
     serving_at_home,
 )
-from tests.plugins.remote.locked_files import LockedFiles
 from tests.plugins.remote.paramiko_server import ParamikoServer
-from tests.serving import Server, wait_until
+from tests.serving import wait_until
 
 SSH = "SSH connection failed: "
 NewKey = Callable[[], paramiko.PKey]
@@ -40,36 +38,12 @@ CHANGES: list[NewKey] = [paramiko.ECDSAKey.generate, an_rsa_key]
 """Another key of the type that `machine` has, and a key of another type."""
 
 
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("home")
-
-
-@pytest.fixture(scope="module")
-def server(home: Path) -> Iterator[Server]:
-    with serving_at_home(home) as server:
-        yield server
-
-
-@pytest.fixture
-def http(server: Server) -> Iterator[httpx.Client]:
-    yield server.http
-    leave_all(server.http)
-
-
 @pytest.fixture
 def known_hosts(home: Path) -> Path:
     """Our own file; there is none at the beginning of a test."""
     path = home / ".config/runicorn/known_hosts"
     path.unlink(missing_ok=True)
     return path
-
-
-@pytest.fixture
-def machine() -> Iterator[ParamikoServer]:
-    """A server with an ECDSA key that records what clients send."""
-    with ParamikoServer(password=PASSWORD, files=LockedFiles) as server:
-        yield server
 
 
 def connect(http: httpx.Client, entry: str, machine: ParamikoServer, **fields: object) -> httpx.Response:
