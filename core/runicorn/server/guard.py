@@ -99,13 +99,13 @@ class Guard:
         started = time.perf_counter()
         exchange = Exchange(send)
         path: str = scope["path"]
-        # What a plugin serves elsewhere changes things just as well: the rules for /api hold for it, too.
-        is_api = _is_api(path) or isinstance(self._find(scope), Route)
         client = self._client(scope)
         where = path
         try:
-            if is_api:
-                where = await self._answer_api(scope, receive, exchange, client)
+            route = self._routes.find(path, scope["method"], scope.get("raw_path", b""))
+            # What a plugin serves elsewhere changes things just as well: the rules for /api hold for it, too.
+            if _is_api(path) or isinstance(route, Route):
+                where = await self._answer_api(scope, receive, exchange, client, route)
             else:
                 where = await self._answer_site(scope, receive, exchange)
         except (Exception, SystemExit) as error:  # the last place where a bug can still become an answer
@@ -117,9 +117,6 @@ class Guard:
                 scope["method"], where, exchange.status or 499, time.perf_counter() - started, client
             )
 
-    def _find(self, scope: Any) -> Route | NotAllowed | None:
-        return self._routes.find(scope["path"], scope["method"], scope.get("raw_path", b""))
-
     async def _answer_site(self, scope: Any, receive: Receive, exchange: Exchange) -> str:
         path: str = scope["path"]
         exchange.headers = [(b"x-content-type-options", b"nosniff"), *self._as_of_headers]
@@ -130,11 +127,12 @@ class Guard:
         await self._site(scope, receive, exchange.send)
         return path
 
-    async def _answer_api(self, scope: Any, receive: Receive, exchange: Exchange, client: str) -> str:
+    async def _answer_api(
+        self, scope: Any, receive: Receive, exchange: Exchange, client: str, route: Route | NotAllowed | None
+    ) -> str:
         method: str = scope["method"]
         headers: dict[bytes, bytes] = dict(scope["headers"])
         exchange.headers = self._common_headers(headers)
-        route = self._find(scope)
         matched = route if isinstance(route, Route) else None
         refusal = self._callers.bad_host(headers) or self._callers.foreign(
             headers, method, has_secrets=matched is not None and matched.has_secrets
