@@ -71,6 +71,7 @@ def main() -> int:
     parser.add_argument("--directory", type=Path, metavar="DIR", help="where stores are written (default: temporary)")
     arguments = parser.parse_args()
     names = [name.strip() for name in arguments.rows.split(",") if name.strip()]
+    names = [name for name in names if name not in arguments.others]
     unknown = sorted(set(names) - set(BENCHMARKS))
     if unknown:
         parser.error(f"no such rows: {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}")

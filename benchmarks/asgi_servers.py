@@ -1,11 +1,13 @@
 """Uvicorn and granian with the same small application behind the real guard: `python -m benchmarks.asgi_servers`.
 
-Prints the table of `docs/adr/0001-asgi-server.md`. Granian has to be installed; it is no dependency of Runicorn.
+Prints the table of `docs/adr/0001-asgi-server.md`. Granian is no dependency of Runicorn: without it there is only uvicorn.
 """
 
 from __future__ import annotations
 
 import contextlib
+import importlib
+import importlib.util
 import os
 import signal
 import socket
@@ -38,6 +40,7 @@ def make_application() -> Any:
     from runicorn.server.access_log import AccessLog
     from runicorn.server.app import Application
     from runicorn.server.clients import Clients
+    from runicorn.server.error_budget import ErrorBudget
     from runicorn.server.guard import Guard
     from runicorn.server.origins import Callers
     from runicorn.server.rate_limit_table import LimitTable
@@ -68,6 +71,7 @@ def make_application() -> Any:
         limiter=RateLimiter(LimitTable(built_in={"GET /api/small": 10**9})),
         access_log=log,
         sockets=sockets,
+        budget=ErrorBudget(),
     )
     return Application(guard, Serving(PluginHost(), Path(), Path()), sockets, log)
 
@@ -82,16 +86,15 @@ def run_uvicorn(port: int) -> int:
 
 def run_granian(port: int) -> int:
     """Serve with granian: one worker, one blocking and one runtime thread, uvloop."""
-    from granian import Granian
-    from granian.constants import Interfaces, Loops
-
-    Granian(
+    granian: Any = importlib.import_module("granian")
+    constants: Any = importlib.import_module("granian.constants")
+    granian.Granian(
         "benchmarks.asgi_servers:make_application",
         factory=True,
         address="127.0.0.1",
         port=port,
-        interface=Interfaces.ASGI,
-        loop=Loops.uvloop,
+        interface=constants.Interfaces.ASGI,
+        loop=constants.Loops.uvloop,
         log_enabled=False,
     ).serve()
     return 0
@@ -211,7 +214,8 @@ def main() -> int:
             "clients": run_clients,
         }
         return modes[sys.argv[1]](int(sys.argv[2]))
-    results = {name: measure(name) for name in ("uvicorn", "granian")}
+    installed = [name for name in ("uvicorn", "granian") if importlib.util.find_spec(name) is not None]
+    results = {name: measure(name) for name in installed}
     print("| | " + " | ".join(results) + " |\n|---|" + "---|" * len(results))
     for what in results["uvicorn"]:
         print(f"| {what} | " + " | ".join(result[what] for result in results.values()) + " |")

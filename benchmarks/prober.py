@@ -9,11 +9,24 @@ from __future__ import annotations
 import json
 import sys
 import threading
+from collections.abc import Callable
 from time import perf_counter, sleep
 
 from benchmarks.client import Client
+from benchmarks.figures import Times
+from benchmarks.processes import hear, running, tell
+from benchmarks.served import Served
 
 _PAUSE_S = 0.001
+
+
+def probed(server: Served, path: str, during: Callable[[], object]) -> Times:
+    """How long a path takes while something else is going on."""
+    with running("benchmarks.prober", server.url, path) as process:
+        hear(process)
+        during()
+        tell(process)
+        return Times(json.loads(hear(process)))
 
 
 def main() -> None:

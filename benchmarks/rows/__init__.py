@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from benchmarks.rows import (
+    arrivals,
     artifacts,
     beside_mlflow,
     export,
@@ -34,6 +35,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "log-search": search.logs,
     "similar": search.similar,
     "runs": runs.list_of_runs,
+    "arrivals": arrivals.health,
     "recycle-bin": recycling.a_hundred_runs,
     "metrics-step": metrics.metrics_by_step,
     "export-csv": export.csv_of_a_long_run,

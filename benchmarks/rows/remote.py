@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from benchmarks.delaying_proxy import Counts, DelayedPort, delaying
 from benchmarks.figures import Times, amount, duration, mebibytes, timed
+from benchmarks.prober import probed
 from benchmarks.processes import hear, running, tell
 from benchmarks.served import Served, own_environment, serving
 from benchmarks.store import Shape, write_store
@@ -55,7 +56,7 @@ def health(space: Workspace) -> Iterator[Row]:
             api = _Api(server)
             before = proxy.counts()
             syncs: list[float] = []
-            times = _probed(server, lambda: syncs.append(timed(lambda: _sync(there, api, proxy))))
+            times = probed(server, "/api/health", lambda: syncs.append(timed(lambda: _sync(there, api, proxy))))
             yield Row(
                 name="remote-health",
                 what=f"first sync of the metadata of {amount(there.runs)} runs (smart mode), 40 ms round trip",
@@ -65,7 +66,9 @@ def health(space: Workspace) -> Iterator[Row]:
             yield _health_row(space, f"a first sync of {amount(there.runs)} runs", times)
             with _mute() as port:
                 login = {**there.login, "port": port}
-                times = _probed(server, lambda: _stalled(api, "/api/unified/connect", login, space.size.stalled_s))
+                times = probed(
+                    server, "/api/health", lambda: _stalled(api, "/api/unified/connect", login, space.size.stalled_s)
+                )
             yield _health_row(space, "a connect to a port that never answers", times)
             yield from _frozen(space, there, server, api)
 
@@ -79,12 +82,14 @@ def _frozen(space: Workspace, there: _Machine, server: Served, api: _Api) -> Ite
     _wait(lambda: api.get("/api/ssh/mirror/list")["mirrors"][0]["state"] == "watching")
     there.sshd.freeze()
     try:
-        times = _probed(server, lambda: _stalled(api, "/api/unified/listdir", None, space.size.stalled_s))
+        times = probed(server, "/api/health", lambda: _stalled(api, "/api/unified/listdir", None, space.size.stalled_s))
         yield _health_row(space, "a listing on a frozen server", times)
         # It gives up after 5 s: asked as often as it takes.
-        times = _probed(server, lambda: _for_a_while(lambda: api.get("/api/remote/verify"), space.size.stalled_s))
+        times = probed(
+            server, "/api/health", lambda: _for_a_while(lambda: api.get("/api/remote/verify"), space.size.stalled_s)
+        )
         yield _health_row(space, "a check of a frozen server (`/api/remote/verify`)", times)
-        times = _probed(server, lambda: api.post("/api/ssh/mirror/stop", {"task_id": task}))
+        times = probed(server, "/api/health", lambda: api.post("/api/ssh/mirror/stop", {"task_id": task}))
         yield _health_row(space, "the end of a mirror on a frozen server", times)
     finally:
         there.sshd.thaw()
@@ -196,15 +201,6 @@ def _sync(there: _Machine, api: _Api, proxy: DelayedPort) -> None:
     if status["stats"]["cached_experiments"] != there.runs:
         raise RuntimeError(f"the sync did not bring all runs: {status}")
     api.post("/api/remote/disconnect", {})
-
-
-def _probed(server: Served, during: Callable[[], object]) -> Times:
-    """How long `/api/health` takes while something else is going on."""
-    with running("benchmarks.prober", server.url, "/api/health") as process:
-        hear(process)
-        during()
-        tell(process)
-        return Times(json.loads(hear(process)))
 
 
 def _health_row(space: Workspace, situation: str, times: Times) -> Row:
