@@ -103,8 +103,9 @@ def export_runs(
                 if is_directory:
                     archive.directory(member, status.st_mtime)
                     continue
-                size += _add_file(archive, member, path)
-                files += 1
+                added = _add_file(archive, member, path)
+                if added is not None:
+                    files, size = files + 1, size + added
             tick(run)
     return Exported(len(runs), files, size, refused)
 
@@ -236,11 +237,12 @@ def _walk(run: Path) -> Iterator[tuple[str, os.stat_result]]:
                 yield entry.path, status
 
 
-def _add_file(archive: _Writer, member: str, path: str) -> int:
+def _add_file(archive: _Writer, member: str, path: str) -> int | None:
+    """The bytes of the file; None if it is gone. NotReadable if it cannot be read, or shrinks meanwhile."""
     try:
         file = open_to_read(path)
     except FileNotFoundError:
-        return 0  # removed since the directory was listed
+        return None  # removed since the directory was listed
     except OSError as error:
         raise NotReadable(member) from error
     with file:
