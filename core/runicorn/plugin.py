@@ -61,7 +61,7 @@ from runicorn.events.discovery import (
     run_at,
 )
 from runicorn.events.envelope import Event, InvalidPayload, Payload, decode_data, decode_payload
-from runicorn.events.log import FileLog, LocatedEvent, Stream, StreamKind
+from runicorn.events.log import FileLog, LocatedEvent, Stream, StreamKind, StreamReplaced
 from runicorn.events.observed import RunMirrored, RunObserved
 from runicorn.events.past import moment_text
 from runicorn.events.run import (
@@ -269,6 +269,7 @@ __all__ = [
     "Store",
     "Stream",
     "StreamKind",
+    "StreamReplaced",
     "Subject",
     "Subjects",
     "Tables",

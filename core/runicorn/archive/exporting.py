@@ -27,6 +27,7 @@ from runicorn.archive.store_events import encode_events, events_about, header
 from runicorn.errors import StorageUnavailable
 from runicorn.events.discovery import RunDirectory, find_runs
 from runicorn.events.log import FileLog
+from runicorn.fields import without_surrogates
 from runicorn.files import open_to_read, read_json_object
 from runicorn.run_files import META_FILE
 from runicorn.version import __version__
@@ -97,11 +98,14 @@ def export_runs(
                 is_directory = stat.S_ISDIR(status.st_mode)
                 if not is_refused and _is_first_refused(f"{member}/" if is_directory else member):
                     refused.append(member)
+                if not archive.holds(member):
+                    continue
                 if is_directory:
                     archive.directory(member, status.st_mtime)
                     continue
-                size += _add_file(archive, member, path)
-                files += 1
+                added = _add_file(archive, member, path)
+                if added is not None:
+                    files, size = files + 1, size + added
             tick(run)
     return Exported(len(runs), files, size, refused)
 
@@ -118,6 +122,10 @@ def _is_first_refused(name: str) -> bool:
 class _Writer(Protocol):
     """An archive that is being written."""
 
+    def holds(self, name: str) -> bool:
+        """Whether a member can have this name; an import refuses those that cannot."""
+        ...
+
     def directory(self, name: str, modified: float) -> None: ...
 
     def file(self, name: str, modified: float, size: int, content: BinaryIO) -> None:
@@ -128,6 +136,9 @@ class _Writer(Protocol):
 class _Tar:
     def __init__(self, archive: tarfile.TarFile) -> None:
         self._archive = archive
+
+    def holds(self, name: str) -> bool:
+        return True
 
     def directory(self, name: str, modified: float) -> None:
         self._archive.addfile(self._info(name, modified, tarfile.DIRTYPE, 0o755))
@@ -146,6 +157,9 @@ class _Tar:
 class _Zip:
     def __init__(self, archive: zipfile.ZipFile) -> None:
         self._archive = archive
+
+    def holds(self, name: str) -> bool:
+        return without_surrogates(name) == name  # its names are text, those of files any bytes
 
     def directory(self, name: str, modified: float) -> None:
         self._archive.writestr(self._info(f"{name}/", modified, stat.S_IFDIR | 0o755), b"")
@@ -223,11 +237,12 @@ def _walk(run: Path) -> Iterator[tuple[str, os.stat_result]]:
                 yield entry.path, status
 
 
-def _add_file(archive: _Writer, member: str, path: str) -> int:
+def _add_file(archive: _Writer, member: str, path: str) -> int | None:
+    """The bytes of the file; None if it is gone. NotReadable if it cannot be read, or shrinks meanwhile."""
     try:
         file = open_to_read(path)
     except FileNotFoundError:
-        return 0  # removed since the directory was listed
+        return None  # removed since the directory was listed
     except OSError as error:
         raise NotReadable(member) from error
     with file:

@@ -154,15 +154,15 @@ def _move(root: Path, keys: Collection[str], unpacked: Unpacked, existing: _Exis
     try:
         for key in keys:
             if key in existing.keys:
-                exchange(unpacked.path_of(key), root / key)
+                exchange(unpacked.path_of(key), root / key, unpacked.aside_of(key))
             else:
                 os.rename(unpacked.path_of(key), root / key)
             moved.append(key)
-    except OSError:
+    except BaseException:
         for key in reversed(moved):
             with contextlib.suppress(OSError):
                 if key in existing.keys:
-                    exchange(unpacked.path_of(key), root / key)
+                    exchange(unpacked.path_of(key), root / key, unpacked.aside_of(key))
                 else:
                     os.rename(root / key, unpacked.path_of(key))
         raise

@@ -132,6 +132,10 @@ def packed_streams(file: BinaryIO) -> Iterator[PackedStream]:
 
 
 def _packed_streams(file: BinaryIO) -> Iterator[PackedStream]:
+    start = file.read(len(zstandard.FRAME_HEADER))
+    file.seek(-len(start), io.SEEK_CUR)
+    if start and start != zstandard.FRAME_HEADER:
+        raise UnusableArchive("not an exported log")
     unpacker = zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW)
     reader = cast(BinaryIO, io.BufferedReader(cast(Any, unpacker.stream_reader(file)), _PIECE))
     first = _line_of(reader)

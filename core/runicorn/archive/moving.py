@@ -11,17 +11,18 @@ _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
 
 
-def exchange(one: Path, other: Path) -> None:
+def exchange(one: Path, other: Path, aside: Path) -> None:
     """Let two directories on one file system change places; afterwards each path has the other's content.
 
-    At once where the system can (Linux): nobody ever sees one of them missing. Otherwise by three renames.
+    At once where the system can (Linux): nobody ever sees one of them missing. Otherwise by three renames, with `other`
+    at `aside` meanwhile: whoever finds it there after a crash, and nothing in its place, moves it back.
     """
     if not _exchanged_at_once(one, other):
-        aside = one.with_name(f"{one.name}.aside")
+        aside.parent.mkdir(parents=True, exist_ok=True)
         os.rename(other, aside)
         try:
             os.rename(one, other)
-        except OSError:
+        except BaseException:
             os.rename(aside, other)
             raise
         os.rename(aside, one)

@@ -13,6 +13,7 @@ from runicorn.archive.errors import UnusableArchive
 from runicorn.archive.limits import Meter
 from runicorn.archive.member import Member
 from runicorn.archive.places import EVENTS_MEMBER, Place, is_safe, place_of
+from runicorn.archive.staging import ASIDE
 
 _READ_BYTES = 256 << 10
 _MAX_EVENTS_BYTES = 1 << 30  # they go to the log of the store, for ever; a hundred thousand runs have a third of it
@@ -40,6 +41,11 @@ class Unpacked:
         """Where a run was unpacked. Not for a trial."""
         assert self._directory is not None
         return self._directory / "runs" / key
+
+    def aside_of(self, key: str) -> Path:
+        """Where the run that an unpacked one replaces may be for a moment. Not for a trial."""
+        assert self._directory is not None
+        return self._directory / ASIDE / key
 
     @property
     def events_directory(self) -> Path | None:

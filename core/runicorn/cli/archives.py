@@ -76,7 +76,7 @@ def export_command(
     """
     from runicorn.archive import choose_runs, export_runs
     from runicorn.config import state_directory, storage_root
-    from runicorn.files import replacing_file
+    from runicorn.output_file import output_file
 
     root = storage_root(storage)
     runs = choose_runs(root, project=project, name=name, run_ids=run_ids)
@@ -91,7 +91,7 @@ def export_command(
     if not as_json:
         click.echo(f"Exporting {len(runs)} run(s) to {path} ...")
     try:
-        with replacing_file(path) as file, progress_bar("Exporting", len(runs), in_bytes=False) as advance:
+        with output_file(path) as file, progress_bar("Exporting", len(runs), in_bytes=False) as advance:
             done = export_runs(root, state_directory(root), runs, file, chosen, tick=lambda _: advance(1))
     except OSError as error:
         raise Failure(f"Export failed: {error.strerror or error}") from error

@@ -80,7 +80,7 @@ def _find(root: Path, run_id: str) -> RunDirectory:
 
 def _csv(directory: Path, output: str | None) -> None:
     from runicorn.export import csv_pieces, open_run
-    from runicorn.files import replacing_file
+    from runicorn.output_file import output_file
 
     run = open_run(directory)
     pieces = csv_pieces(run.metrics, run.meta)
@@ -94,7 +94,7 @@ def _csv(directory: Path, output: str | None) -> None:
             target.write(piece.encode())
         target.flush()
         return
-    with replacing_file(output) as file:
+    with output_file(output) as file:
         file.write(first.encode())
         for piece in pieces:
             file.write(piece.encode())
@@ -105,20 +105,20 @@ def _document(directory: Path, run_id: str, kind: str, output: str | None) -> No
     from runicorn.export import build_report, html_pieces, markdown_pieces, open_run
     from runicorn.export.excel import excel_bytes
     from runicorn.export.pdf import pdf_bytes
-    from runicorn.files import replace_file
+    from runicorn.output_file import write_output
 
     run = open_run(directory)
     if kind == "excel":
         if not any(run.metrics):
             raise Failure("No metrics to export")
         path = output or f"{run_id}_metrics.xlsx"
-        replace_file(path, excel_bytes(run, charts=True))
+        write_output(path, excel_bytes(run, charts=True))
         click.echo(f"Exported to {path}")
         return
     report = build_report(run)
     path = output or f"{run_id}_report.{kind}"
     if kind == "pdf":
-        replace_file(path, pdf_bytes(report))
+        write_output(path, pdf_bytes(report))
     else:
-        replace_file(path, "".join(html_pieces(report) if kind == "html" else markdown_pieces(report)).encode())
+        write_output(path, "".join(html_pieces(report) if kind == "html" else markdown_pieces(report)).encode())
     click.echo(f"Report generated: {path}")

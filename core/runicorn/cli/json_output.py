@@ -11,10 +11,18 @@ _CONTROLS = re.compile("[\x7f-\x9f]")
 
 
 def print_json(value: object, *, indented: bool = False) -> None:
-    """Print a value (of structs, too) as JSON on standard output, on one line unless it is to be `indented`."""
+    """Print a value (of structs, too) as JSON on standard output, on one line unless it is to be `indented`.
+
+    Bytes of file names that are no UTF-8 are U+FFFD.
+    """
     import msgspec
 
-    encoded = msgspec.json.encode(value)
+    try:
+        encoded = msgspec.json.encode(value)
+    except UnicodeEncodeError:
+        from runicorn.files import dump_json
+
+        encoded = dump_json(msgspec.to_builtins(value))
     click.echo(without_controls((msgspec.json.format(encoded) if indented else encoded).decode()))
 
 

@@ -94,8 +94,8 @@ def log_artifact(
 ) -> int:
     """Save an artifact of the active run; the number of the version. Errors: see `Run.log_artifact`.
 
-    Of a path, an artifact is made: of a file, or of all files below a directory. Its name is that of the file without
-    suffix, or of the directory, unless there is a `name`.
+    Of a path, an artifact is made: of a file, or of all files below a directory. Its name is that of the file or
+    directory, unless there is a `name`.
     """
     from runicorn.artifacts import Artifact
 

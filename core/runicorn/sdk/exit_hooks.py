@@ -20,6 +20,7 @@ from typing import Any, Protocol
 
 from runicorn.run_files import FAILED, INTERRUPTED
 from runicorn.sdk.capturing import wait_for_captures
+from runicorn.sdk.signal_watch import die_by, watch
 
 _EXIT_WAIT_S = 0.5
 _AGAIN_S = 0.05
@@ -80,6 +81,7 @@ def _install() -> None:
     if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
         with contextlib.suppress(ValueError, OSError):  # a sub-interpreter may not
             signal.signal(signal.SIGTERM, _on_sigterm)
+            watch(signal.SIGTERM, _on_sigterm_in_native_code)
 
 
 def _end_all(status: str, exit_reason: str) -> None:
@@ -121,7 +123,18 @@ def _on_sigterm(signum: int, frame: FrameType | None) -> None:
         _die()
 
 
-def _record_sigterm() -> None:
+def _on_sigterm_in_native_code() -> None:
+    # The handler waits until the main thread is back, which may be never; somebody else's is not replaced.
+    global _sigterm_at
+    if _sigterm_at is None and signal.getsignal(signal.SIGTERM) is _on_sigterm:
+        _sigterm_at = time.monotonic()
+        try:
+            _record_end()
+        finally:
+            die_by(signal.SIGTERM)
+
+
+def _record_end() -> None:
     global _sigterm_is_recorded
     try:
         _end_all(INTERRUPTED, "sigterm")
@@ -129,12 +142,21 @@ def _record_sigterm() -> None:
             run.save(is_last=True)
     finally:
         _sigterm_is_recorded = True
+
+
+def _record_sigterm() -> None:
+    try:
+        _record_end()
+    finally:
         main = threading.main_thread()
         # Again and again: a signal that arrives between the last look of the interpreter and the system call in which
         # the main thread goes to sleep wakes nobody.
+        deadline = time.monotonic() + _PATIENCE_S
         while main.is_alive():
             signal.pthread_kill(main.ident or 0, signal.SIGTERM)
             time.sleep(_AGAIN_S)
+            if time.monotonic() > deadline:  # it is in native code again
+                die_by(signal.SIGTERM)
 
 
 def _die() -> None:

@@ -13,7 +13,7 @@ from runicorn.export import ExportedRun, build_report, csv_pieces, html_pieces, 
 from runicorn.export.excel import TooLargeForExcel, excel_bytes
 from runicorn.export.pdf import pdf_bytes
 from runicorn.export.tensorboard import write_tensorboard
-from runicorn.files import replace_file
+from runicorn.output_file import write_output
 
 logger = logging.getLogger("runicorn")
 
@@ -46,7 +46,7 @@ class MetricsExporter:
                 return None
             text = "".join(csv_pieces(run.metrics, run.meta, comments=include_metadata))
             if output_path is not None:
-                replace_file(os.fspath(output_path), text.encode())
+                write_output(output_path, text.encode())
             return text
 
         return _attempt("CSV", export)
@@ -58,7 +58,7 @@ class MetricsExporter:
             run = self._run_with_metrics()
             if run is None:
                 return False
-            replace_file(os.fspath(output_path), excel_bytes(run, charts=include_charts))
+            write_output(output_path, excel_bytes(run, charts=include_charts))
             return True
 
         return bool(_attempt("Excel", export, needs="openpyxl (pip install 'runicorn[excel]')"))
@@ -91,7 +91,7 @@ class MetricsExporter:
             if run.is_empty:
                 logger.warning("No data to report in %s", self.run_dir)
                 return False
-            replace_file(os.fspath(output_path), _report(run, kind))
+            write_output(output_path, _report(run, kind))
             return True
 
         return bool(_attempt(f"{kind} report", export, needs="reportlab (pip install 'runicorn[pdf]')"))

@@ -1,8 +1,9 @@
 """A run, as the training process records it.
 
 Every event is with the operating system when the call returns; `meta.json`, `status.json`, `summary.json` and `logs.txt`
-say the same to readers of 0.4.0's files. Nothing here waits for a server, and once a run has begun, nothing raises
-because of a value or because of the storage: that is warned about, once.
+say the same to readers of 0.4.0's files. Nothing here waits for a server, and once a run has begun, nothing that is
+logged raises because of a value or because of the storage: that is warned about, once. Images and artifacts that cannot
+be what they are said to be are errors.
 """
 
 from __future__ import annotations

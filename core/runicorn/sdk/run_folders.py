@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from functools import cached_property
 from pathlib import Path
@@ -11,10 +12,14 @@ import msgspec
 from runicorn.config import storage_root
 from runicorn.errors import InvalidName, StorageUnavailable, shown
 from runicorn.events.discovery import EVENTS_FILE
+from runicorn.files import file_lock, parse_json
 from runicorn.names import check_project, check_segment, new_run_id
-from runicorn.run_files import DELETED_FILE, MEDIA_DIRECTORY, META_FILE, is_inside
+from runicorn.process_identity import host_name
+from runicorn.run_files import DELETED_FILE, MEDIA_DIRECTORY, META_FILE, STATUS_FILE, is_inside
 
 _DEFAULT = "default"
+_DISCARD_LOCK_S = 2.0
+_ONE_EVENT_BYTES = 1 << 16
 
 
 class StorageNotWritable(StorageUnavailable, OSError):
@@ -101,11 +106,34 @@ def make_run_directory(
 
 
 def discard_run_directory(folders: RunFolders) -> None:
-    """Take a new run back that could not be begun, so that no list shows an empty one."""
-    if folders.is_new:
-        import shutil  # 6 ms that no other run needs
+    """Take a new run back that could not be begun, so that no list shows an empty one.
 
-        shutil.rmtree(folders.run_dir, ignore_errors=True)
+    Another process that was given the same id may have joined the run meanwhile: then it stays as it is.
+    """
+    if not folders.is_new:
+        return
+    stream = os.fspath(folders.run_dir / EVENTS_FILE)
+    with contextlib.suppress(OSError), file_lock(f"{stream}.lock", timeout_s=_DISCARD_LOCK_S):
+        if not _holds_only_ours(stream):
+            return
+        # Last of all the lock file: who waits for it finds the stream gone, and the run cannot be begun there either.
+        for name in (META_FILE, STATUS_FILE, f"{STATUS_FILE}.lock", EVENTS_FILE, f"{EVENTS_FILE}.lock"):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(folders.run_dir / name)
+        folders.media_dir.rmdir()
+        folders.run_dir.rmdir()
+
+
+def _holds_only_ours(stream: str) -> bool:
+    try:
+        with open(stream, "rb") as file:
+            content = file.read(_ONE_EVENT_BYTES)
+        data = parse_json(content)["data"] if content else {}  # two lines are no JSON
+    except FileNotFoundError:
+        return True
+    except (ValueError, TypeError, KeyError):
+        return False
+    return not content or (data.get("pid"), data.get("hostname")) == (os.getpid(), host_name())
 
 
 def _checked(value: object, what: str) -> str:

@@ -10,9 +10,9 @@ import contextlib
 import os
 import threading
 from collections.abc import Callable, Generator
-from typing import Any, Final
+from typing import Any, Final, cast
 
-from runicorn.files import file_lock, read_json_object, write_json
+from runicorn.files import file_lock, open_to_read, parse_json, write_json
 from runicorn.sdk.later import call_later
 from runicorn.sdk.warn_once import Warnings
 
@@ -90,15 +90,32 @@ class SideFile:
     def _write(self) -> bool:
         update, replace = self._update, self._replace
         self._update, self._replace = {}, False
-        stored: dict[str, Any] = {} if replace else read_json_object(self._path, limit=None) or {}
-        merged = {key: value for key, value in {**stored, **update}.items() if value is not ABSENT}
         try:
+            stored: dict[str, Any] = {} if replace else self._stored()
+            merged = {key: value for key, value in {**stored, **update}.items() if value is not ABSENT}
             write_json(self._path, merged)
         except OSError as error:
             self._update, self._replace = ({**update, **self._update}, replace or self._replace)
             self._wait(error)
             return False
         return True
+
+    def _stored(self) -> dict[str, Any]:
+        """What the file holds; one that is no JSON object is put aside. OSError if it cannot be read: it may hold more."""
+        try:
+            with open_to_read(self._path) as file:
+                content = file.read()
+        except FileNotFoundError:
+            return {}
+        try:
+            value = parse_json(content)
+        except ValueError:
+            value = None
+        if isinstance(value, dict):
+            return cast(dict[str, Any], value)
+        if content:
+            os.replace(self._path, f"{self._path}.corrupt")
+        return {}
 
     @contextlib.contextmanager
     def _locked(self) -> Generator[None]:

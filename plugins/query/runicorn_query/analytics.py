@@ -18,8 +18,6 @@ from runicorn_query.limits import limited
 if TYPE_CHECKING:
     import apsw
 
-_MIB = 1 << 20
-
 
 class StoreCounts(NamedTuple):
     """What there is."""

@@ -34,9 +34,9 @@ class SideFileReader:
     @contextlib.contextmanager
     def connection(self) -> Generator[apsw.Connection | None]:
         """A connection that sees one moment; None if there is no file. StorageUnavailable if it cannot be read."""
-        db = None
+        db, inode = None, 0
         try:
-            db = self._take()
+            db, inode = self._take()
             if db is None:
                 yield None
                 return
@@ -52,7 +52,10 @@ class SideFileReader:
                 db.close()
             raise
         with self._mutex:
-            self._idle.append(db)
+            if inode == self._inode:
+                self._idle.append(db)
+                return
+        db.close()  # the file was made anew meanwhile: this one sees the old one for ever
 
     def close(self) -> None:
         """Close the connections that are not in use."""
@@ -61,15 +64,19 @@ class SideFileReader:
         for connection in idle:
             connection.close()
 
-    def _take(self) -> apsw.Connection | None:
+    def _take(self) -> tuple[apsw.Connection | None, int]:
+        """A connection, and the file that it was opened to."""
         try:
             inode = self._path.stat().st_ino
         except OSError:
             inode = 0
-        if inode != self._inode:  # it was made anew
-            self.close()
-            self._inode = inode
         with self._mutex:
-            if self._idle:
-                return self._idle.pop()
-        return self._open() if inode else None
+            old: list[apsw.Connection] = []
+            if inode != self._inode:  # it was made anew
+                old, self._idle, self._inode = self._idle, [], inode
+            idle = self._idle.pop() if self._idle else None
+        for connection in old:
+            connection.close()
+        if idle is not None or not inode:
+            return idle, inode
+        return self._open(), inode

@@ -178,7 +178,7 @@ def test_what_lies_in_a_streams_place_is_a_conflict(tmp_path: Path, place: str) 
 GOOD = ("p/n/runs/a", LINE)
 DAMAGED = {
     "nothing": (b"", "empty file"),
-    "no zstandard": (b"nonsense", "truncated or damaged"),
+    "no zstandard": (b"nonsense", "not an exported log"),
     "no log": (zstandard.compress(b"nonsense\n"), "not an exported log"),
     "another version": (
         packed(GOOD, head={"format": "runicorn-log", "version": 9, "created_at": 1.0}),

@@ -6,6 +6,8 @@ import io
 import json
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -277,12 +279,49 @@ def test_a_file_that_shrinks_while_it_is_read_is_no_export(tmp_path: Path) -> No
 def test_two_directories_change_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_run(tmp_path, "one", meta={"a": 1})
     make_run(tmp_path, "other", meta={"b": 1})
-    exchange(tmp_path / "one", tmp_path / "other")
+    exchange(tmp_path / "one", tmp_path / "other", tmp_path / "aside/p/one")
     assert "b" in (tmp_path / "one/meta.json").read_text()
     monkeypatch.setattr("runicorn.archive.moving._exchanged_at_once", lambda one, other: False)
-    exchange(tmp_path / "one", tmp_path / "other")
+    exchange(tmp_path / "one", tmp_path / "other", tmp_path / "aside/p/one")
     assert "a" in (tmp_path / "one/meta.json").read_text()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["one", "other"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["aside", "one", "other"]
+    assert list((tmp_path / "aside/p").iterdir()) == []
+
+
+OVERWRITE = """
+import os, sys
+from pathlib import Path
+from runicorn.archive import Limits, import_archive, moving, staging_directory
+
+moving._exchanged_at_once = lambda one, other: False
+rename = os.rename
+
+def stopping(source, target):
+    if "aside" not in os.fspath(target) and os.fspath(target).endswith("to/p/n/runs/a"):
+        {how}
+    rename(source, target)
+
+os.rename = stopping
+root = Path(sys.argv[1])
+with staging_directory(root) as staging, open(sys.argv[2], "rb") as archive:
+    import_archive(root, root / ".runicorn/state", archive, staging, limits=Limits(), overwrite=True)
+"""
+
+
+@pytest.mark.parametrize(
+    ("how", "status"),
+    [("os._exit(9)", 9), ("os.rename = rename; raise KeyboardInterrupt", -2), ("raise OSError(5, 'dying')", 1)],
+)
+def test_a_run_is_never_lost_where_directories_change_places_in_steps(how: str, status: int, tmp_path: Path) -> None:
+    make_run(tmp_path / "from", "p/n/runs/a", meta={"new": 1})
+    old = make_run(tmp_path / "to", "p/n/runs/a", meta={"old": 1})
+    (tmp_path / "archive").write_bytes(exported(tmp_path / "from").getvalue())
+    command = [sys.executable, "-c", OVERWRITE.format(how=how), str(tmp_path / "to"), str(tmp_path / "archive")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == status, done.stderr
+    remove_stale_staging(tmp_path / "to")
+    assert json.loads((old / "meta.json").read_text()) == {"old": 1}
+    assert [path.name for path in (tmp_path / "to/.runicorn/staging").iterdir() if path.is_dir()] == []
 
 
 def test_only_staging_directories_that_nobody_holds_are_removed(tmp_path: Path) -> None:

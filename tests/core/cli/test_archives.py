@@ -216,3 +216,17 @@ def test_what_a_killed_import_left_is_removed_by_the_next_one(root: Path, tmp_pa
         process.send_signal(signal.SIGKILL)
     runicorn("import", "--storage", str(root), "--archive", "none.tgz", directory=tmp_path)
     assert left() == []
+
+
+@pytest.mark.parametrize("suffix", ["tar.gz", "zip", "tar.zst"])
+def test_a_file_name_that_is_no_text_is_named_and_stops_nothing(root: Path, tmp_path: Path, suffix: str) -> None:
+    media = root / "p/n/runs/a/media"
+    media.mkdir()
+    (media / os.fsdecode(b"b\xff.png")).write_text("x")
+    (media / "c.png").write_text("x")
+    out, _ = runicorn("export", "--storage", str(root), "--out", f"all.{suffix}", "--json", directory=tmp_path)
+    assert json.loads(out)["not_importable"] == ["p/n/runs/a/media/b\N{REPLACEMENT CHARACTER}.png"]
+    _, err = runicorn("export", "--storage", str(root), "--out", f"again.{suffix}", directory=tmp_path)
+    assert err == "Note: an import leaves out 'p/n/runs/a/media/b\\udcff.png', because of its name.\n"
+    runicorn("import", "--archive", f"all.{suffix}", "--storage", "new", "--json", directory=tmp_path)
+    assert [path.name for path in (tmp_path / "new/p/n/runs/a/media").iterdir()] == ["c.png"]

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.core.sdk.run_files import data_of, events_of, json_of, only_run_in, run_python, start_python
@@ -147,6 +148,68 @@ work("main")
     assert process.returncode == -signal.SIGTERM
     assert status_in(root) == ("interrupted", "sigterm")
     assert sum(event["type"] == "run.finished" for event in events_of(only_run_in(root))) == 1
+
+
+NATIVE = "import hashlib; print(flush=True); hashlib.pbkdf2_hmac('sha256', b'', b'', (1 << 31) - 1)"  # many minutes
+
+
+@pytest.mark.parametrize(
+    ("before", "reason"),
+    [
+        ("", "sigterm"),
+        ("rn.finish()", None),
+        # One that forks goes on listening, and hears nothing of what its children are sent.
+        ("import subprocess; subprocess.run(['true'], preexec_fn=int)", "sigterm"),
+        ("child = os.fork() or os.kill(os.getpid(), signal.SIGTERM); os.waitpid(child, 0)", "sigterm"),
+    ],
+)
+def test_sigterm_ends_a_training_that_hangs_in_native_code(root: Path, before: str, reason: str | None):
+    process = start_python(f"{BEGIN}\n{before}\n{NATIVE}", root)
+    assert process.stdout is not None
+    process.stdout.readline()
+    started = psutil.Process(process.pid).cpu_times().user
+    wait_until(lambda: psutil.Process(process.pid).cpu_times().user > started + 0.1, "the computation")
+    process.terminate()
+    assert process.wait(60) == -signal.SIGTERM
+    assert status_in(root) == ("interrupted" if reason else "finished", reason)
+    process.communicate()
+
+
+def test_the_sigterm_of_a_child_ends_no_training(root: Path):
+    code = (
+        BEGIN
+        + """
+children = [os.fork() or time.sleep(60) for _ in range(5)]
+for child in children:
+    os.kill(child, signal.SIGTERM)
+    os.waitpid(child, 0)
+time.sleep(2)
+rn.finish()
+"""
+    )
+    done = run_python(code, root)
+    assert done.returncode == 0, done.stderr
+    assert status_in(root) == ("finished", None)
+
+
+def test_where_an_event_loop_listens_to_signals_it_goes_on(root: Path):
+    code = """
+import asyncio, os, signal, sys
+import runicorn as rn
+
+async def main():
+    heard = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, heard.set)
+    rn.init("p", sys.argv[1], name="n", capture_env=False)
+    os.kill(os.getpid(), signal.SIGUSR1)
+    await asyncio.wait_for(heard.wait(), 30)
+    rn.finish()
+
+asyncio.run(main())
+"""
+    done = run_python(code, root)
+    assert done.returncode == 0, done.stderr
+    assert status_in(root) == ("finished", None)
 
 
 def test_sigterm_sent_twice_still_records_the_end(root: Path):

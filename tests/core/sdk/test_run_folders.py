@@ -116,6 +116,31 @@ except OSError as error:
     assert list(root.glob("p/default/runs/*")) == []
 
 
+def test_a_run_that_cannot_be_begun_stays_if_another_process_has_joined_it(root: Path):
+    code = """
+import resource, subprocess, sys
+import runicorn as rn
+from runicorn.sdk import run
+
+def also_joined(*arguments):
+    folders = made(*arguments)
+    other = "import sys, runicorn as rn; rn.init('p', sys.argv[1], 'shared', capture_env=False).log_text('mine')"
+    subprocess.run([sys.executable, "-c", other, sys.argv[1]], check=True)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+    return folders
+
+made, run.make_run_directory = run.make_run_directory, also_joined
+try:
+    rn.init("p", sys.argv[1], "shared", capture_env=False)
+except OSError as error:
+    print(error)
+"""
+    done = run_python(code, root)
+    assert done.stdout == "The run cannot be created: File too large\n", done.stderr
+    assert "mine" in (root / "p/default/runs/shared/logs.txt").read_text()
+    assert '"run.created"' in (root / "p/default/runs/shared/events.jsonl").read_text()
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs a user without rights, which only root can become")
 def test_a_read_only_root_is_a_clear_error(tmp_path: Path):
     code = """

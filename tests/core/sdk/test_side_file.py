@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import multiprocessing
 import shutil
@@ -49,10 +50,27 @@ def test_replacing_forgets_what_was_there(path: Path):
 
 
 @pytest.mark.parametrize("content", ["", "[1]", "{", "\x00"])
-def test_a_damaged_file_counts_as_empty(path: Path, content: str):
+def test_a_damaged_file_is_put_aside_and_begun_anew(path: Path, content: str):
     path.write_text(content)
     side_file_at(path).merge({"a": 1})
     assert json_of(path) == {"a": 1}
+    aside = path.with_name("summary.json.corrupt")
+    assert (aside.read_text() if aside.exists() else "") == content
+
+
+def test_a_file_that_cannot_be_read_for_a_moment_loses_no_key(path: Path, monkeypatch: pytest.MonkeyPatch):
+    path.write_text('{"theirs": 1}')
+    file = side_file_at(path)
+    with monkeypatch.context() as failing:
+
+        def stale(path: str) -> None:
+            raise OSError(errno.ESTALE, "Stale file handle")
+
+        failing.setattr(side_file, "open_to_read", stale)
+        file.merge({"ours": 1})
+        assert json_of(path) == {"theirs": 1}
+    file.flush()
+    assert json_of(path) == {"theirs": 1, "ours": 1}
 
 
 def test_the_event_comes_first_and_under_the_lock(path: Path):

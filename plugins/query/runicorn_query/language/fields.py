@@ -134,11 +134,6 @@ def field_named(segments: Sequence[Segment]) -> Field:
     raise UnknownField(f"no such field; there are {', '.join(FIELD_NAMES)}")
 
 
-def split_name(text: str) -> list[Segment]:
-    """The segments of a name without quotes."""
-    return [Segment(part, False) for part in text.split(".")]
-
-
 def _member(family: str, rest: Sequence[Segment]) -> Field:
     if not rest or any(not segment.text for segment in rest):
         raise UnknownField(f"`{family}.` is followed by a name, such as `{family}.{_EXAMPLES[family]}`")

@@ -13,7 +13,7 @@ from typing import NamedTuple, cast
 import apsw
 import msgspec
 
-from runicorn_query.language.fields import AttributeField, ColumnField, Field, MetricField, NoteField, TagField
+from runicorn_query.language.fields import AttributeField, ColumnField, MetricField, NoteField, TagField
 from runicorn_query.language.syntax import All, Any, Comparison, Expression, Not, Span, Value
 from runicorn_query.limits import folded
 
@@ -292,14 +292,3 @@ _OF_SPANS: dict[str, Callable[[Span], tuple[str, float]]] = {
 
 def _any(conditions: Iterable[str]) -> str:
     return f"({' OR '.join(conditions)})"
-
-
-def fields_of(expression: Expression) -> set[Field]:
-    """All fields that an expression speaks of."""
-    match expression:
-        case All(parts) | Any(parts):
-            return set().union(*map(fields_of, parts))
-        case Not(inner):
-            return fields_of(inner)
-        case Comparison(field):
-            return {field}

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from hashlib import blake2b, shake_128
+from operator import itemgetter
 from typing import TypeAlias, cast
 
 import numpy as np
@@ -103,9 +104,12 @@ def curves_vector(features: Mapping[str, Vector]) -> Vector:
 
 
 def settings_vector(settings: Mapping[str, object]) -> Vector:
-    """The half of a run's vector that stands for its configuration, flat as `flattened` makes it; norm 1."""
+    """The half of a run's vector that stands for its configuration, flat as `flattened` makes it; norm 1.
+
+    The first 512 settings by name count.
+    """
     total = np.zeros(DIMENSIONS)
-    for key in sorted(settings):
+    for key in sorted(settings)[:_MOST_SETTINGS]:
         for feature, weight in _features(key, settings[key]):
             digest = int.from_bytes(blake2b(feature.encode("utf-8", "replace"), digest_size=8).digest())
             total[digest % DIMENSIONS] += weight if digest >> 63 else -weight
@@ -113,8 +117,8 @@ def settings_vector(settings: Mapping[str, object]) -> Vector:
 
 
 def flattened(settings: Mapping[str, object]) -> dict[str, object]:
-    """Nested keys joined by dots; at most 512, by name."""
-    return dict(sorted(_flat("", settings))[:_MOST_SETTINGS])
+    """Nested keys joined by dots, by name. Of two that are then the same, the value that stands later."""
+    return dict(sorted(_flat("", settings), key=itemgetter(0)))
 
 
 def _flat(prefix: str, settings: Mapping[str, object]) -> Iterator[tuple[str, object]]:

@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 
 from runicorn.columns import BIG, BOOL, FLOAT, INT, build_frame_from_lines
-from runicorn.plugin import METRICS, RUNNING, FileLog, Stream, dump_json, parse_json
+from runicorn.plugin import METRICS, RUNNING, FileLog, Stream, StreamReplaced, dump_json, parse_json
 from runicorn_query.similar.features import Curve, Vector, curves_vector, flattened, settings_vector
 
 _MOST_METRICS = 256
@@ -108,9 +108,15 @@ def settings_of(facts: RunFacts, metrics: Container[str]) -> dict[str, object]:
 
 
 def read_curves(log: FileLog, key: str, events: int) -> dict[str, Curve]:
-    """The curves in the first `events` events of a run's stream, by metric."""
+    """The curves in the first `events` events of a run's stream, by metric: none if it is replaced meanwhile."""
+    try:
+        return _read_curves(log, Stream("run", key), events)
+    except StreamReplaced:
+        return {}
+
+
+def _read_curves(log: FileLog, stream: Stream, events: int) -> dict[str, Curve]:
     curves: dict[str, Curve] = {}
-    stream = Stream("run", key)
     end = 0
     while events > 0:
         try:

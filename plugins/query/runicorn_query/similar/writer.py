@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import cast
@@ -12,6 +13,8 @@ from runicorn.plugin import RUNNING, FileLog, ModelReader, dump_json
 from runicorn_query.index_database import transaction
 from runicorn_query.similar.run_vector import FACTS, RunFacts, run_vector
 from runicorn_query.similar.vector_file import encode_curves, open_to_write
+
+logger = logging.getLogger("runicorn.query")
 
 _AT_ONCE = 200  # in one transaction
 
@@ -27,6 +30,7 @@ class VectorWriter:
         self._should_stop = should_stop
         self._db = open_to_write(state_dir)
         self._seen: tuple[str, int] | None = None
+        self._failed: set[str] = set()  # runs that were spoken of
 
     def close(self) -> None:
         """Close the file."""
@@ -63,6 +67,16 @@ class VectorWriter:
         return True
 
     def _describe(self, facts: RunFacts) -> None:
+        try:
+            self._write(facts)
+        except (apsw.Error, OSError):
+            raise  # it concerns the files, and not this run
+        except Exception:  # whatever a run holds, the others get their vectors
+            if facts.key not in self._failed:
+                self._failed.add(facts.key)
+                logger.exception("the run %s has no vector, and is not compared with others", facts.key)
+
+    def _write(self, facts: RunFacts) -> None:
         known = self._db.execute("SELECT id, events, digest, listed FROM run WHERE key = ?", (facts.key,)).fetchall()
         described = facts.described
         listed = int(facts.listed)

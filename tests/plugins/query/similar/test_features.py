@@ -127,3 +127,16 @@ class TestPlantedFamilies:
                 vectors.append(settings_vector({**own, "seed": seed}))
                 families.append(family)
         assert self.precision(vectors, families) >= 0.95
+
+
+def test_a_key_that_is_flat_in_one_place_and_nested_in_another_has_the_later_value() -> None:
+    assert flattened({"opt.lr": 0.1, "opt": {"lr": "auto"}, "a": 1}) == {"a": 1, "opt.lr": "auto"}
+    settings_vector(flattened({"opt.lr": 0.1, "opt": {"lr": "auto"}}))
+
+
+def test_every_setting_is_kept_and_the_first_512_count_for_the_vector() -> None:
+    many = {f"k{number:04}": number for number in range(600)}
+    other = {**many, "k0599": "other"}
+    assert flattened(other)["k0599"] == "other"
+    assert settings_vector(many).tobytes() == settings_vector(other).tobytes()
+    assert settings_vector(many).tobytes() != settings_vector({**many, "k0511": "other"}).tobytes()
