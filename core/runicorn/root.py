@@ -7,6 +7,7 @@ one, and nobody uses it for another.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -36,7 +37,9 @@ def prepare(root: Path, state_dir: Path) -> None:
     with its state elsewhere, be read.
     """
     try:
-        (root / "runs").mkdir(parents=True, exist_ok=True)
+        root.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileExistsError):  # a file of that name: then there are no runs in the legacy layout
+            (root / "runs").mkdir(exist_ok=True)
     except OSError as error:
         if not root.is_dir():
             raise RootUnusable(f"The storage root {root} cannot be created: {error.strerror}") from error

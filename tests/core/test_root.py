@@ -90,3 +90,10 @@ def test_a_file_system_that_does_not_answer_is_asked_once_and_takes_nobodys_thre
 
     asyncio.run(watch())
     wait_until(lambda: not any(thread.name.startswith("writable-root") for thread in threading.enumerate()))
+
+
+def test_a_file_where_legacy_runs_would_be_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root/runs").write_text("mine")
+    prepare(tmp_path / "root", tmp_path / "root/.runicorn/state")
+    assert (tmp_path / "root/runs").read_text() == "mine"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import importlib
 import os
+import sys
 from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -78,6 +80,11 @@ class Commands(click.Group):
             return self.contributed().get(cmd_name)
         return _imported(where)
 
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the program."""
+        _open_standard_streams()
+        return super().main(*args, **kwargs)
+
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
         """Read the arguments, which may import plugins (`--help` names their commands)."""
         with _one_line():
@@ -136,6 +143,27 @@ def _one_line() -> Generator[None]:
         yield
     except RunicornError as error:
         raise Failure(str(error)) from error
+    except OSError as error:
+        if error.errno == errno.EPIPE:
+            raise  # click ends quietly: whoever read our output has enough
+        _give_up_output()
+        where = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
+        raise Failure(f"{where}{error.strerror or error}") from error
+
+
+def _open_standard_streams() -> None:
+    """Give a program that was started without an output or input (`>&-`) one that leads nowhere."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - as long as the process
+
+
+def _give_up_output() -> None:
+    """What cannot be written (a full disk) must not become a message at exit."""
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _usage() -> None:

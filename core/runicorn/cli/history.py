@@ -79,13 +79,13 @@ def _show(entries: list[HistoryEntry]) -> None:
         (
             "–" if entry.ts is None else clock(entry.ts),
             clean(entry.what),
-            clean("; ".join(map(change_text, entry.changes))),
             clean(_who(entry)),
             f"{clean(entry.stream)}@{entry.offset}",
+            clean("; ".join(map(change_text, entry.changes))),
         )
         for entry in entries
     ]
-    show_table(["TIME", "WHAT", "CHANGES", "WHO", "EVENT"], rows)
+    show_table(["TIME", "WHAT", "WHO", "EVENT", "CHANGES"], rows)
 
 
 def change_text(change: FieldChange) -> str:

@@ -24,6 +24,9 @@ from runicorn.run_files import META_FILE
 
 logger = logging.getLogger("runicorn.events")
 
+_MOST_WARNED = 10_000
+_warned: set[tuple[object, ...]] = set()
+
 EVENTS_FILE = "events.jsonl"
 
 MIRRORS = ".mirrors"
@@ -170,12 +173,23 @@ def subdirectories(path: Path | str) -> list[str]:
                     if not entry.is_dir():
                         continue
                     entry.name.encode()
-                except (OSError, UnicodeEncodeError):
-                    logger.warning("skipped an unreadable entry of %s: %r", path, entry.name)
+                except (OSError, UnicodeEncodeError) as error:
+                    reason = "its name is not UTF-8" if isinstance(error, UnicodeEncodeError) else error.strerror
+                    _warn_once("skipped %s in %s: %s", repr(entry.name), path, reason)
                 else:
                     found.append(entry.name)
     except (FileNotFoundError, NotADirectoryError):
         pass
     except OSError as error:
-        logger.warning("skipped the unreadable directory %s: %s", path, error.strerror)
+        _warn_once("skipped the unreadable directory %s: %s", path, error.strerror)
     return found
+
+
+def _warn_once(text: str, *values: object) -> None:
+    """Warn, once per process: directories are listed again and again."""
+    said = (text, *values)
+    if said not in _warned:
+        if len(_warned) >= _MOST_WARNED:
+            _warned.clear()
+        _warned.add(said)
+        logger.warning(text, *values)

@@ -160,12 +160,12 @@ class FileLog:
 
     def complete_end(self, stream: Stream) -> int:
         """The offset behind the last complete line: where the next event will begin. 0 if there is none."""
-        with contextlib.suppress(OSError), open(self.path(stream), "rb", buffering=0) as file:
+        with contextlib.suppress(OSError), open_to_read(self.path(stream)) as file:
             end = os.fstat(file.fileno()).st_size
             while end > 0:
                 start = max(0, end - _SCAN_BYTES)
                 file.seek(start)
-                newline = _read_up_to(file.fileno(), end - start).rfind(b"\n")
+                newline = file.read(end - start).rfind(b"\n")
                 if newline >= 0:
                     return start + newline + 1
                 end = start
@@ -207,7 +207,7 @@ class FileLog:
         """The offset of the first line that begins at or after `offset`; 0 for 0. OSError if it cannot be read."""
         if offset <= 0:
             return 0
-        with open(self.path(stream), "rb") as file:
+        with open_to_read(self.path(stream)) as file:
             file.seek(offset - 1)
             file.readline()
             return file.tell()
@@ -233,6 +233,8 @@ class FileLog:
             if lines.end == start:
                 return
             for offset, event in zip(lines.offsets, lines.events, strict=True):
+                if offset >= end:  # it was read with a long line before it
+                    return
                 yield LocatedEvent(stream, offset, event)
             start = lines.end
 

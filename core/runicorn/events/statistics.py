@@ -57,7 +57,7 @@ def count(log: FileLog, streams: Iterable[Stream], largest: int, progress: Calla
             bad += len(lines.bad)
             counted.events += len(lines.events)
             # A line reaches to the next event: what is no event counts with the one before it.
-            ends = [*lines.offsets[1:], lines.end]
+            ends = [*lines.offsets, lines.end][1:]
             for start, end, event in zip(lines.offsets, ends, lines.events, strict=True):
                 of_type = types.setdefault(event.type, Counted(event.type))
                 of_type.events += 1

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
+from stat import S_ISREG
 
 from runicorn.config import INTERNAL, state_directory
 from runicorn.errors import StorageUnavailable
@@ -22,7 +23,7 @@ from runicorn.events.append import StreamRemoved, StreamWriter
 from runicorn.events.believable import latest_believable
 from runicorn.events.envelope import Payload, decode_event, encode_event
 from runicorn.events.log import FileLog, Stream, segments
-from runicorn.files import LockTimeout, file_lock, sync_directory
+from runicorn.files import LockTimeout, file_lock, open_to_read, sync_directory
 
 logger = logging.getLogger("runicorn.events")
 
@@ -118,7 +119,8 @@ class StoreStream:
         if not existing:
             return directory / "00000001.jsonl"
         newest = existing[-1]
-        if newest.stat().st_size < self._segment_bytes:
+        status = _status_of(newest)
+        if status is not None and status.st_size < self._segment_bytes:
             return newest
         return directory / f"{int(newest.stem) + 1:08d}.jsonl"
 
@@ -136,8 +138,8 @@ class StoreStream:
 
     def _last_time_in(self, directory: Path, limit: float) -> float:
         for path in reversed(segments(directory)):
-            stat = path.stat()
-            if not stat.st_size:
+            stat = _status_of(path)
+            if stat is None or not stat.st_size:
                 continue
             size, last = self._last.get(path, (0, 0.0))
             if size == stat.st_size and last <= limit:
@@ -154,6 +156,15 @@ class StoreStream:
         return 0.0
 
 
+def _status_of(path: Path) -> os.stat_result | None:
+    """None where something else than a file has the name of a segment: it is left alone, and the next number is taken."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:  # a link to nothing
+        return None
+    return status if S_ISREG(status.st_mode) else None
+
+
 def _begin(path: Path) -> None:
     """Make a segment whose name survives a machine crash."""
     path.touch(mode=0o644)
@@ -165,7 +176,7 @@ def _begin(path: Path) -> None:
 
 def _times_near_end(path: Path) -> list[float]:
     """The times of the last events of a segment."""
-    with path.open("rb") as file:
+    with open_to_read(path) as file:
         file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL_BYTES))
         lines = file.read().split(b"\n")
     times: list[float] = []

@@ -9,6 +9,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from typing import Any
 
 from runicorn.events.envelope import Event, InvalidPayload, Lines, Payload, decode_payload
@@ -68,13 +69,24 @@ def verify_segments(log: FileLog) -> Iterator[Problem]:
         if log.position(stream) is None:
             yield Problem(stream.name, None, "no file that can be read", LOST_SEGMENT)
     for prefix, found in sorted(numbers.items()):
-        for number in sorted(set(range(1, max(found))) - set(found)):
-            yield Problem(f"{prefix}/{number:08d}", None, "the segment is missing", LOST_SEGMENT)
+        for first, last in _gaps(found):
+            named = f"{prefix}/{first:08d}"
+            reason = "the segment is missing"
+            if first < last:
+                reason = f"{last - first + 1} segments are missing, up to {last:08d}"
+            yield Problem(named, None, reason, LOST_SEGMENT)
         for number, count in sorted(Counter(found).items()):
             if count > 1:
                 yield Problem(
                     f"{prefix}/{number:08d}", None, f"there are {count} segments with this number", is_remark=True
                 )
+
+
+def _gaps(numbers: list[int]) -> Iterator[tuple[int, int]]:
+    """The first and the last number of each gap below the greatest one."""
+    for before, after in pairwise([0, *sorted(set(numbers))]):
+        if after > before + 1:
+            yield before + 1, after - 1
 
 
 def _in_lines(stream: Stream, lines: Lines, types: Mapping[str, type[Payload]], odd: OddLines) -> Iterator[Problem]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,6 +13,14 @@ if TYPE_CHECKING:
     from runicorn.plugin import ExperimentManager
 
 
+class _Days(click.FloatRange):
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        days = super().convert(value, param, ctx)
+        if not math.isfinite(days):
+            self.fail(f"{value!r} is not a number of days.", param, ctx)
+        return days
+
+
 @click.command()
 @storage_option
 @click.option("--action", type=click.Choice(["tag", "search", "delete", "cleanup"]), required=True)
@@ -19,7 +28,7 @@ if TYPE_CHECKING:
 @click.option("--tags", metavar="A,B", default="", help="To add (tag), or to require (search).")
 @click.option("--project", help="Search in this project alone.")
 @click.option("--text", help="Search for this part of a name, project, description or tag.")
-@click.option("--days", default=30.0, show_default=True, type=click.FloatRange(0), help="Clean up what is older.")
+@click.option("--days", default=30.0, show_default=True, type=_Days(0), help="Clean up what is older.")
 @click.option("--dry-run", is_flag=True, help="Say what would be cleaned up.")
 @click.option("--force", is_flag=True, help="Delete pinned runs, too.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")

@@ -63,7 +63,7 @@ def tags(root: Path) -> list[str]:
 class TestHistory:
     def test_the_newest_come_first_in_a_table(self, root: Path) -> None:
         header, newest, *others = runicorn(root, "history", RUN).stdout.splitlines()
-        assert header.split() == ["TIME", "WHAT", "CHANGES", "WHO", "EVENT"]
+        assert header.split() == ["TIME", "WHAT", "WHO", "EVENT", "CHANGES"]
         assert "Tags: a, b" in newest
         assert 'tags: ["a"] → ["a", "b"]' in newest
         assert ".runicorn/log/00000001@" in newest

@@ -97,7 +97,7 @@ def test_odd_entries_are_skipped_and_the_scan_goes_on(tmp_path, caplog):
     (tmp_path / "p/good/runs/file").touch()
     os.mkdir(os.fsencode(tmp_path) + b"/p/good/runs/\xff\xfe")
     assert found(tmp_path) == {"p/good/runs/one"}
-    assert "unreadable entry" in caplog.text
+    assert "its name is not UTF-8" in caplog.text
 
 
 UNREADABLE = """
@@ -252,3 +252,13 @@ def test_an_empty_root_is_believed_only_while_nothing_was_known_in_it(tmp_path):
     assert RootPresence(tmp_path, {"p/n/runs/one"}).is_there()
     assert not RootPresence(tmp_path, {".runicorn/log/00000001"}).is_there()
     assert not RootPresence(tmp_path / "missing", ()).is_there()
+
+
+def test_a_name_that_is_no_text_is_warned_of_once_and_hides_no_other_run(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    make(tmp_path, "p/n/runs/fine", os.fsdecode(b"p/n/runs/odd\xff"), os.fsdecode(b"odd\xff/n/runs/a"))
+    for _ in range(3):
+        assert found(tmp_path) == {"p/n/runs/fine"}
+    assert len(caplog.records) == 2
+    assert "its name is not UTF-8" in caplog.text

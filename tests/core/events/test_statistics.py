@@ -40,6 +40,13 @@ def test_an_empty_log_has_no_times(tmp_path: Path) -> None:
     assert (found["events"], found["first"], found["types"]) == (0, None, [])
 
 
+def test_a_stream_without_any_event_is_counted(tmp_path: Path) -> None:
+    make_run(tmp_path, "p/n/runs/a", events="{bad\n")
+    make_run(tmp_path, "p/n/runs/b", events=line(1.0, "metrics"))
+    found = run_stats(tmp_path)
+    assert (found["streams"], found["events"], found["bad"]) == (2, 1, 1)
+
+
 def test_tail_since_leaves_out_what_is_older(tmp_path: Path) -> None:
     make_run(tmp_path, "p/n/runs/a", events=line(100.0, "run.created") + line(200.0, "metrics"))
     command = [sys.executable, "-m", "runicorn", "events", "tail", "--json", "--storage", str(tmp_path)]

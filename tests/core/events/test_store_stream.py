@@ -298,3 +298,19 @@ with file_lock(Path(sys.argv[1]) / "lock"):
     print("held", flush=True)
     sys.stdin.read()
 """
+
+
+@pytest.mark.parametrize("thing", ["directory", "pipe", "link to nothing"])
+def test_what_is_no_file_in_the_place_of_a_segment_is_left_alone(log, thing: str):
+    StoreStream(log).append(Noted(writer=1, number=1))
+    place = log.root / ".runicorn/log/00000002.jsonl"
+    match thing:
+        case "directory":
+            place.mkdir()
+        case "pipe":
+            os.mkfifo(place)
+        case _:
+            place.symlink_to("nowhere")
+    stream, _ = StoreStream(log).append(Noted(writer=1, number=2))
+    assert stream.name == ".runicorn/log/00000003"
+    assert StoreStream(log).append(Noted(writer=1, number=3))[0] == stream

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
@@ -91,3 +92,19 @@ def test_they_are_those_of_a_reader_of_everything(streams: list[list[tuple[str, 
             assert shown == [ts for _, ts in times]
         if all(times == sorted(times, key=lambda pair: pair[1]) for times in streams):
             assert [one.event.ts for one in everything] == sorted(ts for times in streams for _, ts in times)
+
+
+def test_an_event_behind_a_damaged_line_that_is_longer_than_what_is_read_at_once_is_found_once(tmp_path: Path) -> None:
+    make_run(tmp_path, "p/n/runs/a", events=event(1.0) + "x" * 2 * READ_BYTES + "\n" + event(2.0))
+    assert [one.event.ts for one in last(tmp_path, 3)] == [1.0, 2.0]
+
+
+def test_pipes_in_the_place_of_streams_are_not_waited_for(tmp_path: Path) -> None:
+    make_run(tmp_path, "p/n/runs/a", events=event(1.0))
+    os.mkfifo(make_run(tmp_path, "p/n/runs/b") / "events.jsonl")
+    (tmp_path / ".runicorn/log").mkdir(parents=True)
+    os.mkfifo(tmp_path / ".runicorn/log/00000001.jsonl")
+    assert [one.event.ts for one in last(tmp_path, 3)] == [1.0]
+    log = FileLog(tmp_path, tmp_path / "state")
+    ends = tail.ends_of(log, log.streams())
+    assert [one.event.ts for one in tail.events_since(log, ends, 0.0)] == [1.0]

@@ -95,3 +95,11 @@ def test_a_running_server_shows_it(root: Path, serve: Callable[..., Server]) -> 
     manage(root, "delete", "--run-id", "b")
     wait_until(lambda: server.http.get("/api/recycle-bin").json()["deleted_runs"] == [])
     wait_until(lambda: {run["id"] for run in server.http.get("/api/runs").json()} == {"a", "c"})
+
+
+@pytest.mark.parametrize("days", ["nan", "inf", "-1"])
+def test_what_is_no_number_of_days_is_named(root: Path, days: str) -> None:
+    done = manage(root, "cleanup", "--days", days)
+    assert done.returncode == 2
+    assert "--days" in done.stderr
+    assert "Traceback" not in done.stderr
