@@ -185,9 +185,9 @@ def test_sizes_beyond_every_disk_are_an_error_of_the_task_and_hold_no_small_file
 
 
 def test_a_listing_without_end_is_an_error_of_the_task(local: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from runicorn_remote import enumeration, pipeline
+    from runicorn_remote import enumeration, looking
 
-    for module in (enumeration, pipeline):
+    for module in (enumeration, looking):
         monkeypatch.setattr(module, "MAX_ENTRIES", 500)
     many = tree_of({f"{number}.json": META for number in range(2000)})
     with connected(many) as connection, following(connection, local) as task:

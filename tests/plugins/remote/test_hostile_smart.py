@@ -210,14 +210,14 @@ def test_a_tree_without_end_has_one_here() -> None:
 
 
 def test_too_many_files_end_the_sync_in_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    from runicorn_remote import enumeration, pipeline
+    from runicorn_remote import enumeration, looking
 
-    for module in (enumeration, pipeline):
+    for module in (enumeration, looking):
         monkeypatch.setattr(module, "MAX_ENTRIES", 1000)
     many = tree_of({f"{number}.json": META for number in range(3000)})
     with connected(many) as connection, cached(connection) as cache, pytest.raises(TooManyFiles):
         synced(connection, cache)
-    for module in (enumeration, pipeline):
+    for module in (enumeration, looking):
         monkeypatch.setattr(module, "MAX_ENTRIES", 1 << 30)
         monkeypatch.setattr(module, "MAX_NAME_BYTES", 1000)
     long = tree_of({"x" * 200 + str(number): META for number in range(300)})

@@ -32,10 +32,11 @@ from runicorn.plugin import (
 from runicorn_remote.connection import Connection
 from runicorn_remote.errors import NotADirectory
 from runicorn_remote.mirror.units import is_append_only
-from runicorn_remote.pipeline import RemoteStat, batches
+from runicorn_remote.pipeline import batches
 from runicorn_remote.push.comparing import is_same_beginning
 from runicorn_remote.push.local_runs import LocalFile, files_of
 from runicorn_remote.push.writing import RemoteIncomplete, Writing, WritingPipeline
+from runicorn_remote.sftp_client import RemoteStat
 
 _GROUP_FILES = 1024
 _GROUP_RUNS = 128  # each holds the descriptor of a lock
