@@ -51,6 +51,7 @@ class Connection:
         self._failure: str | None = None
         """Why it did not come back."""
         self.connected_at = time.time()
+        self._connected_since = time.monotonic()
         self.has_no_commands = False
         """Whether the server was found to run no commands for us; remembered until the next connection."""
         self._credentials = credentials
@@ -96,7 +97,7 @@ class Connection:
     @property
     def uptime_s(self) -> int:
         """Seconds since it was made, or made again."""
-        return int(time.time() - self.connected_at)
+        return int(time.monotonic() - self._connected_since)
 
     def open_sftp(self) -> SFTPClient:
         """An SFTP client of its own, for one thread; close it.
@@ -145,7 +146,10 @@ class Connection:
         probe = connect(self.target, credentials, policy)
         probe.close()
         with self._mutex:
-            self._credentials, self._policy = credentials, policy
+            former, self._credentials, self._policy = self._credentials, credentials, policy
+        former.wipe()  # whoever is logging in with them has a copy
+        if self._closed.is_set():
+            credentials.wipe()
         return probe
 
     def reconnect(self, attempt: Attempt | None = None) -> None:
@@ -205,9 +209,14 @@ class Connection:
         """Go on with a connection that was just made."""
         self._connected, self._listing = made, None
         self._further.clear()
-        self.connected_at, self._failure, self.has_no_commands = time.time(), None, False
+        self.connected_at, self._connected_since = time.time(), time.monotonic()
+        self._failure, self.has_no_commands = None, False
         self._lost.clear()
         self._watch()
+
+    def forbid(self) -> None:
+        """It is about to be closed: from now on it is no use to anybody."""
+        self._closed.set()
 
     def close(self) -> None:
         """End it for good, and forget the credentials. What waits on its channels wakes up."""

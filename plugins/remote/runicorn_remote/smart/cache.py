@@ -267,17 +267,25 @@ class CacheClosed(Conflict):
 
 def newest_cache() -> Cache | None:
     """The cache that was synced last, to be read; None if there is none."""
+    cache = _newest()
+    if cache is not None:
+        with contextlib.suppress(apsw.Error):
+            cache._db = apsw.Connection(os.fspath(cache.directory / "index.db"), apsw.SQLITE_OPEN_READWRITE)  # pyright: ignore[reportPrivateUsage]
+            cache.measure()
+    return cache
+
+
+def has_cache() -> bool:
+    """Whether there is a cache that `newest_cache` would open. Reads a small file of each."""
+    return _newest() is not None
+
+
+def _newest() -> Cache | None:
     found: list[Cache] = []
     with contextlib.suppress(OSError):
         found = [Cache(path) for path in caches_directory().iterdir() if (path / "source.json").is_file()]
     synced = [(cache.last_sync, cache) for cache in found if cache.last_sync is not None]
-    if not synced:
-        return None
-    cache = max(synced, key=lambda pair: pair[0])[1]
-    with contextlib.suppress(apsw.Error):
-        cache._db = apsw.Connection(os.fspath(cache.directory / "index.db"), apsw.SQLITE_OPEN_READWRITE)  # pyright: ignore[reportPrivateUsage]
-        cache.measure()
-    return cache
+    return max(synced, key=lambda pair: pair[0])[1] if synced else None
 
 
 def _escaped(path: str) -> str:
