@@ -99,24 +99,26 @@ class Connection:
         """Seconds since it was made, or made again."""
         return int(time.monotonic() - self._connected_since)
 
-    def open_sftp(self) -> SFTPClient:
-        """An SFTP client of its own, for one thread; close it.
+    def open_sftp(self, *, is_needed: bool = True) -> SFTPClient:
+        """An SFTP client of its own, for one thread; close it. One that is not needed is no reason to log in once more.
 
         ConnectionLost, OperationTimeout, ChannelRefused, SftpUnavailable.
         """
-        return self._opened(open_sftp)
+        return self._opened(open_sftp, is_needed=is_needed)
 
     def run(self, command: str) -> Command:
         """Start a command; see `Command`."""
         return self._opened(lambda transport: Command(transport, command))
 
-    def _opened(self, opening: Callable[[Transport], T]) -> T:
+    def _opened(self, opening: Callable[[Transport], T], *, is_needed: bool = True) -> T:
         """What `opening` makes of a transport, which is another one if the server allows no more channels on the first."""
         if not self.is_alive:
             raise ConnectionLost
         try:
             return opening(self._connected.transport)
         except ChannelRefused:
+            if not is_needed:
+                raise
             return self._further.opened(opening)
 
     @contextlib.contextmanager

@@ -93,6 +93,11 @@ class WritingPipeline(Pipeline):
                 ends.append(self._fill(handle.get_binary(), index, file, waiting, results))
             while waiting:
                 self._settle(waiting, results)
+            failed = [
+                file
+                for file, end, result in zip(files, ends, results, strict=True)
+                if end is not None and result is not None
+            ]
             for index, (end, file) in enumerate(zip(ends, files, strict=True)):
                 if end is None:
                     continue
@@ -102,7 +107,21 @@ class WritingPipeline(Pipeline):
                     results[index] = results[index] or stat
                 elif stat.size != file.size:
                     results[index] = RemoteIncomplete(file.path)
+            self._take_back(failed)
         return results
+
+    def _take_back(self, files: Sequence[Writing]) -> None:
+        """Cut files where they ended before: of what was sent behind a piece that has failed, some may have arrived."""
+        from paramiko.sftp import CMD_SETSTAT
+        from paramiko.sftp_attr import SFTPAttributes
+
+        numbers: list[int] = []
+        for file in files:
+            attributes = SFTPAttributes()
+            cast(Any, attributes).st_size = file.offset
+            numbers.append(self._send(CMD_SETSTAT, file.path.encode(), attributes))
+        for number in numbers:
+            self._result(number, "")
 
     def rename(self, pairs: Sequence[tuple[str, str]]) -> list[Exception | None]:
         """Put files in the place of others, atomically, in this order."""

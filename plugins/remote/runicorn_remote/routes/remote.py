@@ -20,8 +20,8 @@ from runicorn_remote.requests import ConnectRequest
 from runicorn_remote.routes.unified import MAX_SYNC_MINUTES, FirstSeenKey, NotConnected
 from runicorn_remote.saved_secrets import with_saved_secrets
 from runicorn_remote.smart.adapter import Adapter, Stats
-from runicorn_remote.smart.cache import has_cache
 from runicorn_remote.smart.mode import Mode
+from runicorn_remote.smart.offline import has_cache
 from runicorn_remote.smart.sync import SyncProgress
 from runicorn_remote.structure import Structure, structure_of
 
