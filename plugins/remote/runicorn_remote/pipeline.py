@@ -93,6 +93,7 @@ class Pipeline:
             before = asked
             if answers is not None:
                 yield answers
+                del answers  # before the next ones come
         if before is not None:
             with translated():
                 answers = self._collected(before)

@@ -12,7 +12,10 @@ import time
 from runicorn_remote.enumeration import RemoteFile
 
 TICK_S = 2.0
-"""FAT has the longest ticks, and `find` shows them, too."""
+"""FAT has the longest ticks."""
+
+_FINE_TICK_S = 0.1
+"""Of times that have a fraction: kernels count in hundredths of a second at least."""
 
 _SECOND_NS = 10**9
 
@@ -36,7 +39,9 @@ class Ticks:
     def is_over(self, file: RemoteFile, at: float) -> bool:
         """Whether who looked at a noted file at a monotonic time has seen the last content that it has in this form."""
         seen = self._seen.get(file.path)
-        return seen is not None and seen[:2] == (file.size, file.mtime_ns) and at - seen[2] >= TICK_S
+        if seen is None or seen[:2] != (file.size, file.mtime_ns):
+            return False
+        return at - seen[2] >= (TICK_S if is_whole_seconds(file.mtime_ns) else _FINE_TICK_S)
 
     def forget(self, path: str) -> None:
         """It was looked at late enough, or is gone."""

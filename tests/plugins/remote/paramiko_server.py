@@ -61,9 +61,11 @@ class ParamikoServer:
         further: str | None = None,
         host_key: paramiko.PKey | None = None,
         files: type[paramiko.SFTPServerInterface] | None = None,
+        protocol: type[paramiko.SFTPServer] = paramiko.SFTPServer,
     ) -> None:
-        """`files` answers SFTP requests; there is none without. Commands are refused."""
+        """`files` answers SFTP requests, in the words of `protocol`; there is no SFTP without. Commands are refused."""
         self._files = files
+        self._protocol = protocol
         self.accounts = Accounts(password, methods, further)
         self.host_key = host_key or paramiko.ECDSAKey.generate()
         self.transports: list[paramiko.Transport] = []
@@ -97,7 +99,7 @@ class ParamikoServer:
             transport = paramiko.Transport(connection)
             transport.add_server_key(self.host_key)
             if self._files is not None:
-                transport.set_subsystem_handler("sftp", paramiko.SFTPServer, self._files)
+                transport.set_subsystem_handler("sftp", self._protocol, self._files)
             self.transports.append(transport)
             try:
                 transport.start_server(event=threading.Event(), server=self.accounts)

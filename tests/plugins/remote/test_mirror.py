@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from runicorn_remote.mirror.lane import SMALL_BYTES
 from runicorn_remote.mirror.state import MirrorBusy, MirrorState
+from runicorn_remote.mirror.units import SMALL_BYTES
 from tests.plugins.remote.mirroring import RUN, mirrored, mirroring, wait_for_scans, write_run
 from tests.serving import wait_until
 from tests.sshd import Sshd

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
+from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 
 from runicorn_remote.connection import Connection
@@ -16,6 +17,9 @@ from runicorn_remote.errors import ConnectionLost, OperationTimeout, RemoteError
 from runicorn_remote.pipeline import Fetched, Pipeline
 
 MAX_CHANNELS = 4
+_MAX_BYTES = 16 << 20
+"""Of files that are under way, or here and not written yet."""
+
 _BATCHES_EACH = 4
 """So many batches a channel must have to do, or opening it takes longer than it saves."""
 
@@ -38,8 +42,7 @@ def fetched_over_channels(
     count = min(MAX_CHANNELS, 1 + (len(groups) - 1) // _BATCHES_EACH)
     fetching = _Fetching(connection, groups)
     try:
-        for number in range(count):
-            fetching.begin(is_needed=number == 0)
+        fetching.begin(others=count - 1)
         for _ in groups:
             yield fetching.next(check)
     finally:
@@ -51,42 +54,65 @@ class _Fetching:
 
     def __init__(self, connection: Connection, groups: Sequence[Batch]) -> None:
         self._connection = connection
-        self._left = iter(groups)
+        self._left = deque(groups)
         self._mutex = threading.Lock()
+        self._room = threading.Condition(self._mutex)
+        self._bytes = 0
+        self._last = 0
+        """Of the batch that is being written."""
         self._has_ended = False
         self._pipelines: list[Pipeline] = []
-        # One, and what each thread has in hand: files may have 16 MiB.
-        self._results: queue.Queue[tuple[Batch, Answers] | Exception] = queue.Queue(1)
+        self._results: queue.SimpleQueue[tuple[Batch, Answers] | Exception] = queue.SimpleQueue()
 
-    def begin(self, *, is_needed: bool) -> None:
-        """Work on one more channel."""
-        threading.Thread(target=self._work, args=(is_needed,), name="smart fetch", daemon=True).start()
+    def begin(self, *, others: int) -> None:
+        """Work on one channel, and when that is open on so many others."""
+        self._start(lambda: self._work(others))
+
+    def _start(self, work: Callable[[], None]) -> None:
+        threading.Thread(target=work, name="smart fetch", daemon=True).start()
 
     def next(self, check: Callable[[], None]) -> tuple[Batch, Answers]:
         """What came next."""
+        with self._room:
+            self._bytes -= self._last
+            self._last = 0
+            self._room.notify_all()
         while True:
             check()
             with contextlib.suppress(queue.Empty):
                 result = self._results.get(timeout=_LOOK_S)
                 if isinstance(result, Exception):
                     raise result
+                self._last = _size(result[0])
                 return result
 
     def end(self) -> None:
         """Close the channels; threads that wait on them wake up, and end."""
-        with self._mutex:
+        with self._room:
             self._has_ended = True
+            self._room.notify_all()
             pipelines = list(self._pipelines)
         for pipeline in pipelines:
             pipeline.close()
 
-    def _work(self, is_needed: bool) -> None:
+    def _work(self, others: int) -> None:
         try:
-            pipeline = Pipeline(self._connection.open_sftp(is_needed=is_needed))
+            pipeline = Pipeline(self._connection.open_sftp())
         except Exception as error:
-            if is_needed:
-                self._put(error)
+            self._put(error)
             return
+        for _ in range(others):
+            self._start(self._help)
+        self._work_on(pipeline)
+
+    def _help(self) -> None:
+        try:
+            pipeline = Pipeline(self._connection.open_sftp(is_needed=False))
+        except (RemoteError, OSError):  # the others do without
+            return
+        self._work_on(pipeline)
+
+    def _work_on(self, pipeline: Pipeline) -> None:
         try:
             with self._mutex:
                 self._pipelines.append(pipeline)
@@ -100,23 +126,39 @@ class _Fetching:
                 pipeline.close()
 
     def _fetch(self, pipeline: Pipeline) -> None:
-        taken: list[Batch] = []
+        while (first := self._take(may_wait=True)) is not None:
+            under_way = deque([first])
+            for answers in pipeline.fetch_batches(self._groups(first, under_way)):
+                lost = next((one for one in answers if isinstance(one, ConnectionLost | OperationTimeout)), None)
+                self._put(lost or (under_way.popleft(), answers))
+                del answers  # files may be large: they are the writer's now
 
-        def groups() -> Iterator[Batch]:
-            while (group := self._take()) is not None:
-                taken.append(group)
-                yield group
+    def _groups(self, first: Batch, under_way: deque[Batch]) -> Iterator[Batch]:
+        yield first
+        while (group := self._take(may_wait=False)) is not None:
+            under_way.append(group)
+            yield group
 
-        for number, answers in enumerate(pipeline.fetch_batches(groups())):
-            lost = next((answer for answer in answers if isinstance(answer, ConnectionLost | OperationTimeout)), None)
-            self._put(lost or (taken[number], answers))
+    def _take(self, *, may_wait: bool) -> Batch | None:
+        """What to bring next; None if there is nothing.
 
-    def _take(self) -> Batch | None:
-        with self._mutex:
-            return None if self._has_ended else next(self._left, None)
+        Where there is no room for more, also None unless the thread may wait: one that has others under way may not.
+        """
+        with self._room:
+            while self._left and not self._has_ended:
+                size = _size(self._left[0])
+                if not self._bytes or self._bytes + size <= _MAX_BYTES:
+                    self._bytes += size
+                    return self._left.popleft()
+                if not may_wait:
+                    return None
+                self._room.wait()
+        return None
 
     def _put(self, result: tuple[Batch, Answers] | Exception) -> None:
-        while not self._has_ended:
-            with contextlib.suppress(queue.Full):
-                self._results.put(result, timeout=_LOOK_S)
-                return
+        if not self._has_ended:
+            self._results.put(result)
+
+
+def _size(batch: Batch) -> int:
+    return sum(size for _, size in batch)

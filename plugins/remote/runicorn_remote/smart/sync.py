@@ -82,9 +82,17 @@ class _Pass:
             groups = list(batches([(path, file.size) for path, file in by_path.items()]))
             for batch, fetched in fetched_over_channels(connection, groups, self._check):
                 self._check()
-                for (path, _), answer in zip(batch, fetched, strict=True):
-                    if not self._take(by_path[path], answer, is_last=attempt == _ATTEMPTS - 1):
-                        waiting.append(by_path[path])
+                files_of_batch = [by_path[path] for path, _ in batch]
+                waiting += self._take_all(files_of_batch, fetched, is_last=attempt == _ATTEMPTS - 1)
+                del fetched  # before the next ones come
+
+    def _take_all(
+        self, files: Sequence[RemoteFile], answers: Sequence[Fetched | Exception], *, is_last: bool
+    ) -> list[RemoteFile]:
+        """Those that have to be fetched again."""
+        return [
+            file for file, answer in zip(files, answers, strict=True) if not self._take(file, answer, is_last=is_last)
+        ]
 
     def _take(self, file: RemoteFile, answer: Fetched | Exception, *, is_last: bool) -> bool:
         """Whether nothing is left to do for the file."""
