@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
@@ -119,9 +119,17 @@ def _agent_keys(undo: ExitStack) -> Sequence[PKey]:
     from paramiko.agent import Agent
     from paramiko.ssh_exception import SSHException
 
+    class TidyAgent(Agent):
+        def _connect(self, conn: Any) -> None:
+            try:
+                cast(Any, super())._connect(conn)
+            except BaseException:
+                conn.close()  # paramiko leaves it open
+                raise
+
     deadline = time.monotonic() + _AGENT_S
     try:
-        agent = opened(Agent, Agent.close, lambda: time.monotonic() >= deadline, "ssh-agent")
+        agent = opened(TidyAgent, TidyAgent.close, lambda: time.monotonic() >= deadline, "ssh-agent")
     except (SSHException, OSError, ValueError):  # nobody serves the socket (any more), or a comment is no UTF-8
         return ()
     if agent is None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Generator, Iterable
 from pathlib import Path
 
 import pytest
@@ -102,13 +103,14 @@ def test_an_append_that_breaks_off_goes_on_where_it_ended(
             file.write(os.urandom(200_000))
         write = local_tree._write  # pyright: ignore[reportPrivateUsage]
 
-        def full(descriptor: int, pieces: Callable[[], bytes]) -> int:
-            raise OSError(28, write(descriptor, iter([next(iter(pieces))])))  # type: ignore[call-overload]
+        def full(descriptor: int, pieces: Iterable[bytes]) -> int:
+            write(descriptor, [next(iter(pieces))])
+            raise OSError(errno.ENOSPC, "No space left on device")
 
-        monkeypatch.setattr(local_tree, "_write", full)
-        with pytest.raises(OSError, match="28"):
-            lane.bring([listed(there, f"{RUN}/logs.txt")])
-        monkeypatch.undo()
+        with monkeypatch.context() as patched:
+            patched.setattr(local_tree, "_write", full)
+            with pytest.raises(OSError, match="No space left"):
+                lane.bring([listed(there, f"{RUN}/logs.txt")])
         assert size < copy.stat().st_size < log.stat().st_size
         lane.bring([listed(there, f"{RUN}/logs.txt")])
         assert copy.read_bytes() == log.read_bytes()
@@ -245,7 +247,7 @@ def test_a_thread_that_outlives_its_attempt_takes_no_part_in_the_next(
     with told(sshd, there, here) as (task, _):
         wait_until(lambda: len(scanners()) == 1)
         for count in (2, 3):
-            task._following._break(OSError(28, "No space left on device"))  # pyright: ignore[reportPrivateUsage]
+            task._following._break(OSError(errno.ENOSPC, "full"))  # pyright: ignore[reportPrivateUsage]
             wait_until(lambda count=count: len(scanners()) == count, f"{task.report()}")
         released.set()
         wait_until(lambda: len(scanners()) == 1, "one scanner")
