@@ -234,11 +234,16 @@ class Connection:
         ).start()
 
     def _watchdog(self, connected: Connected) -> None:
-        """Ask the server for next to nothing, again and again: a stopped one still acknowledges TCP."""
-        while not self._closed.wait(_WATCH_S) and connected.transport.is_active():
+        """Ask the server for next to nothing when it has been silent: a stopped one still acknowledges TCP."""
+        while not self._closed.wait(_quiet_for_s(connected, _WATCH_S)) and connected.transport.is_active():
+            asked = time.monotonic()
+            if asked - connected.heard.at < _WATCH_S:
+                continue
             try:
                 self._ask(connected)
             except RemoteError as error:
+                if connected.heard.at > asked and connected.transport.is_active():
+                    continue  # its answer is behind what it sends to others
                 if connected is self._connected and not self._closed.is_set():
                     logger.warning("the connection %s is lost: %s", self.connection_id, error)
                     self._lose()
@@ -264,3 +269,8 @@ class Connection:
                 sftp.normalize(".")
         finally:
             sftp.close()
+
+
+def _quiet_for_s(connected: Connected, seconds: float) -> float:
+    """How long it takes until nothing was heard for so long."""
+    return max(_LOOK_S, connected.heard.at + seconds - time.monotonic())

@@ -18,6 +18,7 @@ import msgspec
 from runicorn_remote.channels import translated
 from runicorn_remote.errors import ConnectionLost, FileTooLarge, RemotePathNotFound
 from runicorn_remote.sftp_client import RemoteStat, encoded, stat_in
+from runicorn_remote.window import Window
 
 if TYPE_CHECKING:
     from paramiko.message import Message
@@ -136,7 +137,10 @@ class Pipeline:
         return fetched
 
     def read(self, path: str, start: int, end: int | None = None) -> Iterator[bytes]:
-        """The bytes of a file from `start` to `end` (or its end), in pieces, with up to 64 requests in flight."""
+        """The bytes of a file from `start` to `end` (or its end), in pieces.
+
+        As many requests are in flight as the link takes, up to 64.
+        """
         from paramiko.sftp import CMD_OPEN, CMD_READ, SFTP_FLAG_READ, int64
         from paramiko.sftp_attr import SFTPAttributes
 
@@ -146,12 +150,14 @@ class Pipeline:
                 raise opened
             handle = opened.get_binary()
             waiting: deque[tuple[int, int, int]] = deque()
+            window = Window(IN_FLIGHT)
             position = start
             with self._closing(handle, path, waiting):
                 while True:
-                    while len(waiting) < IN_FLIGHT and (end is None or position < end):
+                    while len(waiting) < window.size and (end is None or position < end):
                         length = PIECE_BYTES if end is None else min(PIECE_BYTES, end - position)
                         waiting.append((self._send(CMD_READ, handle, int64(position), length), position, length))
+                        window.has_sent()
                         position += length
                         if end is None and len(waiting) >= 2:  # its length is not known: not far beyond its end
                             break
@@ -159,10 +165,12 @@ class Pipeline:
                         return
                     number, offset, length = waiting.popleft()
                     data = self._data(number, path, length)
+                    window.was_answered()
                     if data:
                         yield data
                     if len(data) < length:  # a short answer: what follows it was asked for at other offsets
                         self._drop(waiting)
+                        window.forget()
                         if not data:
                             return
                         position = offset + len(data)

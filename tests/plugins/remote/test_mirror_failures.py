@@ -212,7 +212,7 @@ def test_a_root_that_is_another_one_ends_the_mirror_and_is_not_filled(
         wait_until(lambda: task.report().state == "watching")
         here.rename(here.with_name("unmounted"))
         here.mkdir()
-        wait_until(lambda: task.report().state == "error", f"{task.report()}")
+        wait_until(lambda: task.report().state == "error", f"{task.report()}", timeout_s=60)
         assert "storage root is gone" in task.report().last_error
         assert task.has_ended
         assert list(here.iterdir()) == []
@@ -248,7 +248,7 @@ def test_a_thread_that_outlives_its_attempt_takes_no_part_in_the_next(
         wait_until(lambda: len(scanners()) == 1)
         for count in (2, 3):
             task._following._break(OSError(errno.ENOSPC, "full"))  # pyright: ignore[reportPrivateUsage]
-            wait_until(lambda count=count: len(scanners()) == count, f"{task.report()}")
+            wait_until(lambda count=count: len(scanners()) == count, f"{task.report()}", timeout_s=60)
         released.set()
         wait_until(lambda: len(scanners()) == 1, "one scanner")
         wait_until(lambda: mirrored(here) == mirrored(there), f"{task.report()}")
