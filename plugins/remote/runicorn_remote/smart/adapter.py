@@ -178,7 +178,7 @@ class Adapter:
                 if is_lost and self._is_syncing:
                     self._fail(ConnectionLost())
                     self._wanted.clear()
-                if is_lost and now >= retry_at and self.connection.established is not self._given_up:
+                if is_lost and now >= retry_at and self._may_come_back:
                     self._reconnect()
                     pause_s = 1.0
                 elif not is_lost and (is_due or self._wanted.is_set()):
@@ -197,6 +197,11 @@ class Adapter:
                 self._due = time.monotonic() + _MAX_PAUSE_S
             self._woken.wait(_LOOK_S)
             self._woken.clear()
+
+    @property
+    def _may_come_back(self) -> bool:
+        """Whether a lost connection is made again: not one that was refused, or was closed for good."""
+        return not self.connection.is_closed and self.connection.established is not self._given_up
 
     def _reconnect(self) -> None:
         """Make the connection again; what cannot get better by itself is tried once."""
