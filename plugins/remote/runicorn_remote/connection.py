@@ -149,7 +149,8 @@ class Connection:
         probe.close()
         with self._mutex:
             former, self._credentials, self._policy = self._credentials, credentials, policy
-        former.wipe()  # whoever is logging in with them has a copy
+        if former is not credentials:
+            former.wipe()  # whoever is logging in with them has a copy
         if self._closed.is_set():
             credentials.wipe()
         return probe

@@ -16,10 +16,8 @@ import pytest
 
 from tests.contract.remote_entries import REMOTE, body_for, leave_all, login_to, ok
 from tests.serving import Server, wait_until
-from tests.ssh_server import sshd_or_skip
+from tests.ssh_server import sshd_as_nobody, sshd_or_skip
 from tests.sshd import Sshd
-
-_SFTP_SERVERS = ("/usr/lib/openssh/sftp-server", "/usr/libexec/sftp-server", "/usr/lib/ssh/sftp-server")
 
 
 @pytest.fixture
@@ -48,17 +46,7 @@ def sshd(tmp_path: Path) -> Iterator[Sshd]:
 @pytest.fixture
 def as_nobody(tmp_path: Path, there: Path) -> Iterator[Sshd]:
     """A server that carries everything out as an account to which not all files belong."""
-    if os.geteuid() == 0:
-        if shutil.which("setpriv") is None:
-            pytest.skip("root may read everything, and nobody else is at hand")
-        switch = "setpriv --reuid=65534 --regid=65534 --clear-groups "
-    else:
-        switch = ""
-    sftp_server = next(path for path in _SFTP_SERVERS if Path(path).exists())
-    script = there / "nobody.sh"
-    script.write_text(f'exec {switch}sh -c "$SSH_ORIGINAL_COMMAND"\n')
-    config = [f"Subsystem sftp {sftp_server}", f"ForceCommand sh {script}"]
-    with sshd_or_skip(home=tmp_path / "remote-home", sftp=False, extra_config=config) as server:
+    with sshd_as_nobody(there, tmp_path / "remote-home") as server:
         yield server
 
 

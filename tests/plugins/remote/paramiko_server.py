@@ -5,9 +5,15 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
+from collections.abc import Generator
 from typing import Any
 
 import paramiko
+
+from runicorn_remote.connection import Connection
+from runicorn_remote.connector import Target
+from runicorn_remote.credentials import Credentials
+from runicorn_remote.host_keys import HostKeyPolicy
 
 
 class Accounts(paramiko.ServerInterface):
@@ -105,3 +111,14 @@ class ParamikoServer:
                 transport.start_server(event=threading.Event(), server=self.accounts)
             except (paramiko.SSHException, EOFError, OSError):
                 transport.close()
+
+
+@contextlib.contextmanager
+def connected_to(server: ParamikoServer) -> Generator[Connection]:
+    """A connection to such a server."""
+    credentials = Credentials(password="correct horse", use_agent=False)
+    connection = Connection(Target("127.0.0.1", server.port, "me"), credentials, HostKeyPolicy())
+    try:
+        yield connection
+    finally:
+        connection.close()

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +24,9 @@ from runicorn_remote.looking import Looking
 from runicorn_remote.pipeline import Fetched, Pipeline
 from tests.plugins.remote.made_up_files import ROOT, serving
 from tests.plugins.remote.mirroring import connect_to, mirrored, write_run
-from tests.plugins.remote.paramiko_server import ParamikoServer
+from tests.plugins.remote.paramiko_server import ParamikoServer, connected_to
 from tests.plugins.remote.test_hostile_smart import META, tree_of
-from tests.ssh_server import sshd_or_skip
+from tests.ssh_server import sshd_or_skip, sshd_with_script
 from tests.sshd import Sshd
 
 LATIN = b"caf\xe9"  # no UTF-8
@@ -46,16 +45,6 @@ def connection(request: pytest.FixtureRequest, sshd: Sshd, tmp_path: Path) -> It
     with files_only if request.param == "walking" else sshd as server:
         connection = connect_to(server)
         yield connection
-        connection.close()
-
-
-@contextmanager
-def connected_to(server: ParamikoServer) -> Generator[Connection]:
-    credentials = Credentials(password="correct horse", use_agent=False)
-    connection = Connection(Target("127.0.0.1", server.port, "me"), credentials, HostKeyPolicy())
-    try:
-        yield connection
-    finally:
         connection.close()
 
 
@@ -97,19 +86,10 @@ def test_times_beyond_what_can_be_stored_are_all_the_same(sshd: Sshd, tmp_path: 
     assert times == [(1 << 63) - 1, 1 - (1 << 63)]
 
 
-@contextmanager
-def liar(tmp_path: Path, command: str) -> Generator[Sshd]:
+def liar(tmp_path: Path, command: str) -> Sshd:
     """A server that carries out another command than the one it is told, and has SFTP."""
-    sftp_server = next(
-        path
-        for name in ("/usr/lib/openssh/sftp-server", "/usr/libexec/sftp-server", "/usr/lib/ssh/sftp-server")
-        if (path := Path(name)).exists()
-    )
-    script = tmp_path / "instead.sh"
-    script.write_text(f'case "$SSH_ORIGINAL_COMMAND" in *sftp-server) exec {sftp_server};; esac\n{command}\n')
-    config = [f"Subsystem sftp {sftp_server}", f"ForceCommand sh {script}"]
-    with Sshd(home=tmp_path / "liar", sftp=False, extra_config=config) as server:
-        yield server
+    script = f'case "$SSH_ORIGINAL_COMMAND" in *sftp-server) exec $SSH_ORIGINAL_COMMAND;; esac\n{command}\n'
+    return sshd_with_script(tmp_path, tmp_path / "liar", script)
 
 
 def test_output_that_a_login_script_holds_open_is_not_waited_for(sshd: Sshd, tmp_path: Path) -> None:

@@ -44,12 +44,11 @@ class Failures:
                 self._files.discard(path)
                 self._count()
 
-    def after_scan(self, unreadable: int, present: Container[str] | None) -> None:
-        """How many directories could not be read, and which files there are; None if that is not known."""
+    def after_scan(self, unreadable: int, wanted: Container[str]) -> None:
+        """How many directories could not be read, and which files are not here as they are there: others do not fail."""
         with self._mutex:
             self._unreadable = unreadable
-            if present is not None:
-                self._files = {path for path in self._files if path in present}
+            self._files = {path for path in self._files if path in wanted}
             self._count()
 
     def _count(self) -> None:

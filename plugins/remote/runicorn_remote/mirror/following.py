@@ -225,9 +225,9 @@ class Following:
             self._quick.put(small)
         for file in self._take([file for file in changed if not is_small(file, parts.known)]):
             self._bulk.put(file)
-        present = {file.path for file in files} if found.is_complete else None
-        parts.failures.after_scan(found.unreadable, present)
-        if present is not None:
+        parts.failures.after_scan(found.unreadable, {file.path for file in changed})
+        if found.is_complete:
+            present = {file.path for file in files}
             choosing.forget_missing(present)
             self._forget_missing(present)
 

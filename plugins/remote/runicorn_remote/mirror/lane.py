@@ -127,9 +127,8 @@ class Lane:
             return self._copier.append(file, known, place, local)
         except (RemoteError, OSError, EOFError):
             begun = place.stat()
-            if (
-                known is not None and begun is not None
-            ):  # what has arrived is ours, too: the next attempt goes on behind it
+            # What has arrived is ours, too: the next attempt goes on behind it.
+            if known is not None and begun is not None:
                 state = msgspec.structs.replace(known, local_size=begun.size, local_mtime_ns=begun.mtime_ns)
                 self._state.set_file(file.path, state)
             raise
@@ -171,7 +170,7 @@ class Lane:
             state = None if tree is None else act(tree)
             if state is not None:
                 self._state.set_file(file.path, state)
-            self._failures.remove(file.path)
+                self._failures.remove(file.path)
         except Moved:  # it is brought by the next scan
             pass
         except (ConnectionLost, OperationTimeout):
