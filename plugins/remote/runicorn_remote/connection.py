@@ -35,6 +35,8 @@ logger = logging.getLogger("runicorn.remote")
 _LOOK_S = 0.1
 _WATCH_S = 15.0
 _QUIET_S = 15.0
+_FLOWING_S = 5.0
+"""Without a byte for so long, nothing is under way any more."""
 
 
 class Connection:
@@ -237,13 +239,13 @@ class Connection:
     def _watchdog(self, connected: Connected) -> None:
         """Ask the server for next to nothing when it has been silent: a stopped one still acknowledges TCP."""
         while not self._closed.wait(_quiet_for_s(connected, _WATCH_S)) and connected.transport.is_active():
-            asked = time.monotonic()
-            if asked - connected.heard.at < _WATCH_S:
+            if time.monotonic() - connected.heard.at < _WATCH_S:
                 continue
             try:
                 self._ask(connected)
             except RemoteError as error:
-                if connected.heard.at > asked and connected.transport.is_active():
+                is_sending = time.monotonic() - connected.heard.at < _FLOWING_S
+                if is_sending and connected.transport.is_active():
                     continue  # its answer is behind what it sends to others
                 if connected is self._connected and not self._closed.is_set():
                     logger.warning("the connection %s is lost: %s", self.connection_id, error)

@@ -81,6 +81,7 @@ def test_a_server_is_not_dead_while_bytes_arrive(sshd: Sshd, tmp_path: Path, mon
     large = tmp_path / "large"
     large.write_bytes(os.urandom(2 * _SLOW_LINK))
     monkeypatch.setattr(connection_module, "_WATCH_S", 0.05)
+    monkeypatch.setattr(connection_module, "_FLOWING_S", 0.5)
     monkeypatch.setattr(Connection, "_ask", ask)
     with slowly_connected(sshd) as connection:
         pipeline = Pipeline(connection.open_sftp())

@@ -45,10 +45,12 @@ class Following:
         name: str,
         *,
         interval_s: Callable[[], float],
+        begun: Callable[[], None],
         good: Callable[[], None],
         is_hindered: bool,
     ) -> None:
-        """`good` is called whenever all that a scan has found is here, but for large files on their way.
+        """`begun` is called when the channels are open, `good` whenever all that a scan has found is here, but for large
+        files on their way.
 
         `is_hindered`: the attempt before has failed here, as for a file that is larger than the disk, and not on the way.
         """
@@ -56,6 +58,7 @@ class Following:
         self._stopping = stopping
         self._name = name
         self._interval_s = interval_s
+        self._begun = begun
         self._good = good
         self._is_hindered = is_hindered
         self._broken = threading.Event()
@@ -83,6 +86,7 @@ class Following:
         if lanes is None:
             return ConnectionLost()
         self._lanes, (quick, bulk) = lanes, lanes
+        self._begun()
         works: tuple[tuple[str, Callable[[], None]], ...] = (
             ("scanner", self._scan),
             ("quick", lambda: self._bring_quick(quick)),

@@ -164,8 +164,6 @@ class MirrorTask:
                 self.connection.reconnect(self._attempt)
         except (RemoteError, OSError) as error:
             return error
-        if self._state == "starting":
-            self._turn("syncing")
         return self._following.run()
 
     def _new_following(self) -> Following:
@@ -174,6 +172,7 @@ class MirrorTask:
             self._stopping,
             self.task_id,
             interval_s=lambda: self.interval_s,
+            begun=self._begin,
             good=self._be_good,
             is_hindered=self._is_hindered,
         )
@@ -182,6 +181,10 @@ class MirrorTask:
         """Whether trying again is of no use, or nobody wants it."""
         is_refused = isinstance(failure, ConnectFailed) and failure.is_final
         return is_refused or isinstance(failure, RootGone) or self.connection.is_closed
+
+    def _begin(self) -> None:
+        if self._state == "starting":
+            self._turn("syncing")
 
     def _be_good(self) -> None:
         self._parts.stats.last_error = ""
