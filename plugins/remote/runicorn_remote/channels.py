@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import shlex
 import threading
 import time
 from collections.abc import Generator, Iterator
@@ -137,8 +138,11 @@ class Command:
     `status` is known after the output has been read to its end: the exit status, or -1 where the server sent none.
     """
 
-    def __init__(self, transport: Transport, command: str) -> None:
-        """Start it. ConnectionLost, OperationTimeout, ChannelRefused, or CommandRefused."""
+    def __init__(self, transport: Transport, script: str) -> None:
+        """Start it. ConnectionLost, OperationTimeout, ChannelRefused, or CommandRefused.
+
+        `script` is one for `sh`, whatever the shell of the account is: fish and csh understand the words that start it, too.
+        """
         from paramiko.ssh_exception import SSHException
 
         self.status = -1
@@ -147,7 +151,7 @@ class Command:
         try:
             with deadline(self._channel):
                 try:
-                    self._channel.exec_command(command)
+                    self._channel.exec_command(f"sh -c {shlex.quote(script)}")
                     self._channel.settimeout(STEP_S)
                     # An account that has SFTP only may start an SFTP process, which waits for input.
                     self._channel.shutdown_write()

@@ -108,9 +108,9 @@ class Connection:
         """
         return self._opened(open_sftp, is_needed=is_needed)
 
-    def run(self, command: str) -> Command:
-        """Start a command; see `Command`."""
-        return self._opened(lambda transport: Command(transport, command))
+    def run(self, script: str) -> Command:
+        """Start a script for `sh`; see `Command`."""
+        return self._opened(lambda transport: Command(transport, script))
 
     def _opened(self, opening: Callable[[Transport], T], *, is_needed: bool = True) -> T:
         """What `opening` makes of a transport, which is another one if the server allows no more channels on the first."""

@@ -91,7 +91,7 @@ def _command_lines(directories: Sequence[str]) -> Iterator[Sequence[str]]:
     some: list[str] = []
     size = 0
     for directory in directories:
-        length = len(_named(directory).encode("utf-8", "surrogateescape")) + 1
+        length = len(shlex.quote(_named(directory)).encode("utf-8", "surrogateescape"))  # it is quoted once more
         if some and size + length > _MAX_COMMAND_BYTES:
             yield some
             some, size = [], 0

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shlex
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -109,6 +111,21 @@ def test_output_that_a_login_script_holds_open_is_not_waited_for(sshd: Sshd, tmp
             os.kill(int((tmp_path / "liar" / "pid").read_text()), 9)
 
 
+def test_an_account_with_a_shell_of_another_kind_is_looked_at_by_a_command(sshd: Sshd, tmp_path: Path) -> None:
+    """Neither fish nor csh knows `&&` with assignments, `$?` or both; what starts a program with its arguments, all know."""
+    root = tmp_path / "it's there"
+    write_run(root)
+    words = "import os, shlex; words = shlex.split(os.environ['SSH_ORIGINAL_COMMAND']); os.execvp(words[0], words)"
+    with liar(tmp_path, f"exec {shlex.quote(sys.executable)} -c {shlex.quote(words)}") as server:
+        connection = connect_to(server)
+        try:
+            found = enumerate_root(connection, str(root))
+            assert not connection.has_no_commands
+        finally:
+            connection.close()
+    assert {file.path for file in found.files} == set(mirrored(root))
+
+
 # ── many at a time ──────────────────────────────────────────────────────────
 
 
@@ -168,7 +185,7 @@ def speaking(answer: Callable[[paramiko.SFTPServer, int, int], bool]) -> type[pa
     class Odd(paramiko.SFTPServer):
         def _process(self, t: int, request_number: int, msg: Any) -> None:
             if not answer(self, t, request_number):
-                super()._process(t, request_number, msg)  # type: ignore[misc]
+                super()._process(t, request_number, msg)  # type: ignore[misc]  # not public
 
     return Odd
 
@@ -181,7 +198,7 @@ def say(server: paramiko.SFTPServer, kind: int, number: int, *values: int | byte
             message.add_int(value)
         else:
             message.add_string(value)
-    server._send_packet(kind, message)  # type: ignore[attr-defined]
+    server._send_packet(kind, message)  # type: ignore[attr-defined]  # not public
     return True
 
 

@@ -101,7 +101,7 @@ def test_an_append_that_breaks_off_goes_on_where_it_ended(
         inode, size = copy.stat().st_ino, copy.stat().st_size
         with log.open("ab") as file:
             file.write(os.urandom(200_000))
-        write = local_tree._write  # pyright: ignore[reportPrivateUsage]
+        write = local_tree._write  # pyright: ignore[reportPrivateUsage]  # the disk
 
         def full(descriptor: int, pieces: Iterable[bytes]) -> int:
             write(descriptor, [next(iter(pieces))])
@@ -247,7 +247,7 @@ def test_a_thread_that_outlives_its_attempt_takes_no_part_in_the_next(
     with told(sshd, there, here) as (task, _):
         wait_until(lambda: len(scanners()) == 1)
         for count in (2, 3):
-            task._following._break(OSError(errno.ENOSPC, "full"))  # pyright: ignore[reportPrivateUsage]
+            task._following._break(OSError(errno.ENOSPC, "full"))  # pyright: ignore[reportPrivateUsage]  # again and again
             wait_until(lambda count=count: len(scanners()) == count, f"{task.report()}", timeout_s=60)
         released.set()
         wait_until(lambda: len(scanners()) == 1, "one scanner")

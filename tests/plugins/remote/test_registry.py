@@ -101,7 +101,7 @@ def test_a_login_that_takes_its_time_keeps_the_connection_that_another_machine_t
             go_on.wait(30)
             return check(username, password)
 
-        a.accounts.check_auth_password = slow  # type: ignore[method-assign]
+        a.accounts.check_auth_password = slow  # type: ignore[method-assign]  # this one is slow
         with ThreadPoolExecutor(1) as pool:
             again = pool.submit(registry.log_in, first.connection.target, password(), HostKeyPolicy())
             assert reached.wait(30)
@@ -132,7 +132,7 @@ def test_of_machines_that_nobody_connects_to_any_more_nothing_is_kept(sshd: Sshd
         target = Target(sshd.host, sshd.port, f"nobody{number}")
         with pytest.raises(AuthFailed):
             registry.log_in(target, credentials_of(sshd), HostKeyPolicy())
-    assert registry._busy == {}  # pyright: ignore[reportPrivateUsage]
+    assert registry._busy == {}  # pyright: ignore[reportPrivateUsage]  # what is kept
 
 
 def test_a_mirror_that_has_failed_makes_room_for_the_next_of_the_same_root(sshd: Sshd, tmp_path: Path) -> None:
