@@ -1,8 +1,8 @@
-"""A TCP proxy that delays: `python -m benchmarks.delaying_proxy HOST PORT MILLISECONDS`, in a process of its own.
+"""A TCP proxy that delays: `python -m benchmarks.delaying_proxy HOST PORT MILLISECONDS [BYTES]`, in a process of its own.
 
-Whatever arrives is passed on so many milliseconds later, in each direction: 20 make a round trip of 40. Bandwidth is not
-limited. It prints the port on which it listens; for each line of its input it prints what it has counted so far, as JSON;
-it ends with its input.
+Whatever arrives is passed on so many milliseconds later, in each direction: 20 make a round trip of 40. BYTES is how many
+each connection carries in a second towards the client; it is not limited without. It prints the port on which it listens;
+for each line of its input it prints what it has counted so far, as JSON; it ends with its input.
 """
 
 from __future__ import annotations
@@ -53,9 +53,10 @@ class DelayedPort(msgspec.Struct, frozen=True):
 class _Pair:
     """One connection of a client, and the one to the server."""
 
-    def __init__(self, counts: Counts, delay_s: float) -> None:
+    def __init__(self, counts: Counts, delay_s: float, bytes_per_s: float) -> None:
         self._counts = counts
         self._delay_s = delay_s
+        self._bytes_per_s = bytes_per_s
         self._server_spoke = True
 
     async def pass_on(
@@ -63,7 +64,8 @@ class _Pair:
     ) -> None:
         """Pass one direction on until its end."""
         waiting: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(_WAITING_PIECES)
-        writing = asyncio.create_task(self._write(waiting, writer))
+        bytes_per_s = float("inf") if is_from_client else self._bytes_per_s
+        writing = asyncio.create_task(self._write(waiting, writer, bytes_per_s))
         loop = asyncio.get_running_loop()
         try:
             while piece := await reader.read(_PIECE_BYTES):
@@ -82,7 +84,9 @@ class _Pair:
             self._counts.received += size
         self._server_spoke = not is_from_client
 
-    async def _write(self, waiting: asyncio.Queue[tuple[float, bytes]], writer: asyncio.StreamWriter) -> None:
+    async def _write(
+        self, waiting: asyncio.Queue[tuple[float, bytes]], writer: asyncio.StreamWriter, bytes_per_s: float
+    ) -> None:
         loop = asyncio.get_running_loop()
         is_wanted = True
         while True:
@@ -94,6 +98,7 @@ class _Pair:
                 try:
                     writer.write(piece)
                     await writer.drain()
+                    await asyncio.sleep(len(piece) / bytes_per_s)
                 except OSError:
                     is_wanted = False
         await asyncio.sleep(due - loop.time())
@@ -101,7 +106,7 @@ class _Pair:
             writer.write_eof()
 
 
-async def _serve(host: str, port: int, delay_s: float) -> None:
+async def _serve(host: str, port: int, delay_s: float, bytes_per_s: float) -> None:
     counts = Counts()
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -113,7 +118,7 @@ async def _serve(host: str, port: int, delay_s: float) -> None:
             return
         for stream in (writer, there_writer):
             stream.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        pair = _Pair(counts, delay_s)
+        pair = _Pair(counts, delay_s, bytes_per_s)
         await asyncio.gather(
             pair.pass_on(reader, there_writer, is_from_client=True),
             pair.pass_on(there_reader, writer, is_from_client=False),
@@ -128,9 +133,10 @@ async def _serve(host: str, port: int, delay_s: float) -> None:
 
 
 @contextlib.contextmanager
-def delaying(host: str, port: int, delay_s: float) -> Generator[DelayedPort]:
+def delaying(host: str, port: int, delay_s: float, bytes_per_s: float = float("inf")) -> Generator[DelayedPort]:
     """A proxy in front of a server, until the end."""
-    with running("benchmarks.delaying_proxy", host, str(port), str(1000 * delay_s)) as process:
+    arguments = (host, str(port), str(1000 * delay_s), str(bytes_per_s))
+    with running("benchmarks.delaying_proxy", *arguments) as process:
         number = int(hear(process))
 
         def counts() -> Counts:
@@ -141,4 +147,5 @@ def delaying(host: str, port: int, delay_s: float) -> Generator[DelayedPort]:
 
 
 if __name__ == "__main__":
-    asyncio.run(_serve(sys.argv[1], int(sys.argv[2]), float(sys.argv[3]) / 1000))
+    _rate = float(sys.argv[4]) if len(sys.argv) > 4 else float("inf")
+    asyncio.run(_serve(sys.argv[1], int(sys.argv[2]), float(sys.argv[3]) / 1000, _rate))

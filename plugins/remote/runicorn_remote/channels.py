@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import functools
+import shlex
 import threading
 import time
 from collections.abc import Generator, Iterator
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 from runicorn_remote.errors import (
     ChannelRefused,
@@ -24,6 +24,7 @@ from runicorn_remote.errors import (
     RemotePathNotFound,
     SftpUnavailable,
 )
+from runicorn_remote.sftp_client import careful_client
 
 if TYPE_CHECKING:
     from paramiko.channel import Channel
@@ -34,10 +35,9 @@ STEP_S = 15.0
 """How long one step of a remote operation may go without progress."""
 
 _OPEN_S = 10.0
+_LOOK_S = 0.005
 _PIECE_BYTES = 64 << 10
 _MAX_STDERR_BYTES = 16 << 10
-_MAX_PACKET_BYTES = 1 << 20
-"""OpenSSH sends 256 KiB at most."""
 _CLOSED_SOCKET = "Socket is closed"
 """What paramiko raises on a closed channel: an OSError without a number, as for the failures that a server sends."""
 
@@ -114,7 +114,6 @@ def open_channel(transport: Transport) -> Channel:
 
 def open_sftp(transport: Transport) -> SFTPClient:
     """An SFTP client on a channel of its own, for one thread. SftpUnavailable if the server has none."""
-    from paramiko.sftp_client import SFTPClient
     from paramiko.ssh_exception import SSHException
 
     channel = open_channel(transport)
@@ -123,7 +122,7 @@ def open_sftp(transport: Transport) -> SFTPClient:
             try:
                 channel.invoke_subsystem("sftp")
                 channel.settimeout(STEP_S)
-                return _bounded(SFTPClient)(channel)
+                return careful_client()(channel)
             except TimeoutError as error:
                 raise OperationTimeout from error
             except (SSHException, EOFError, OSError) as error:
@@ -133,33 +132,17 @@ def open_sftp(transport: Transport) -> SFTPClient:
         raise
 
 
-@functools.cache
-def _bounded(kind: type[SFTPClient]) -> type[SFTPClient]:
-    """SFTP clients that take no longer packets than servers send (paramiko takes 16 MiB, of each of many answers), and that
-    can always be closed."""
-    from paramiko.sftp import SFTPError
-
-    class Bounded(kind):
-        def _read_all(self, n: int) -> bytes:
-            if n > _MAX_PACKET_BYTES:
-                raise SFTPError("a packet is too long")
-            return cast(Any, super())._read_all(n)
-
-        def close(self) -> None:
-            with contextlib.suppress(EOFError, OSError):  # the other side cannot be told: it is gone
-                super().close()
-
-    return Bounded
-
-
 class Command:
     """A remote command whose output is read piece by piece; standard input is at its end from the start.
 
     `status` is known after the output has been read to its end: the exit status, or -1 where the server sent none.
     """
 
-    def __init__(self, transport: Transport, command: str) -> None:
-        """Start it. ConnectionLost, OperationTimeout, ChannelRefused, or CommandRefused."""
+    def __init__(self, transport: Transport, script: str) -> None:
+        """Start it. ConnectionLost, OperationTimeout, ChannelRefused, or CommandRefused.
+
+        `script` is one for `sh`, whatever the shell of the account is: fish and csh understand the words that start it, too.
+        """
         from paramiko.ssh_exception import SSHException
 
         self.status = -1
@@ -168,12 +151,12 @@ class Command:
         try:
             with deadline(self._channel):
                 try:
-                    self._channel.exec_command(command)
+                    self._channel.exec_command(f"sh -c {shlex.quote(script)}")
+                    self._channel.settimeout(STEP_S)
+                    # An account that has SFTP only may start an SFTP process, which waits for input.
+                    self._channel.shutdown_write()
                 except (SSHException, EOFError, OSError) as error:
                     raise (CommandRefused if transport.is_active() else ConnectionLost) from error
-            self._channel.settimeout(STEP_S)
-            # An account that has SFTP only may start an SFTP process, which waits for input.
-            self._channel.shutdown_write()
         except BaseException:
             close(self._channel)
             raise
@@ -202,7 +185,7 @@ class Command:
                 break
             if time.monotonic() - quiet_since > STEP_S:
                 raise OperationTimeout
-            channel.status_event.wait(0.005)
+            time.sleep(_LOOK_S)  # not until the status: it may be there long before the end of the output
         if channel.closed and not channel.exit_status_ready() and not channel.eof_received:
             raise ConnectionLost
         if channel.status_event.wait(STEP_S):

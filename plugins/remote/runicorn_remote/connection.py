@@ -35,6 +35,8 @@ logger = logging.getLogger("runicorn.remote")
 _LOOK_S = 0.1
 _WATCH_S = 15.0
 _QUIET_S = 15.0
+_FLOWING_S = 5.0
+"""Without a byte for so long, nothing is under way any more."""
 
 
 class Connection:
@@ -51,6 +53,7 @@ class Connection:
         self._failure: str | None = None
         """Why it did not come back."""
         self.connected_at = time.time()
+        self._connected_since = time.monotonic()
         self.has_no_commands = False
         """Whether the server was found to run no commands for us; remembered until the next connection."""
         self._credentials = credentials
@@ -96,26 +99,28 @@ class Connection:
     @property
     def uptime_s(self) -> int:
         """Seconds since it was made, or made again."""
-        return int(time.time() - self.connected_at)
+        return int(time.monotonic() - self._connected_since)
 
-    def open_sftp(self) -> SFTPClient:
-        """An SFTP client of its own, for one thread; close it.
+    def open_sftp(self, *, is_needed: bool = True) -> SFTPClient:
+        """An SFTP client of its own, for one thread; close it. One that is not needed is no reason to log in once more.
 
         ConnectionLost, OperationTimeout, ChannelRefused, SftpUnavailable.
         """
-        return self._opened(open_sftp)
+        return self._opened(open_sftp, is_needed=is_needed)
 
-    def run(self, command: str) -> Command:
-        """Start a command; see `Command`."""
-        return self._opened(lambda transport: Command(transport, command))
+    def run(self, script: str) -> Command:
+        """Start a script for `sh`; see `Command`."""
+        return self._opened(lambda transport: Command(transport, script))
 
-    def _opened(self, opening: Callable[[Transport], T]) -> T:
+    def _opened(self, opening: Callable[[Transport], T], *, is_needed: bool = True) -> T:
         """What `opening` makes of a transport, which is another one if the server allows no more channels on the first."""
         if not self.is_alive:
             raise ConnectionLost
         try:
             return opening(self._connected.transport)
         except ChannelRefused:
+            if not is_needed:
+                raise
             return self._further.opened(opening)
 
     @contextlib.contextmanager
@@ -145,7 +150,11 @@ class Connection:
         probe = connect(self.target, credentials, policy)
         probe.close()
         with self._mutex:
-            self._credentials, self._policy = credentials, policy
+            former, self._credentials, self._policy = self._credentials, credentials, policy
+        if former is not credentials:
+            former.wipe()  # whoever is logging in with them has a copy
+        if self._closed.is_set():
+            credentials.wipe()
         return probe
 
     def reconnect(self, attempt: Attempt | None = None) -> None:
@@ -205,9 +214,14 @@ class Connection:
         """Go on with a connection that was just made."""
         self._connected, self._listing = made, None
         self._further.clear()
-        self.connected_at, self._failure, self.has_no_commands = time.time(), None, False
+        self.connected_at, self._connected_since = time.time(), time.monotonic()
+        self._failure, self.has_no_commands = None, False
         self._lost.clear()
         self._watch()
+
+    def forbid(self) -> None:
+        """It is about to be closed: from now on it is no use to anybody."""
+        self._closed.set()
 
     def close(self) -> None:
         """End it for good, and forget the credentials. What waits on its channels wakes up."""
@@ -223,11 +237,16 @@ class Connection:
         ).start()
 
     def _watchdog(self, connected: Connected) -> None:
-        """Ask the server for next to nothing, again and again: a stopped one still acknowledges TCP."""
-        while not self._closed.wait(_WATCH_S) and connected.transport.is_active():
+        """Ask the server for next to nothing when it has been silent: a stopped one still acknowledges TCP."""
+        while not self._closed.wait(_quiet_for_s(connected, _WATCH_S)) and connected.transport.is_active():
+            if time.monotonic() - connected.heard.at < _WATCH_S:
+                continue
             try:
                 self._ask(connected)
             except RemoteError as error:
+                is_sending = time.monotonic() - connected.heard.at < _FLOWING_S
+                if is_sending and connected.transport.is_active():
+                    continue  # its answer is behind what it sends to others
                 if connected is self._connected and not self._closed.is_set():
                     logger.warning("the connection %s is lost: %s", self.connection_id, error)
                     self._lose()
@@ -253,3 +272,8 @@ class Connection:
                 sftp.normalize(".")
         finally:
             sftp.close()
+
+
+def _quiet_for_s(connected: Connected, seconds: float) -> float:
+    """How long it takes until nothing was heard for so long."""
+    return max(_LOOK_S, connected.heard.at + seconds - time.monotonic())

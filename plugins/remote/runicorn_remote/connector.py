@@ -26,6 +26,7 @@ from runicorn_remote.errors import (
     NegotiationFailed,
     NotSsh,
 )
+from runicorn_remote.heard import Heard
 from runicorn_remote.host_keys import HostKeyPolicy, HostKeys, shown_key
 from runicorn_remote.login import Method, log_in, methods_of
 from runicorn_remote.ssh_config import Host, HostsFile
@@ -71,6 +72,7 @@ class Connected(msgspec.Struct, frozen=True):
     """Whether the host key was stored by this connection."""
     method: str
     """How the login was done, for the log: `key`, `agent`, `default key`, `password`, `keyboard-interactive`."""
+    heard: Heard
     through: tuple[Transport, ...] = ()
     """Transports of the jump hosts, the first one first."""
 
@@ -96,11 +98,12 @@ def connect(
         through = _jump(host, policy, undo, agents, attempt)
         stream = _tunnel(through[-1], host) if through else _dial(host, attempt)
         undo.callback(stream.close)
-        transport, key, first_use = _negotiate(host, target.host, stream, policy, undo)
+        heard = Heard(stream)
+        transport, key, first_use = _negotiate(host, target.host, cast(Stream, heard), policy, undo)
         method = _log_in(host, target.username, transport, methods, key, first_use=first_use)
         transport.set_keepalive(_KEEPALIVE_S)
         undo.pop_all()
-        return Connected(transport, key, first_use, method, tuple(through))
+        return Connected(transport, key, first_use, method, heard, tuple(through))
 
 
 def dial(

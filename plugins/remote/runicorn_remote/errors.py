@@ -25,6 +25,7 @@
         ├── NotADirectory      400
         ├── PermissionDenied   403
         ├── BadPath            400
+        ├── FileTooLarge       400   more than is read as a whole
         ├── SftpUnavailable    400
         ├── ChannelRefused     503   the server allows no more channels than there are
         ├── OperationTimeout   408
@@ -304,6 +305,15 @@ class BadPath(OperationFailed):
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"Invalid remote path: {reason}")
+
+
+class FileTooLarge(OperationFailed):
+    """The server says that a file which is read as a whole is larger than any of its kind."""
+
+    status, code = 400, "too_large"
+
+    def __init__(self, path: str, max_bytes: int) -> None:
+        super().__init__(f"Larger than {max_bytes} bytes: {shown(path)}")
 
 
 class SftpUnavailable(OperationFailed):

@@ -14,7 +14,7 @@ import msgspec
 
 from runicorn.plugin import LockTimeout, config_file, file_lock, read_json_object, replace_file
 from runicorn_remote.errors import HostKey, HostKeyMismatch, HostKeyUnknown, KnownHostsUnusable
-from runicorn_remote.known_hosts import KnownKeys, holds_entries, known_keys, name_in_known_hosts, without_host
+from runicorn_remote.known_hosts import KnownKeys, Verdict, holds_entries, known_keys, name_in_known_hosts, without_host
 
 if TYPE_CHECKING:
     from paramiko.pkey import PKey
@@ -35,7 +35,9 @@ class HostKeyPolicy(msgspec.Struct, frozen=True):
     @classmethod
     def configured(cls, *, strict: bool | None = None, accepted: str | None = None) -> HostKeyPolicy:
         """The user's setting, which a request can tighten and never relax."""
-        setting = (read_json_object(config_file()) or {}).get("ssh_strict_host_keys") is True
+        content = read_json_object(config_file())
+        # A file that says something, and cannot be understood, may say this.
+        setting = config_file().exists() if content is None else content.get("ssh_strict_host_keys") is True
         environment = os.environ.get("RUNICORN_SSH_STRICT", "").strip().lower() in _TRUE
         return cls(strict=bool(strict) or setting or environment, accepted=accepted or None)
 
@@ -86,8 +88,11 @@ class HostKeys:
         if verdict == "unknown":
             if policy.strict:
                 raise HostKeyUnknown(address, self._shown_as, shown)
-            self._store(key)
-            return True
+            verdict, known = self._store(key)
+            if verdict == "unknown":
+                return True
+            if verdict == "known":  # another connection was quicker
+                return False
         expected = next((shown_key(trusted) for trusted in known.trusted), None)
         raise HostKeyMismatch(address, self._shown_as, shown, expected)
 
@@ -106,18 +111,26 @@ class HostKeys:
         self._store(key, replaces=True)
         return True
 
-    def _store(self, key: PKey, *, replaces: bool = False) -> None:
-        """Add a line to the own file, under its lock; with `replaces` in place of what it says about the host."""
+    def _store(self, key: PKey, *, replaces: bool = False) -> tuple[Verdict, KnownKeys]:
+        """Add a line to the own file, under its lock, unless it has got one meanwhile: what it says about the key before.
+
+        With `replaces` the line takes the place of what it says about the host.
+        """
         line = f"{name_in_known_hosts(self._hostname, self._port)} {key.get_name()} {key.get_base64()}\n"
         try:
             self._own.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             with file_lock(f"{self._own}.lock", timeout_s=_LOCK_S):
+                own = known_keys(self._hostname, self._port, self._own)
+                verdict = own.judge(key)
+                if verdict != "unknown" and not replaces:
+                    return verdict, own
                 before = self._own.read_text(encoding="utf-8", errors="surrogateescape") if self._own.exists() else ""
                 if replaces:
                     before = without_host(before, self._hostname, self._port)
                 if before and not before.endswith("\n"):
                     before += "\n"
                 replace_file(self._own, (before + line).encode("utf-8", "surrogateescape"), fsync=True, mode=0o600)
+                return verdict, own
         except (OSError, LockTimeout) as error:
             raise KnownHostsUnusable from error
 

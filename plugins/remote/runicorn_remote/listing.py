@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import stat
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
 from runicorn_remote.channels import translated
 from runicorn_remote.errors import NotADirectory
+from runicorn_remote.looking import Looking
 from runicorn_remote.paths import absolute_path
-from runicorn_remote.pipeline import Pipeline, RemoteEntry, stat_of
+from runicorn_remote.sftp_client import RemoteEntry, RemoteStat
 
 if TYPE_CHECKING:
     from paramiko.sftp_client import SFTPClient
@@ -42,10 +44,11 @@ def list_directory(sftp: SFTPClient, path: str, *, show_hidden: bool = False) ->
     """The entries of `path`, by name in byte order. An OperationFailed says what is wrong with the path."""
     current = existing_directory(sftp, path)
     with translated(path):
-        entries = Pipeline(sftp).list(current, shown_as=path)
+        looking = Looking(sftp)
+        entries = looking.list(current, shown_as=path)
         found = sorted(entries, key=lambda entry: entry.name.encode("utf-8", "surrogateescape"))
         wanted = [entry for entry in found if show_hidden or not entry.name.startswith(".")]
-        items = [_entry(sftp, current, entry) for entry in wanted[:MAX_ENTRIES]]
+        items = _items(looking, current, wanted[:MAX_ENTRIES])
     return Directory(True, current, items, len(wanted) > MAX_ENTRIES)
 
 
@@ -55,7 +58,7 @@ def resolve_directory(sftp: SFTPClient, path: str) -> str:
     BadPath, RemotePathNotFound, NotADirectory, PermissionDenied, ….
     """
     found = existing_directory(sftp, path)
-    Pipeline(sftp).check_readable(found, shown_as=path)
+    Looking(sftp).check_readable(found, shown_as=path)
     return found
 
 
@@ -74,19 +77,25 @@ def legacy_order(directory: Directory) -> Directory:
     return msgspec.structs.replace(directory, items=items)
 
 
-def _entry(sftp: SFTPClient, directory: str, entry: RemoteEntry) -> Entry:
+def _items(looking: Looking, directory: str, entries: Sequence[RemoteEntry]) -> list[Entry]:
+    """Entries as they are shown: links as what they lead to."""
+    paths = [f"{directory.rstrip('/')}/{entry.name}" for entry in entries]
+    links = [path for path, entry in zip(paths, entries, strict=True) if stat.S_ISLNK(entry.stat.mode)]
+    targets = dict(zip(links, looking.stats(links), strict=True))
+    return [_entry(entry, path, targets.get(path, entry.stat)) for path, entry in zip(paths, entries, strict=True)]
+
+
+def _entry(entry: RemoteEntry, path: str, found: RemoteStat | Exception | None) -> Entry:
     # Names that are not UTF-8 are shown with U+FFFD: they can be seen, but not opened.
-    name = entry.name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-    path, found = f"{directory.rstrip('/')}/{name}", entry.stat
-    if stat.S_ISLNK(found.mode):
-        try:
-            found = stat_of(sftp.stat(path))
-        except TimeoutError:
-            raise
-        except OSError:  # it leads nowhere, or where this user must not look
-            return Entry(name, path, "unknown", 0, 0)
+    name, path = _readable(entry.name), _readable(path)
+    if found is None or isinstance(found, Exception):  # it leads nowhere, or where this user must not look
+        return Entry(name, path, "unknown", 0, 0)
     if stat.S_ISDIR(found.mode):
         return Entry(name, path, "dir", 0, found.mtime_s)
     if stat.S_ISREG(found.mode):
         return Entry(name, path, "file", found.size, found.mtime_s)
     return Entry(name, path, "unknown", 0, found.mtime_s)
+
+
+def _readable(name: str) -> str:
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

@@ -6,9 +6,11 @@ A key that cannot be loaded is passed over while there is another method.
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
@@ -23,12 +25,16 @@ from runicorn_remote.errors import (
     HostUnreachable,
     NoAuthMethod,
 )
+from runicorn_remote.opening import opened
 from runicorn_remote.private_keys import default_key_files, load_key, load_key_file
 
 if TYPE_CHECKING:
     from paramiko.pkey import PKey
     from paramiko.transport import Transport
 
+logger = logging.getLogger("runicorn.remote")
+
+_AGENT_S = 5.0
 _PUBLIC_KEY, _PASSWORD, _INTERACTIVE = "publickey", "password", "keyboard-interactive"
 
 
@@ -109,15 +115,28 @@ def _explicit_key(credentials: Credentials) -> PKey | None:
 
 
 def _agent_keys(undo: ExitStack) -> Sequence[PKey]:
+    """The keys of the agent. One that says nothing, as while it asks somebody for a PIN, is done without."""
     from paramiko.agent import Agent
     from paramiko.ssh_exception import SSHException
 
+    class TidyAgent(Agent):
+        def _connect(self, conn: Any) -> None:
+            try:
+                cast(Any, super())._connect(conn)
+            except BaseException:
+                conn.close()  # paramiko leaves it open
+                raise
+
+    deadline = time.monotonic() + _AGENT_S
     try:
-        agent = Agent()
-        undo.callback(agent.close)  # the keys sign through it
-        return agent.get_keys()
-    except (SSHException, OSError):  # a socket that nobody serves (any more)
+        agent = opened(TidyAgent, TidyAgent.close, lambda: time.monotonic() >= deadline, "ssh-agent")
+    except (SSHException, OSError, ValueError):  # nobody serves the socket (any more), or a comment is no UTF-8
         return ()
+    if agent is None:
+        logger.warning("the SSH agent does not answer: doing without")
+        return ()
+    undo.callback(agent.close)  # the keys sign through it
+    return agent.get_keys()
 
 
 def _by_key(key: PKey, shown_as: str) -> Method:

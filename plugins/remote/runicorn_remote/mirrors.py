@@ -65,11 +65,18 @@ class Mirrors:
                 store.record,
                 given_up=lambda task: self._registry.release(task.connection, task),
             )
+            try:
+                self._registry.hold(connection, task)
+            except BaseException:
+                task.stop()
+                raise
             with self._mutex:
+                for old in tasks:  # it says no more than that it has failed
+                    if old.has_ended and (old.source, old.local_root) == (source, store.root):
+                        self._tasks.pop(old.task_id, None)
                 while task.task_id in self._tasks:
                     task.task_id += "0"
                 self._tasks[task.task_id] = task
-            self._registry.hold(connection, task)
             task.start()
             return task
 

@@ -15,6 +15,7 @@ MAX_SEGMENTS = 32
 
 _MAX_PATH_BYTES = 4096
 _MAX_NAME_BYTES = 255
+_MAX_PART_BYTES = 200
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _OTHER_HOME = re.compile(r"~[^/]")
 
@@ -54,3 +55,9 @@ def is_safe_path(segments: Iterable[str]) -> bool:
     """Whether a relative path from a server can be one here."""
     segments = list(segments)
     return 0 < len(segments) <= MAX_SEGMENTS and all(is_safe_name(segment) for segment in segments)
+
+
+def part_name(name: str, mark: str) -> str:
+    """What a file is called until it is complete: beside it, hidden, and not longer than names may be."""
+    shortened = name.encode("utf-8", "surrogateescape")[:_MAX_PART_BYTES].decode("utf-8", "ignore")
+    return f".{shortened}.{mark}.part"

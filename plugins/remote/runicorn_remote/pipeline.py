@@ -11,47 +11,33 @@ from __future__ import annotations
 import contextlib
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 import msgspec
 
 from runicorn_remote.channels import translated
-from runicorn_remote.errors import ConnectionLost
+from runicorn_remote.errors import ConnectionLost, FileTooLarge, RemotePathNotFound
+from runicorn_remote.sftp_client import RemoteStat, encoded, stat_in
+from runicorn_remote.window import Window
 
 if TYPE_CHECKING:
     from paramiko.message import Message
     from paramiko.sftp_client import SFTPClient
 
+T = TypeVar("T")
+
 PIECE_BYTES = 32 << 10
 """Bytes of one read request: every server answers that many at once."""
 
 IN_FLIGHT = 64
-MAX_ENTRIES = 2_000_000
-"""Files below one root: beyond, it is none of ours, or its server does not mean well."""
-
-MAX_NAME_BYTES = 256 << 20
-"""Of all their paths together."""
-
+_MANY = 256
 MAX_BATCH_FILES = 128
 """Open at the same time; servers allow about a thousand."""
 
 MAX_BATCH_BYTES = 4 << 20
 
-
-class RemoteStat(msgspec.Struct, frozen=True):
-    """What the server says of a file: SFTP knows whole seconds only."""
-
-    size: int
-    mtime_s: int
-    mode: int = 0
-
-
-class RemoteEntry(msgspec.Struct, frozen=True):
-    """An entry of a directory; links are not followed."""
-
-    name: str
-    """Bytes that are not UTF-8 as lone surrogates."""
-    stat: RemoteStat
+MAX_FETCHED_BYTES = 64 << 20
+"""Of one file that is read as a whole: a server may claim any size, and a request for each 32 KiB of it is sent at once."""
 
 
 class Fetched(msgspec.Struct, frozen=True):
@@ -92,7 +78,8 @@ class Pipeline:
     def fetch(self, files: Sequence[tuple[str, int]]) -> list[Fetched | Exception]:
         """Read small files, given with the sizes that are expected, in two round trips. One error concerns one file.
 
-        A file that has grown beyond its size by more than a request is cut there: it is not `is_settled`.
+        FileTooLarge for one of more than 64 MiB. A file that has grown beyond its size by more than a request is cut there:
+        it is not `is_settled`.
         """
         with translated():
             return self._collected(self._asked(files))
@@ -107,6 +94,7 @@ class Pipeline:
             before = asked
             if answers is not None:
                 yield answers
+                del answers  # before the next ones come
         if before is not None:
             with translated():
                 answers = self._collected(before)
@@ -117,8 +105,14 @@ class Pipeline:
         from paramiko.sftp import CMD_CLOSE, CMD_FSTAT, CMD_OPEN, CMD_READ, SFTP_FLAG_READ, int64
         from paramiko.sftp_attr import SFTPAttributes
 
-        opening = [self._send(CMD_OPEN, path.encode(), SFTP_FLAG_READ, SFTPAttributes()) for path, _ in files]
-        handles = [self._result(number, path) for number, (path, _) in zip(opening, files, strict=True)]
+        opening = [
+            None if size > MAX_FETCHED_BYTES else self._send(CMD_OPEN, path.encode(), SFTP_FLAG_READ, SFTPAttributes())
+            for path, size in files
+        ]
+        handles = [
+            FileTooLarge(path, MAX_FETCHED_BYTES) if number is None else self._result(number, path)
+            for number, (path, _) in zip(opening, files, strict=True)
+        ]
         asked = _Asked([path for path, _ in files], [], [])
         for handle, (_, size) in zip(handles, files, strict=True):
             if isinstance(handle, Exception):
@@ -143,7 +137,10 @@ class Pipeline:
         return fetched
 
     def read(self, path: str, start: int, end: int | None = None) -> Iterator[bytes]:
-        """The bytes of a file from `start` to `end` (or its end), in pieces, with up to 64 requests in flight."""
+        """The bytes of a file from `start` to `end` (or its end), in pieces.
+
+        As many requests are in flight as the link takes, up to 64.
+        """
         from paramiko.sftp import CMD_OPEN, CMD_READ, SFTP_FLAG_READ, int64
         from paramiko.sftp_attr import SFTPAttributes
 
@@ -153,12 +150,14 @@ class Pipeline:
                 raise opened
             handle = opened.get_binary()
             waiting: deque[tuple[int, int, int]] = deque()
+            window = Window(IN_FLIGHT)
             position = start
             with self._closing(handle, path, waiting):
                 while True:
-                    while len(waiting) < IN_FLIGHT and (end is None or position < end):
+                    while len(waiting) < window.size and (end is None or position < end):
                         length = PIECE_BYTES if end is None else min(PIECE_BYTES, end - position)
                         waiting.append((self._send(CMD_READ, handle, int64(position), length), position, length))
+                        window.has_sent()
                         position += length
                         if end is None and len(waiting) >= 2:  # its length is not known: not far beyond its end
                             break
@@ -166,61 +165,38 @@ class Pipeline:
                         return
                     number, offset, length = waiting.popleft()
                     data = self._data(number, path, length)
+                    window.was_answered()
                     if data:
                         yield data
                     if len(data) < length:  # a short answer: what follows it was asked for at other offsets
                         self._drop(waiting)
+                        window.forget()
                         if not data:
                             return
                         position = offset + len(data)
 
-    def list(self, path: str, *, shown_as: str | None = None) -> list[RemoteEntry]:
-        """The entries of a directory, which errors call `shown_as`.
-
-        (paramiko's `listdir_attr` fails as a whole at a name that is not UTF-8.) What an endless directory has
-        beyond the limits of an enumeration is left out.
-        """
-        from paramiko.sftp import CMD_OPENDIR, CMD_READDIR
-        from paramiko.sftp_attr import SFTPAttributes
-
-        shown_as = path if shown_as is None else shown_as
-        found: list[RemoteEntry] = []
-        name_bytes = 0
-        with translated(shown_as):
-            opened = self._result(self._send(CMD_OPENDIR, path.encode()), shown_as)
-            if isinstance(opened, Exception):
-                raise opened
-            handle = opened.get_binary()
-            with self._closing(handle, shown_as):
-                while not isinstance(answer := self._result(self._send(CMD_READDIR, handle), shown_as), EOFError):
-                    if isinstance(answer, Exception):
-                        raise answer
-                    for _ in range(answer.get_int()):
-                        name = answer.get_binary().decode("utf-8", "surrogateescape")
-                        answer.get_binary()  # the line of `ls -l`
-                        stat = stat_of(cast(Any, SFTPAttributes)._from_msg(answer))
-                        name_bytes += len(name)
-                        if name not in (".", ".."):
-                            found.append(RemoteEntry(name, stat))
-                    if len(found) > MAX_ENTRIES or name_bytes > MAX_NAME_BYTES:
-                        break
-        return found
-
-    def check_readable(self, path: str, *, shown_as: str) -> None:
-        """PermissionDenied, NotADirectory, … if a directory cannot be listed; errors call it `shown_as`."""
-        from paramiko.sftp import CMD_OPENDIR
-
-        with translated(shown_as):
-            opened = self._result(self._send(CMD_OPENDIR, path.encode()), shown_as)
-            if isinstance(opened, Exception):
-                raise opened
-            with self._closing(opened.get_binary(), shown_as):
-                pass
-
     def stat(self, path: str) -> RemoteStat:
         """What a path leads to, links followed."""
+        from paramiko.sftp import CMD_STAT
+
         with translated(path):
-            return stat_of(self.sftp.stat(path))
+            found = self._stat(self._send(CMD_STAT, path.encode()), path)
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    def stats(self, paths: Sequence[str]) -> list[RemoteStat | Exception | None]:
+        """What paths lead to; None where nothing is."""
+        from paramiko.sftp import CMD_STAT
+
+        found: list[RemoteStat | Exception | None] = []
+        with translated():
+            for some in chunks(paths):
+                numbers = [self._send(CMD_STAT, encoded(path)) for path in some]
+                for number, path in zip(numbers, some, strict=True):
+                    stat = self._stat(number, path)
+                    found.append(None if isinstance(stat, RemotePathNotFound) else stat)
+        return found
 
     def _fetched(self, before: int, reads: Sequence[int], after: int, path: str) -> Fetched | Exception:
         first = self._stat(before, path)
@@ -246,10 +222,8 @@ class Pipeline:
         return last if isinstance(last, Exception) else Fetched(b"".join(pieces), first, last)
 
     def _stat(self, number: int, path: str) -> RemoteStat | Exception:
-        from paramiko.sftp_attr import SFTPAttributes
-
         answer = self._result(number, path)
-        return answer if isinstance(answer, Exception) else stat_of(cast(Any, SFTPAttributes)._from_msg(answer))
+        return answer if isinstance(answer, Exception) else stat_in(answer)
 
     def _data(self, number: int, path: str, length: int) -> bytes:
         """The bytes of a read; none at the end of the file. ConnectionLost if there are more than were asked for."""
@@ -319,11 +293,6 @@ def _bare(error: Exception) -> Exception:
     return error.with_traceback(None)
 
 
-def stat_of(attributes: Any) -> RemoteStat:
-    """What paramiko's attributes say; what a server leaves out is 0."""
-    return RemoteStat(int(attributes.st_size or 0), int(attributes.st_mtime or 0), int(attributes.st_mode or 0))
-
-
 def batches(files: Sequence[tuple[str, int]]) -> Iterator[Sequence[tuple[str, int]]]:
     """Files in batches that `fetch` can take at once."""
     batch: list[tuple[str, int]] = []
@@ -336,3 +305,9 @@ def batches(files: Sequence[tuple[str, int]]) -> Iterator[Sequence[tuple[str, in
         size += file[1]
     if batch:
         yield batch
+
+
+def chunks(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Some of them at a time, for as many requests at once."""
+    for start in range(0, len(items), _MANY):
+        yield items[start : start + _MANY]

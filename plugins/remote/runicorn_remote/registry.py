@@ -17,7 +17,7 @@ from runicorn.plugin import Conflict, Unavailable
 from runicorn_remote.connection import Connection
 from runicorn_remote.connector import Target
 from runicorn_remote.credentials import Credentials
-from runicorn_remote.errors import HostKey
+from runicorn_remote.errors import ConnectionLost, HostKey
 from runicorn_remote.host_keys import HostKeyPolicy
 
 MAX_SESSIONS = 16
@@ -66,7 +66,9 @@ class Registry:
         self._by_id: dict[str, Connection] = {}
         self._sessions: dict[str, Session] = {}
         self._current: Connection | None = None
-        self._busy: dict[str, threading.Lock] = {}
+        self._busy: dict[str, list[object]] = {}
+        """Who is connecting to each machine, and who waits for that."""
+        self._turn = threading.Condition()
         self._attempts = threading.BoundedSemaphore(MAX_ATTEMPTS)
         self._being_made = 0
         self._is_closed = False
@@ -79,14 +81,9 @@ class Registry:
     def log_in(self, target: Target, credentials: Credentials, policy: HostKeyPolicy) -> Login:
         """Connect, or try the credentials beside a connection that is there. ConnectFailed leaves everything as it was."""
         with self._attempt(target.connection_id):
-            known = self._by_id.get(target.connection_id)
-            if known is not None and known.is_alive:
-                made = known.authenticate(credentials, policy)
-                return Login(known, True, made.host_key, made.first_use, made.method)
-            # Who holds a dead connection goes on with it: it is made again, not replaced.
-            revived = None if known is None else known.revive(credentials, policy)
-            if known is not None and revived is not None:
-                return Login(known, False, revived.host_key, revived.first_use, revived.method)
+            again = self._log_in_again(target, credentials, policy)
+            if again is not None:
+                return again
             with self._place():
                 connection = Connection(target, credentials, policy)
                 with self._mutex:
@@ -95,6 +92,28 @@ class Registry:
                     self._by_id[target.connection_id] = connection
             made = connection.established
             return Login(connection, False, made.host_key, made.first_use, made.method)
+
+    def _log_in_again(self, target: Target, credentials: Credentials, policy: HostKeyPolicy) -> Login | None:
+        """Log in to a machine that is connected, or was; None if it is neither."""
+        login = object()
+        with self._mutex:
+            known = self._by_id.get(target.connection_id)
+            if known is None or known.is_closed:
+                return None
+            known.holders.add(login)  # another one may become the current connection meanwhile, and close it
+        try:
+            if known.is_alive:
+                made = known.authenticate(credentials, policy)
+                return Login(known, True, made.host_key, made.first_use, made.method)
+            # Who holds a dead connection goes on with it: it is made again, not replaced.
+            made = known.revive(credentials, policy)
+            return None if made is None else Login(known, False, made.host_key, made.first_use, made.method)
+        except BaseException:
+            self.release(known, login)
+            raise
+        finally:
+            with self._mutex:
+                known.holders.discard(login)
 
     def make_current(self, connection: Connection) -> None:
         """Make it the connection of the unified API; the former one is closed unless somebody holds it."""
@@ -132,6 +151,8 @@ class Registry:
         """End a legacy session; None if there is none. Who uses its connection has to be stopped before."""
         with self._mutex:
             session = self._sessions.pop(session_id, None)
+            if session is not None:
+                session.connection.forbid()
         if session is not None:
             session.connection.close()
         return session
@@ -149,8 +170,10 @@ class Registry:
             return self._by_id.get(any_id) if session is None else session.connection
 
     def hold(self, connection: Connection, holder: object) -> None:
-        """Keep a connection open for `holder`."""
+        """Keep a connection open for `holder`. ConnectionLost if it has just been closed."""
         with self._mutex:
+            if connection.is_closed:
+                raise ConnectionLost
             connection.holders.add(holder)
 
     def release(self, connection: Connection, holder: object) -> None:
@@ -177,6 +200,7 @@ class Registry:
                 return
             if self._by_id.get(connection.connection_id) is connection:
                 del self._by_id[connection.connection_id]
+            connection.forbid()  # nobody can take hold of it from here on
         connection.close()
 
     @contextlib.contextmanager
@@ -198,9 +222,17 @@ class Registry:
         if not self._attempts.acquire(blocking=False):
             raise TooManyAttempts
         try:
-            with self._mutex:
-                turn = self._busy.setdefault(connection_id, threading.Lock())
-            with turn:
+            with self._turn:
+                waiting = self._busy.setdefault(connection_id, [])
+                waiting.append(me := object())
+                self._turn.wait_for(lambda: waiting[0] is me)
+            try:
                 yield
+            finally:
+                with self._turn:
+                    waiting.remove(me)
+                    if not waiting:
+                        del self._busy[connection_id]
+                    self._turn.notify_all()
         finally:
             self._attempts.release()

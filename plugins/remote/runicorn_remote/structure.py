@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import posixpath
 import stat
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from runicorn_remote.channels import translated
-from runicorn_remote.errors import ConnectionLost, OperationTimeout, RemoteError
-from runicorn_remote.pipeline import Pipeline
+from runicorn_remote.errors import ConnectionLost
+from runicorn_remote.looking import Looking
 
 if TYPE_CHECKING:
     from paramiko.sftp_client import SFTPClient
@@ -32,31 +32,32 @@ class Structure(msgspec.Struct, frozen=True):
 
 def structure_of(sftp: SFTPClient, root: str) -> Structure:
     """Look at a root; only at some of its projects, for the answer is whether there are runs at all."""
-    pipeline = Pipeline(sftp)
-    top = _directories(pipeline, root)
-    kinds = _directories(pipeline, posixpath.join(root, "artifacts")) if "artifacts" in top else []
+    looking = Looking(sftp)
+    top = _directories(looking, [root])[0]
+    kinds = _directories(looking, [posixpath.join(root, "artifacts")])[0] if "artifacts" in top else []
     return Structure(
         "artifacts" in top,
         *(kind in kinds for kind in ("model", "dataset", "config", "code", "custom")),
-        has_experiments="runs" in top or _has_runs(pipeline, root, top),
+        has_experiments="runs" in top or _has_runs(looking, root, top),
     )
 
 
-def _has_runs(pipeline: Pipeline, root: str, top: list[str]) -> bool:
+def _has_runs(looking: Looking, root: str, top: list[str]) -> bool:
     projects = [name for name in top if not name.startswith(".") and name not in ("artifacts", "sweeps")]
-    for project in projects[:_LOOKED_AT]:
-        for name in _directories(pipeline, posixpath.join(root, project))[:_LOOKED_AT]:
-            if "runs" in _directories(pipeline, posixpath.join(root, project, name)):
-                return True
+    paths = [posixpath.join(root, project) for project in projects[:_LOOKED_AT]]
+    for path, names in zip(paths, _directories(looking, paths), strict=True):
+        inner = [posixpath.join(path, name) for name in names[:_LOOKED_AT]]
+        if any("runs" in found for found in _directories(looking, inner)):
+            return True
     return False
 
 
-def _directories(pipeline: Pipeline, path: str) -> list[str]:
-    try:
-        with translated(path):
-            entries = pipeline.list(path)
-    except (ConnectionLost, OperationTimeout):
-        raise
-    except (RemoteError, UnicodeEncodeError):
-        return []
-    return [entry.name for entry in entries if stat.S_ISDIR(entry.stat.mode) or stat.S_ISLNK(entry.stat.mode)]
+def _directories(looking: Looking, paths: Sequence[str]) -> list[list[str]]:
+    """The directories, and links, in each of some directories; none in one that cannot be listed."""
+    found: list[list[str]] = []
+    for entries in looking.lists(paths, shown_as=paths):
+        if isinstance(entries, ConnectionLost):
+            raise entries
+        listed = [] if isinstance(entries, Exception) else entries
+        found.append([entry.name for entry in listed if stat.S_ISDIR(entry.stat.mode) or stat.S_ISLNK(entry.stat.mode)])
+    return found

@@ -150,10 +150,36 @@ def test_every_change_arrives_whatever_the_clock_of_the_server_says(
     synced(http)
     assert not copies.exists()
     assert remote_status(http)["stats"]["cached_experiments"] == 0
-    synced(http)
+    wait_until(lambda: synced(http)["total_files"] == 0, "nothing to fetch")
     before = remote_status(http)["stats"]["last_sync"]
     assert (progress := synced(http))["total_files"] == progress["synced_bytes"] == 0
     assert remote_status(http)["stats"]["last_sync"] > before
+
+
+@pytest.mark.parametrize("kind", ["sshd", "files_only"])
+def test_a_change_within_the_second_of_two_syncs_arrives(
+    request: pytest.FixtureRequest, http: httpx.Client, there: Path, kind: str
+) -> None:
+    """As long as before, with the same time: both syncs have come too early."""
+    tick_ns = int(time.time()) * 10**9
+    summary = there / RUN / "summary.json"
+    copy = None
+    for content in ('{"a": 1}', '{"a": 2}', '{"a": 3}'):
+        summary.write_text(content)
+        os.utime(summary, ns=(tick_ns, tick_ns))
+        if copy is None:
+            cache = Path(show(http, request.getfixturevalue(kind), there)["cache_dir"])
+            copy = cache / "metadata" / "experiments" / RUN / "summary.json"
+        synced(http)
+
+    def has_arrived() -> bool:
+        synced(http)
+        return copy.read_text() == summary.read_text()
+
+    assert copy is not None
+    wait_until(has_arrived, "the last content")
+    wait_until(lambda: synced(http)["total_files"] == 0, "nothing to fetch")
+    assert copy.read_text() == summary.read_text()
 
 
 def test_ports_users_and_roots_have_caches_of_their_own(home: Path, http: httpx.Client) -> None:

@@ -5,9 +5,15 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
+from collections.abc import Generator
 from typing import Any
 
 import paramiko
+
+from runicorn_remote.connection import Connection
+from runicorn_remote.connector import Target
+from runicorn_remote.credentials import Credentials
+from runicorn_remote.host_keys import HostKeyPolicy
 
 
 class Accounts(paramiko.ServerInterface):
@@ -61,9 +67,11 @@ class ParamikoServer:
         further: str | None = None,
         host_key: paramiko.PKey | None = None,
         files: type[paramiko.SFTPServerInterface] | None = None,
+        protocol: type[paramiko.SFTPServer] = paramiko.SFTPServer,
     ) -> None:
-        """`files` answers SFTP requests; there is none without. Commands are refused."""
+        """`files` answers SFTP requests, in the words of `protocol`; there is no SFTP without. Commands are refused."""
         self._files = files
+        self._protocol = protocol
         self.accounts = Accounts(password, methods, further)
         self.host_key = host_key or paramiko.ECDSAKey.generate()
         self.transports: list[paramiko.Transport] = []
@@ -97,9 +105,20 @@ class ParamikoServer:
             transport = paramiko.Transport(connection)
             transport.add_server_key(self.host_key)
             if self._files is not None:
-                transport.set_subsystem_handler("sftp", paramiko.SFTPServer, self._files)
+                transport.set_subsystem_handler("sftp", self._protocol, self._files)
             self.transports.append(transport)
             try:
                 transport.start_server(event=threading.Event(), server=self.accounts)
             except (paramiko.SSHException, EOFError, OSError):
                 transport.close()
+
+
+@contextlib.contextmanager
+def connected_to(server: ParamikoServer) -> Generator[Connection]:
+    """A connection to such a server."""
+    credentials = Credentials(password="correct horse", use_agent=False)
+    connection = Connection(Target("127.0.0.1", server.port, "me"), credentials, HostKeyPolicy())
+    try:
+        yield connection
+    finally:
+        connection.close()

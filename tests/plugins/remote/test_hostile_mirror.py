@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import os
 import shlex
 import shutil
 import stat
@@ -21,18 +20,15 @@ from paramiko.sftp import SFTP_PERMISSION_DENIED
 
 from runicorn.plugin import recorder_of
 from runicorn_remote.connection import Connection
-from runicorn_remote.connector import Target
-from runicorn_remote.credentials import Credentials
-from runicorn_remote.host_keys import HostKeyPolicy
 from runicorn_remote.mirror.source import RemoteSource
 from runicorn_remote.mirror.task import MirrorTask
 from tests.plugins.remote.made_up_files import DIRECTORY, ROOT, Entry, serving
 from tests.plugins.remote.mirroring import RUN as REAL_RUN
 from tests.plugins.remote.mirroring import connect_to, mirrored, mirroring, wait_for_scans, write_run
-from tests.plugins.remote.paramiko_server import ParamikoServer
+from tests.plugins.remote.paramiko_server import ParamikoServer, connected_to
 from tests.plugins.remote.test_hostile_smart import META, RUN, STATUS, connected, tree_of
-from tests.plugins.remote.test_mirror import SFTP_SERVERS
 from tests.serving import wait_until
+from tests.ssh_server import sshd_as_nobody, sshd_with_script
 from tests.sshd import Sshd
 
 EVIL_NAMES = ["../evil", "../../../../evil", "/evil", "..", ".", "a/b", "x\0y", "x" * 300, "line\nbreak", "\x1b[2J", ""]
@@ -97,7 +93,6 @@ def test_names_that_lead_elsewhere_become_no_files(
 
 def test_a_listing_command_that_lies_makes_no_files_elsewhere(tmp_path: Path, local: Path) -> None:
     """The same names, as `find` would print them if it were the server's own."""
-    sftp_server = next(path for path in SFTP_SERVERS if path.exists())
     remote = tmp_path / "there"
     write_run(remote)
     said = b"RN1\0"
@@ -108,17 +103,16 @@ def test_a_listing_command_that_lies_makes_no_files_elsewhere(tmp_path: Path, lo
     said += f"f {(remote / REAL_RUN / 'meta.json').stat().st_size} 1736868645.5 {REAL_RUN}/meta.json\0RN2 0\0".encode()
     (remote / "vision" / "link").symlink_to("/etc/passwd")
     (tmp_path / "said").write_bytes(said)
-    script = tmp_path / "lie.sh"
-    script.write_text(
+    script = (
         'case "$SSH_ORIGINAL_COMMAND" in *sftp-server) exec "$SSH_ORIGINAL_COMMAND";; esac\n'
         f"cat {shlex.quote(str(tmp_path / 'said'))}\n"
     )
-    before = everything(tmp_path)
-    config = [f"Subsystem sftp {sftp_server}", f"ForceCommand sh {script}"]
-    with Sshd(home=tmp_path / "liar", sftp=False, extra_config=config) as sshd, mirroring(sshd, remote, local) as task:
-        wait_until((local / REAL_RUN / "meta.json").exists, f"{task.report()}")
-        wait_for_scans(task)
-        assert task.report().stats.failed_files >= len(EVIL_NAMES)
+    with sshd_with_script(tmp_path, tmp_path / "liar", script) as sshd:
+        before = everything(tmp_path)
+        with mirroring(sshd, remote, local) as task:
+            wait_until((local / REAL_RUN / "meta.json").exists, f"{task.report()}")
+            wait_for_scans(task)
+            assert task.report().stats.failed_files >= len(EVIL_NAMES)
     assert everything(tmp_path) - before == {f"local/{REAL_RUN}/meta.json"}
 
 
@@ -185,9 +179,9 @@ def test_sizes_beyond_every_disk_are_an_error_of_the_task_and_hold_no_small_file
 
 
 def test_a_listing_without_end_is_an_error_of_the_task(local: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from runicorn_remote import enumeration, pipeline
+    from runicorn_remote import enumeration, looking
 
-    for module in (enumeration, pipeline):
+    for module in (enumeration, looking):
         monkeypatch.setattr(module, "MAX_ENTRIES", 500)
     many = tree_of({f"{number}.json": META for number in range(2000)})
     with connected(many) as connection, following(connection, local) as task:
@@ -227,16 +221,15 @@ def test_what_a_server_refuses_is_counted_and_everything_else_arrives(local: Pat
         def open(self, path: str, flags: int, attr: paramiko.SFTPAttributes) -> Any:
             return SFTP_PERMISSION_DENIED if path in forbidden else super().open(path, flags, attr)
 
-    with ParamikoServer(files=Refusing) as server:
-        credentials = Credentials(password="correct horse", use_agent=False)
-        connection = Connection(Target("127.0.0.1", server.port, "me"), credentials, HostKeyPolicy())
-        try:
-            with following(connection, local) as task:
-                wait_for_scans(task)
-                assert task.report().stats.failed_files >= 2
-                assert (task.report().state, task.report().last_error) == ("watching", "")
-        finally:
-            connection.close()
+    with (
+        ParamikoServer(files=Refusing) as server,
+        connected_to(server) as connection,
+        following(connection, local) as task,
+    ):
+        wait_until(lambda: task.report().stats.failed_files == 2, f"{task.report()}")
+        wait_for_scans(task, 4)
+        assert task.report().stats.failed_files == 2  # each once
+        assert (task.report().state, task.report().last_error) == ("watching", "")
     assert everything(local) == {f"{RUN}/meta.json", f"{RUN}/status.json"}
 
 
@@ -249,9 +242,6 @@ def open_directory() -> Iterator[Path]:
     shutil.rmtree(directory)
 
 
-@pytest.mark.skipif(
-    os.geteuid() != 0 or shutil.which("setpriv") is None, reason="another account is needed, which only root has"
-)
 def test_files_of_somebody_else_on_a_real_server_are_counted_and_everything_else_arrives(
     open_directory: Path, tmp_path: Path, local: Path
 ) -> None:
@@ -262,19 +252,13 @@ def test_files_of_somebody_else_on_a_real_server_are_counted_and_everything_else
     locked = write_run(remote, "vision/resnet/runs/locked").parent / "locked"
     locked.chmod(0)
     (run / "dangling").symlink_to("nowhere")
-    sftp_server = next(path for path in SFTP_SERVERS if path.exists())
-    script = open_directory / "nobody.sh"
-    script.write_text(
-        'exec setpriv --reuid=65534 --regid=65534 --clear-groups sh -c "$SSH_ORIGINAL_COMMAND"\n',
-    )
-    config = [f"Subsystem sftp {sftp_server}", f"ForceCommand sh {script}"]
-    with Sshd(home=tmp_path / "other-home", sftp=False, extra_config=config) as sshd:
+    with sshd_as_nobody(open_directory, tmp_path / "other-home") as sshd:
         connection = connect_to(sshd)
         try:
             with following(connection, local, str(remote)) as task:
                 wait_for_scans(task)
                 assert not connection.has_no_commands
-                assert task.report().stats.failed_files >= 2
+                wait_until(lambda: task.report().stats.failed_files == 2, f"{task.report()}")
                 assert (task.report().state, task.report().last_error) == ("watching", "")
         finally:
             connection.close()

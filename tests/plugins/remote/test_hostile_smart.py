@@ -14,11 +14,8 @@ from pathlib import Path
 import pytest
 
 from runicorn_remote.connection import Connection
-from runicorn_remote.connector import Target
-from runicorn_remote.credentials import Credentials
 from runicorn_remote.enumeration import TooManyFiles, enumerate_root
 from runicorn_remote.errors import ConnectionLost, RemoteError
-from runicorn_remote.host_keys import HostKeyPolicy
 from runicorn_remote.mirror.source import RemoteSource
 from runicorn_remote.pipeline import Pipeline
 from runicorn_remote.smart import sync
@@ -30,7 +27,7 @@ from runicorn_remote.smart.tails import MAX_LOG_BYTES, Tails
 from runicorn_remote.smart.versions import UnsafeManifest, Version, VersionFile, files_of
 from tests.plugins.remote.made_up_files import DIRECTORY, ROOT, Entry, serving
 from tests.plugins.remote.mirroring import connect_to, write_run
-from tests.plugins.remote.paramiko_server import ParamikoServer
+from tests.plugins.remote.paramiko_server import ParamikoServer, connected_to
 from tests.serving import wait_until
 from tests.sshd import Sshd
 
@@ -57,13 +54,8 @@ def tree_of(run: dict[str, Entry], **others: dict[str, Entry]) -> Tree:
 
 @contextlib.contextmanager
 def connected(tree: Tree) -> Generator[Connection]:
-    with ParamikoServer(files=serving(tree)) as server:
-        credentials = Credentials(password="correct horse", use_agent=False)
-        connection = Connection(Target("127.0.0.1", server.port, "me"), credentials, HostKeyPolicy())
-        try:
-            yield connection
-        finally:
-            connection.close()
+    with ParamikoServer(files=serving(tree)) as server, connected_to(server) as connection:
+        yield connection
 
 
 @contextlib.contextmanager
@@ -210,14 +202,14 @@ def test_a_tree_without_end_has_one_here() -> None:
 
 
 def test_too_many_files_end_the_sync_in_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    from runicorn_remote import enumeration, pipeline
+    from runicorn_remote import enumeration, looking
 
-    for module in (enumeration, pipeline):
+    for module in (enumeration, looking):
         monkeypatch.setattr(module, "MAX_ENTRIES", 1000)
     many = tree_of({f"{number}.json": META for number in range(3000)})
     with connected(many) as connection, cached(connection) as cache, pytest.raises(TooManyFiles):
         synced(connection, cache)
-    for module in (enumeration, pipeline):
+    for module in (enumeration, looking):
         monkeypatch.setattr(module, "MAX_ENTRIES", 1 << 30)
         monkeypatch.setattr(module, "MAX_NAME_BYTES", 1000)
     long = tree_of({"x" * 200 + str(number): META for number in range(300)})

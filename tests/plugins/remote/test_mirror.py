@@ -12,15 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from runicorn_remote.mirror.lane import SMALL_BYTES
 from runicorn_remote.mirror.state import MirrorBusy, MirrorState
+from runicorn_remote.mirror.units import SMALL_BYTES
 from tests.plugins.remote.mirroring import RUN, mirrored, mirroring, wait_for_scans, write_run
 from tests.serving import wait_until
+from tests.ssh_server import sshd_with_script
 from tests.sshd import Sshd
-
-SFTP_SERVERS = [
-    Path(path) for path in ("/usr/lib/openssh/sftp-server", "/usr/libexec/sftp-server", "/usr/lib/ssh/sftp-server")
-]
 
 
 @pytest.fixture
@@ -249,15 +246,12 @@ def test_a_server_without_find_or_with_one_that_knows_less_works(
 
 def with_login_script(directory: Path, script: str) -> Sshd:
     """A server whose account runs `script` before each command, but not before SFTP."""
-    sftp_server = next(path for path in SFTP_SERVERS if path.exists())
-    file = directory / "login.sh"
-    file.write_text(
+    script = (
         'case "$SSH_ORIGINAL_COMMAND" in *sftp-server) exec "$SSH_ORIGINAL_COMMAND";; esac\n'
         f"{script}\n"
         'eval "$SSH_ORIGINAL_COMMAND"\n'
     )
-    config = [f"Subsystem sftp {sftp_server}", f"ForceCommand sh {file}"]
-    return Sshd(home=directory / "home", sftp=False, extra_config=config)
+    return sshd_with_script(directory, directory / "home", script)
 
 
 def check_on(sshd: Sshd, remote: Path, local: Path) -> None:

@@ -8,14 +8,24 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, Literal
 
+import paramiko
 import pytest
 from click.testing import CliRunner
+from paramiko.sftp import SFTP_FAILURE, SFTP_OK
 
 from runicorn_remote.cli.push import push as remote_push
+from runicorn_remote.connection import Connection
+from runicorn_remote.connector import Target
+from runicorn_remote.credentials import Credentials
+from runicorn_remote.host_keys import HostKeyPolicy
+from runicorn_remote.pipeline import PIECE_BYTES
 from runicorn_remote.push import pushing
 from runicorn_remote.push.local_runs import LocalFile
+from runicorn_remote.push.writing import Writing, WritingPipeline
 from tests.plugins.remote.mirroring import RUN, mirrored, write_run
+from tests.plugins.remote.paramiko_server import ParamikoServer
 from tests.serving import wait_until
 from tests.sshd import Sshd
 
@@ -228,3 +238,69 @@ def test_what_cannot_be_pushed_is_said(tmp_path: Path) -> None:
         assert done.returncode != 0
         assert text in done.stderr
         assert "secret" not in done.stderr
+
+
+class OnceFull(paramiko.SFTPServerInterface):
+    """The real files, on a disk that is full for one write only."""
+
+    full_at = 40 * PIECE_BYTES
+
+    def open(self, path: str, flags: int, attr: paramiko.SFTPAttributes) -> Any:
+        descriptor = os.open(path, flags, 0o644)
+        disk = self
+
+        class Handle(paramiko.SFTPHandle):
+            def write(self, offset: int, data: bytes) -> int:
+                if offset == disk.full_at:
+                    return SFTP_FAILURE
+                os.pwrite(descriptor, data, offset)
+                return SFTP_OK
+
+            def stat(self) -> Any:
+                return paramiko.SFTPAttributes.from_stat(os.fstat(descriptor))
+
+            def chattr(self, attr: Any) -> int:
+                os.utime(descriptor, (attr.st_atime, attr.st_mtime))
+                return SFTP_OK
+
+            def close(self) -> None:
+                super().close()
+                os.close(descriptor)
+
+        return Handle(flags)
+
+    def chattr(self, path: str, attr: Any) -> int:
+        os.truncate(path, attr.st_size)
+        return SFTP_OK
+
+
+@pytest.mark.parametrize("how", ["create", "extend"])
+def test_a_piece_that_the_server_does_not_take_leaves_no_hole(tmp_path: Path, how: Literal["create", "extend"]) -> None:
+    """The file would have its full length, and the time of the local one: the next push would take it for complete."""
+    local, there = tmp_path / "events.jsonl", tmp_path / "there.jsonl"
+    local.write_bytes(os.urandom(50 * PIECE_BYTES))
+    offset = 0
+    if how == "extend":
+        offset = PIECE_BYTES
+        there.write_bytes(local.read_bytes()[:offset])
+    with ParamikoServer(files=OnceFull) as server, local.open("rb") as content:
+        content.seek(offset)
+        target = Target("127.0.0.1", server.port, "me")
+        connection = Connection(target, Credentials(password="correct horse", use_agent=False), HostKeyPolicy())
+        try:
+            pipeline = WritingPipeline(connection.open_sftp())
+            writing = Writing(str(there), content, offset, local.stat().st_size, 1736868645, how)
+            (failure,) = pipeline.write([writing])
+        finally:
+            connection.close()
+    assert failure is not None
+    assert there.read_bytes() == local.read_bytes()[:offset]
+
+
+def test_a_file_with_a_long_name_in_another_script_is_pushed(tmp_path: Path) -> None:
+    local, remote = tmp_path / "local", tmp_path / "remote"
+    run = write_run(local)
+    (run / ("训练" * 41 + ".json")).write_text("{}")
+    done = push(local, remote)
+    assert done.returncode == 0, done.stderr
+    assert mirrored(remote) == mirrored(local)

@@ -4,29 +4,31 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Container, Iterable
 from pathlib import Path
 from stat import S_ISREG
 
 from runicorn.plugin import RUNNING, STATUS_FILE, read_json_object
 from runicorn_remote.enumeration import RemoteFile
-from runicorn_remote.mirror.progress import MirrorStats
+from runicorn_remote.mirror.failures import Failures
 from runicorn_remote.mirror.state import FileState, MirrorState
-from runicorn_remote.mirror.units import is_acceptable, is_append_only, is_run, is_wanted, unit_of
+from runicorn_remote.mirror.units import SMALL_BYTES, is_acceptable, is_append_only, is_run, is_wanted, unit_of
+from runicorn_remote.ticks import Ticks, is_recent, is_whole_seconds
 
 logger = logging.getLogger("runicorn.remote")
 
 _RECENT_S = 60.0
-_MOST_REFUSED = 1000
 
 
 class Choosing:
     """What one task has seen of names, changes and running runs. For all of its threads."""
 
-    def __init__(self, known: MirrorState, local_root: Path, stats: MirrorStats) -> None:
+    def __init__(self, known: MirrorState, local_root: Path, failures: Failures) -> None:
         self._known = known
         self._local_root = local_root
-        self._stats = stats
-        self._refused: set[str] = set()
+        self._failures = failures
+        self._ticks = Ticks()
+        self._newest_ns = 0
         self._recent: dict[str, float] = {}
         self._statuses: dict[str, tuple[FileState | None, bool]] = {}
 
@@ -36,9 +38,7 @@ class Choosing:
             return False
         if is_acceptable(path):
             return True
-        if path not in self._refused and len(self._refused) < _MOST_REFUSED:
-            self._refused.add(path)
-            self._stats.failed_files += 1
+        if self._failures.refuse(path):
             logger.warning("refused a name that a server sent: %r", path[:100])
         return False
 
@@ -46,6 +46,10 @@ class Choosing:
         """Whether the file, here or there, is not what was noted of it."""
         known = self._known.file(file.path)
         if known is None or (known.size, known.mtime_ns) != (file.size, file.mtime_ns):
+            if self._may_change_unseen(file, is_new=known is None):
+                self._ticks.note(file)
+            return True
+        if self.is_due(file):
             return True
         if known.local_size < file.size and is_append_only(file.path):
             return True
@@ -59,6 +63,32 @@ class Choosing:
             known.local_size,
             known.local_mtime_ns,
         )
+
+    def is_due(self, file: RemoteFile) -> bool:
+        """Whether a file has to be looked at once more, though nothing tells that it has changed."""
+        return self._ticks.is_over(file, time.monotonic())
+
+    def were_brought(self, files: Iterable[RemoteFile], began: float) -> None:
+        """Files were brought from the monotonic time `began` on."""
+        for file in files:
+            if self._ticks.is_over(file, began):
+                self._ticks.forget(file.path)
+
+    def note_newest(self, files: Iterable[RemoteFile]) -> None:
+        """These are all files there."""
+        self._newest_ns = max((file.mtime_ns for file in files), default=0)
+
+    def forget_missing(self, present: Container[str]) -> None:
+        """Only these files are there."""
+        for path in self._ticks.paths():
+            if path not in present:
+                self._ticks.forget(path)
+
+    def _may_change_unseen(self, file: RemoteFile, *, is_new: bool) -> bool:
+        """Whether another content may get the same size and time. What grows by appends gets another size."""
+        if is_append_only(file.path) or file.size > SMALL_BYTES or not is_whole_seconds(file.mtime_ns):
+            return False
+        return not is_new or is_recent(file.mtime_ns, self._newest_ns)
 
     def missing(self, file: RemoteFile) -> int:
         """How many bytes of a file are to be brought, as far as its size tells."""

@@ -7,12 +7,15 @@ another server) is never touched: its files go to a tree of their own, from whic
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from runicorn_remote.mirror.local_tree import LocalTree
+from runicorn_remote.mirror.local_tree import LocalTree, UnsafePlace
 from runicorn_remote.mirror.state import MirrorState
 from runicorn_remote.mirror.units import unit_of
+
+logger = logging.getLogger("runicorn.remote")
 
 
 class Claims:
@@ -42,6 +45,16 @@ class Claims:
             if self._state.unit(unit) is None:
                 with contextlib.suppress(OSError):  # the file says it again, when it is brought
                     self._claim(unit)
+
+    def remove(self, path: str) -> None:
+        """Remove a file that this source has brought."""
+        tree = self.tree_of(path)
+        if tree is not None:
+            try:
+                with tree.place(path) as place:
+                    place.remove()
+            except UnsafePlace as error:  # somebody has put a link in its place: what it leads to is not ours
+                logger.info("a file that is gone on the server could not be removed: %s", error)
 
     def remove_parts(self) -> None:
         """Remove what a killed process left half-written, in the directories of all units."""

@@ -106,6 +106,7 @@ class Copier:
                         return self._installed(file, place, written)
                     continue
                 before = self._pipeline.stat(path)
+                place.require_room(before.size)  # it may have been listed with another size
                 written = replacement.write(self._pipeline.read(path, 0, before.size))
                 if before == self._pipeline.stat(path) and written == before.size:
                     if is_json and written <= _MAX_JSON_BYTES:

@@ -6,25 +6,39 @@ gigabytes holds nothing else up.
 
 from __future__ import annotations
 
+import errno
 import logging
 from collections.abc import Callable, Sequence
+
+import msgspec
 
 from runicorn_remote.connection import Connection
 from runicorn_remote.enumeration import RemoteFile
 from runicorn_remote.errors import ConnectionLost, OperationTimeout, RemoteError
 from runicorn_remote.mirror.claims import Claims
 from runicorn_remote.mirror.copying import Copier, Moved, plan
-from runicorn_remote.mirror.local_tree import LocalTree, UnsafePlace
+from runicorn_remote.mirror.failures import Failures
+from runicorn_remote.mirror.local_tree import LocalStat, LocalTree, Place, UnsafePlace
 from runicorn_remote.mirror.progress import MirrorStats
 from runicorn_remote.mirror.state import FileState, MirrorState
-from runicorn_remote.mirror.units import is_append_only
+from runicorn_remote.mirror.units import SMALL_BYTES, is_append_only
 from runicorn_remote.pipeline import Fetched, Pipeline, batches
-from runicorn_remote.room import require_room
 
 logger = logging.getLogger("runicorn.remote")
 
-SMALL_BYTES = 256 << 10
-"""Files up to this size are fetched many at a time; what is larger goes to the bulk lane."""
+_OF_ONE_FILE = frozenset(
+    {
+        errno.EACCES,
+        errno.EPERM,
+        errno.ENOENT,
+        errno.ENOTDIR,
+        errno.EISDIR,
+        errno.EEXIST,
+        errno.ELOOP,
+        errno.ENAMETOOLONG,
+    }
+)
+"""What this machine refuses for one file, or one directory, and may allow for the others."""
 
 
 class Stopped(Exception):
@@ -32,7 +46,11 @@ class Stopped(Exception):
 
 
 class Lane:
-    """Brings files of one source. `check` raises Stopped when the task is to end; it is called before every file."""
+    """Brings files of one source.
+
+    `check` raises Stopped when the task is to end; it is called before every file. `is_due` says that a file has to be
+    looked at, though it seems to be the same.
+    """
 
     def __init__(
         self,
@@ -41,14 +59,18 @@ class Lane:
         state: MirrorState,
         claims: Claims,
         stats: MirrorStats,
+        failures: Failures,
         check: Callable[[], None],
+        is_due: Callable[[RemoteFile], bool],
     ) -> None:
         self._pipeline = Pipeline(connection.open_sftp())
         self._copier = Copier(self._pipeline, remote_root)
         self._state = state
         self._claims = claims
         self._stats = stats
+        self._failures = failures
         self._check = check
+        self._is_due = is_due
 
     def close(self) -> None:
         """Close the channel; the thread that waits on it gets ConnectionLost."""
@@ -88,19 +110,38 @@ class Lane:
                 local = place.stat()
                 action = plan(file, known, local)
                 if action == "append" and local is not None:
-                    require_room(tree.base, file.size - local.size)
-                    grown = self._copier.append(file, known, place, local)
+                    place.require_room(file.size - local.size)
+                    grown = self._append(file, known, place, local)
                     is_done = grown is not None
                     return grown
-                is_done = action == "nothing"
+                if action == "replace" and known is not None and self._was_listed_before(file, known):
+                    return None
+                is_done = action == "nothing" and not self._is_due(file)
             return None
 
         self._alone(file, grow)
         return is_done
 
+    def _append(self, file: RemoteFile, known: FileState | None, place: Place, local: LocalStat) -> FileState | None:
+        try:
+            return self._copier.append(file, known, place, local)
+        except (RemoteError, OSError, EOFError):
+            begun = place.stat()
+            # What has arrived is ours, too: the next attempt goes on behind it.
+            if known is not None and begun is not None:
+                state = msgspec.structs.replace(known, local_size=begun.size, local_mtime_ns=begun.mtime_ns)
+                self._state.set_file(file.path, state)
+            raise
+
+    def _was_listed_before(self, file: RemoteFile, known: FileState) -> bool:
+        """Whether a stream that is shorter in a listing than here was listed before it had grown, and has not been cut."""
+        if not is_append_only(file.path) or file.size >= known.local_size:
+            return False
+        return self._pipeline.stat(self._copier.remote_path(file.path)).size >= known.local_size
+
     def _replace(self, file: RemoteFile, tree: LocalTree) -> FileState:
-        require_room(tree.base, file.size)
         with tree.place(file.path) as place:
+            place.require_room(file.size)
             state = self._copier.replace(file, place, is_json=file.path.endswith(".json"))
         self._stats.copied_files += 1
         return state
@@ -108,8 +149,16 @@ class Lane:
     def _install(self, file: RemoteFile, tree: LocalTree, content: Fetched | Exception) -> FileState:
         if isinstance(content, Exception):
             raise content
-        require_room(tree.base, len(content.data))
+        known = self._state.file(file.path)
         with tree.place(file.path) as place:
+            if (
+                known is not None
+                and content.is_settled
+                and plan(file, known, place.stat()) == "nothing"
+                and place.holds(content.data)
+            ):
+                return known  # looked at once more: it has not changed
+            place.require_room(len(content.data))
             state = self._copier.install(file, content, place)
         self._stats.copied_files += 1
         return state
@@ -121,13 +170,16 @@ class Lane:
             state = None if tree is None else act(tree)
             if state is not None:
                 self._state.set_file(file.path, state)
+                self._failures.remove(file.path)
         except Moved:  # it is brought by the next scan
             pass
         except (ConnectionLost, OperationTimeout):
             raise
-        except (RemoteError, UnsafePlace, EOFError) as error:
-            self._stats.failed_files += 1
-            logger.info("a remote file could not be brought: %s", error)
+        except (RemoteError, OSError, EOFError) as error:
+            if isinstance(error, OSError) and not isinstance(error, UnsafePlace) and error.errno not in _OF_ONE_FILE:
+                raise
+            if self._failures.add(file.path):
+                logger.info("a remote file could not be brought: %s", error)
         finally:
             self._stats.appended_bytes += self._copier.appended_bytes
             self._stats.copied_bytes += self._copier.copied_bytes

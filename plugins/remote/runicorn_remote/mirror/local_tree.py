@@ -14,6 +14,9 @@ from pathlib import Path
 
 import msgspec
 
+from runicorn_remote.paths import part_name
+from runicorn_remote.room import require_room
+
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -62,6 +65,15 @@ class Place:
         finally:
             os.close(descriptor)
 
+    def holds(self, content: bytes) -> bool:
+        """Whether the file is there, with this content."""
+        found = self.stat()
+        return found is not None and found.size == len(content) and self.tail(found.size, found.size) == content
+
+    def require_room(self, needed: int) -> None:
+        """OSError (ENOSPC) if the disk has not so many bytes to spare."""
+        require_room(self._directory, needed)
+
     def append(self, offset: int, pieces: Iterable[bytes]) -> int:
         """Write pieces at the end, which must be at `offset`; how many bytes. What was written before an error stays."""
         descriptor = os.open(
@@ -77,7 +89,7 @@ class Place:
     @contextlib.contextmanager
     def replacement(self) -> Generator[Replacement]:
         """A new content, beside the file until `install` puts it in its place; removed if that does not happen."""
-        part = f".{self.name[:200]}.{secrets.token_hex(4)}.part"
+        part = part_name(self.name, secrets.token_hex(4))
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         descriptor = os.open(part, flags, 0o666, dir_fd=self._directory)
         replacement = Replacement(self._directory, descriptor, part, self.name)

@@ -12,7 +12,7 @@ MAX_ERROR_CHARACTERS = 300
 
 
 class MirrorStats(msgspec.Struct):
-    """Counted since the task began."""
+    """Counted since the task began, but for `failed_files`."""
 
     started_at: float
     copied_files: int = 0
@@ -21,6 +21,7 @@ class MirrorStats(msgspec.Struct):
     last_error: str = ""
     copied_bytes: int = 0
     failed_files: int = 0
+    """Files, names and directories that could not be brought, each once, as of the last attempt at each."""
 
 
 class MirrorReport(msgspec.Struct, frozen=True):

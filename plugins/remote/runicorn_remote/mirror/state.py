@@ -16,7 +16,7 @@ from typing import cast
 
 import msgspec
 
-from runicorn.plugin import MIRRORS, Conflict
+from runicorn.plugin import MIRRORS, Conflict, Unavailable
 from runicorn_remote.database import open_database
 
 _TREE = "tree"
@@ -47,6 +47,13 @@ class MirrorBusy(Conflict):
         super().__init__("Another server mirrors this source into this storage root already")
 
 
+class RootGone(Unavailable):
+    """The root was removed, replaced or unmounted: what is there now must not be filled from anew."""
+
+    def __init__(self) -> None:
+        super().__init__("The storage root is gone, or another one is in its place; start the mirror again")
+
+
 class MirrorState:
     """The state of one source below one root. For several threads; one process at a time."""
 
@@ -75,6 +82,15 @@ class MirrorState:
         self._told = {str(path) for (path,) in self._db.execute("SELECT path FROM told")}
         self._changed: set[str] = set()
         self._is_closed = False
+
+    def check_in_place(self) -> None:
+        """RootGone if this state is not below its root any more."""
+        try:
+            found = os.stat(self.directory / "lock")
+        except OSError:
+            raise RootGone from None
+        if not os.path.samestat(found, os.fstat(self._lock)):
+            raise RootGone
 
     @property
     def conflict_tree(self) -> Path:

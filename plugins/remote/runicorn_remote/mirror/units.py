@@ -6,6 +6,9 @@ import re
 
 from runicorn_remote.paths import is_safe_path
 
+SMALL_BYTES = 256 << 10
+"""Files up to this size are fetched many at a time; what is larger has a lane of its own."""
+
 _EXCLUDED = re.compile(r".*\.(lock|tmp|part)|.*\.tmp-.*|runicorn\.db.*", re.DOTALL)
 _EXCLUDED_DIRECTORIES = frozenset({".dedup", ".mirrors", ".runicorn"})
 _APPEND_ONLY = re.compile(r"logs\.txt|.*\.jsonl|.*\.log", re.DOTALL)

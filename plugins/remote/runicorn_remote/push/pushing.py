@@ -32,10 +32,12 @@ from runicorn.plugin import (
 from runicorn_remote.connection import Connection
 from runicorn_remote.errors import NotADirectory
 from runicorn_remote.mirror.units import is_append_only
-from runicorn_remote.pipeline import RemoteStat, batches
+from runicorn_remote.paths import part_name
+from runicorn_remote.pipeline import batches
 from runicorn_remote.push.comparing import is_same_beginning
 from runicorn_remote.push.local_runs import LocalFile, files_of
 from runicorn_remote.push.writing import RemoteIncomplete, Writing, WritingPipeline
+from runicorn_remote.sftp_client import RemoteStat
 
 _GROUP_FILES = 1024
 _GROUP_RUNS = 128  # each holds the descriptor of a lock
@@ -326,7 +328,7 @@ class Pusher:
             directory, name = posixpath.split(path)
             mark = hashlib.sha256(self._place.encode()).hexdigest()[:16]
             # The same name each time: what a killed push left is written over.
-            return Writing(f"{directory}/.{name[:200]}.{mark}.part", content, 0, file.size, seconds, "replace")
+            return Writing(f"{directory}/{part_name(name, mark)}", content, 0, file.size, seconds, "replace")
         offset = 0 if found is None else found.size
         content.seek(offset)
         return Writing(path, content, offset, file.size, seconds, "create" if found is None else "extend")

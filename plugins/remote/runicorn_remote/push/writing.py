@@ -7,21 +7,17 @@ requests on one file in their order, and OpenSSH's answers all of them so.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeVar, cast
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, cast
 
 import msgspec
 
 from runicorn_remote.channels import translated
-from runicorn_remote.errors import RemotePathNotFound
-from runicorn_remote.pipeline import IN_FLIGHT, MAX_BATCH_FILES, PIECE_BYTES, Pipeline, RemoteStat
+from runicorn_remote.pipeline import IN_FLIGHT, MAX_BATCH_FILES, PIECE_BYTES, Pipeline, chunks
 
 if TYPE_CHECKING:
     from paramiko.sftp_attr import SFTPAttributes
 
-T = TypeVar("T")
-
-_MANY = 256
 _MAX_TIME_S = 2**32 - 1
 
 
@@ -51,26 +47,13 @@ class WritingPipeline(Pipeline):
 
     sent_bytes = 0
 
-    def stats(self, paths: Sequence[str]) -> list[RemoteStat | Exception | None]:
-        """What paths lead to; None where nothing is."""
-        from paramiko.sftp import CMD_STAT
-
-        found: list[RemoteStat | Exception | None] = []
-        with translated():
-            for some in _chunks(paths):
-                numbers = [self._send(CMD_STAT, path.encode()) for path in some]
-                for number, path in zip(numbers, some, strict=True):
-                    stat = self._stat(number, path)
-                    found.append(None if isinstance(stat, RemotePathNotFound) else stat)
-        return found
-
     def make_directories(self, paths: Sequence[str]) -> None:
         """Make directories, in this order. Those that are there stay; a failure shows with the first file in one."""
         from paramiko.sftp import CMD_MKDIR
         from paramiko.sftp_attr import SFTPAttributes
 
         with translated():
-            for some in _chunks(paths):
+            for some in chunks(paths):
                 numbers = [self._send(CMD_MKDIR, path.encode(), SFTPAttributes()) for path in some]
                 for number in numbers:
                     self._result(number, "")
@@ -110,6 +93,11 @@ class WritingPipeline(Pipeline):
                 ends.append(self._fill(handle.get_binary(), index, file, waiting, results))
             while waiting:
                 self._settle(waiting, results)
+            failed = [
+                file
+                for file, end, result in zip(files, ends, results, strict=True)
+                if end is not None and result is not None
+            ]
             for index, (end, file) in enumerate(zip(ends, files, strict=True)):
                 if end is None:
                     continue
@@ -119,7 +107,21 @@ class WritingPipeline(Pipeline):
                     results[index] = results[index] or stat
                 elif stat.size != file.size:
                     results[index] = RemoteIncomplete(file.path)
+            self._take_back(failed)
         return results
+
+    def _take_back(self, files: Sequence[Writing]) -> None:
+        """Cut files where they ended before: of what was sent behind a piece that has failed, some may have arrived."""
+        from paramiko.sftp import CMD_SETSTAT
+        from paramiko.sftp_attr import SFTPAttributes
+
+        numbers: list[int] = []
+        for file in files:
+            attributes = SFTPAttributes()
+            cast(Any, attributes).st_size = file.offset
+            numbers.append(self._send(CMD_SETSTAT, file.path.encode(), attributes))
+        for number in numbers:
+            self._result(number, "")
 
     def rename(self, pairs: Sequence[tuple[str, str]]) -> list[Exception | None]:
         """Put files in the place of others, atomically, in this order."""
@@ -127,7 +129,7 @@ class WritingPipeline(Pipeline):
 
         results: list[Exception | None] = []
         with translated():
-            for some in _chunks(pairs):
+            for some in chunks(pairs):
                 numbers = [
                     self._send(CMD_EXTENDED, b"posix-rename@openssh.com", old.encode(), new.encode())
                     for old, new in some
@@ -188,8 +190,3 @@ def _times(seconds: int) -> SFTPAttributes:
     attributes = SFTPAttributes()
     cast(Any, attributes).st_atime = cast(Any, attributes).st_mtime = min(max(0, seconds), _MAX_TIME_S)
     return attributes
-
-
-def _chunks(items: Sequence[T]) -> Iterator[Sequence[T]]:
-    for start in range(0, len(items), _MANY):
-        yield items[start : start + _MANY]

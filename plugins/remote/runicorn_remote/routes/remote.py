@@ -21,6 +21,7 @@ from runicorn_remote.routes.unified import MAX_SYNC_MINUTES, FirstSeenKey, NotCo
 from runicorn_remote.saved_secrets import with_saved_secrets
 from runicorn_remote.smart.adapter import Adapter, Stats
 from runicorn_remote.smart.mode import Mode
+from runicorn_remote.smart.offline import has_cache
 from runicorn_remote.smart.sync import SyncProgress
 from runicorn_remote.structure import Structure, structure_of
 
@@ -236,7 +237,7 @@ async def remote_mode(serving: Serving) -> RemoteMode:
     """Whether remote runs are shown, and whether they could be."""
     remote = serving.own(Remote)
     smart = remote.smart
-    is_available = smart.cache is not None or await remote.run(has_offline_cache)
+    is_available = smart.cache is not None or await remote.run(has_cache)
     return RemoteMode(smart.mode, is_available, smart.adapter is not None and smart.adapter.connection.is_alive)
 
 
@@ -283,16 +284,6 @@ async def clean_up_cache(serving: Serving) -> CacheCleaned:
     cleaned = await remote.run(remote.smart.clean_up)
     message = f"Cleaned up {cleaned.files_removed} old files"
     return CacheCleaned(True, cleaned.files_removed, cleaned.bytes_freed, message)
-
-
-def has_offline_cache() -> bool:
-    """Whether a cache could be shown without a connection. Reads a few small files."""
-    from runicorn_remote.smart.cache import newest_cache
-
-    cache = newest_cache()
-    if cache is not None:
-        cache.close()
-    return cache is not None
 
 
 def adapter_of(remote: Remote) -> Adapter:

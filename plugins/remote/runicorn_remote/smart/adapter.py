@@ -92,7 +92,8 @@ class Adapter:
         self._after_sync = after_sync
         self._tell = tell
         self._syncs = self._errors = 0
-        self._next_sync_at: float | None = None
+        self._due: float | None = None
+        """When the next sync is due, by the monotonic clock: that of the machine may be set."""
         self._given_up: Connected | None = None
         """The lost login that is not made again, because that was refused: somebody has to log in anew."""
         self._wanted = threading.Event()
@@ -113,7 +114,7 @@ class Adapter:
     def configure(self, *, auto_sync: bool, interval_minutes: int) -> None:
         """Other settings from now on."""
         self.auto_sync, self.interval_minutes = auto_sync, interval_minutes
-        self._next_sync_at = time.time() + 60.0 * interval_minutes if auto_sync else None
+        self._due = time.monotonic() + 60.0 * interval_minutes if auto_sync else None
         self._woken.set()
 
     def request_sync(self) -> bool:
@@ -147,8 +148,9 @@ class Adapter:
 
     @property
     def next_sync_at(self) -> float | None:
-        """When the next sync begins by itself; None without auto sync."""
-        return self._next_sync_at if self.auto_sync else None
+        """When the next sync begins by itself, in Unix seconds; None without auto sync."""
+        due = self._due if self.auto_sync else None
+        return None if due is None else time.time() + due - time.monotonic()
 
     @property
     def status(self) -> Literal["connected", "syncing", "error"]:
@@ -169,21 +171,21 @@ class Adapter:
         pause_s = 1.0
         retry_at = 0.0
         while not self._stopping.is_set():
-            now = time.time()
-            is_due = self.auto_sync and self._next_sync_at is not None and now >= self._next_sync_at
+            now = time.monotonic()
+            is_due = self.auto_sync and self._due is not None and now >= self._due
             is_lost = not self.connection.is_alive
             try:
                 if is_lost and self._is_syncing:
                     self._fail(ConnectionLost())
                     self._wanted.clear()
-                if is_lost and time.monotonic() >= retry_at and self.connection.established is not self._given_up:
+                if is_lost and now >= retry_at and self._may_come_back:
                     self._reconnect()
                     pause_s = 1.0
                 elif not is_lost and (is_due or self._wanted.is_set()):
                     self._sync()
                     pause_s = 1.0
             except (RunicornError, OSError) as error:
-                self._next_sync_at = time.time() + pause_s
+                self._due = time.monotonic() + pause_s
                 retry_at = time.monotonic() + pause_s * random.uniform(1 - _SPREAD, 1 + _SPREAD)
                 pause_s = min(2 * pause_s, _MAX_PAUSE_S)
                 logger.warning("the sync of %s failed: %s", self.source.target.host, one_line(error))
@@ -192,9 +194,14 @@ class Adapter:
             except Exception as error:  # a bug of ours: shown, not silently gone
                 logger.exception("the sync of %s failed", self.source.target.host)
                 self._fail(error)
-                self._next_sync_at = time.time() + _MAX_PAUSE_S
+                self._due = time.monotonic() + _MAX_PAUSE_S
             self._woken.wait(_LOOK_S)
             self._woken.clear()
+
+    @property
+    def _may_come_back(self) -> bool:
+        """Whether a lost connection is made again: not one that was refused, or was closed for good."""
+        return not self.connection.is_closed and self.connection.established is not self._given_up
 
     def _reconnect(self) -> None:
         """Make the connection again; what cannot get better by itself is tried once."""
@@ -222,7 +229,7 @@ class Adapter:
                 raise
             self._syncs += 1
             self._errors += len(progress.errors)
-            self._next_sync_at = time.time() + 60.0 * self.interval_minutes if self.auto_sync else None
+            self._due = time.monotonic() + 60.0 * self.interval_minutes if self.auto_sync else None
             progress.end("completed")
             self._tell(progress)
         self._after_sync(self)

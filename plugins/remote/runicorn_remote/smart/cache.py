@@ -32,6 +32,7 @@ from runicorn_remote.mirror.local_tree import LocalTree
 from runicorn_remote.mirror.source import RemoteSource
 from runicorn_remote.mirror.state import FileState
 from runicorn_remote.smart.places import EXPERIMENTS, is_version, run_of
+from runicorn_remote.ticks import Ticks
 
 _SCHEMA = """
     CREATE TABLE IF NOT EXISTS file(
@@ -90,6 +91,7 @@ class Cache:
         self.source = f"{username}@{host}:{integer(described.get('port')) or 22}"
         self.last_sync = number(described.get("last_sync"))
         self.totals = CacheTotals()
+        self.ticks = Ticks()
         self._opened_as = secrets.token_hex(6)
         self._changes = 0
         self._mutex = threading.Lock()
@@ -121,6 +123,12 @@ class Cache:
         cache._lock = lock
         cache.measure()
         return cache
+
+    def open_to_read(self) -> None:
+        """Have what the index says at hand, as far as it can be read; nothing is written."""
+        with contextlib.suppress(apsw.Error):
+            self._db = apsw.Connection(os.fspath(self.directory / "index.db"), apsw.SQLITE_OPEN_READWRITE)
+            self.measure()
 
     @property
     def tree(self) -> LocalTree:
@@ -263,21 +271,6 @@ class CacheClosed(Conflict):
 
     def __init__(self) -> None:
         super().__init__("The cache was closed meanwhile")
-
-
-def newest_cache() -> Cache | None:
-    """The cache that was synced last, to be read; None if there is none."""
-    found: list[Cache] = []
-    with contextlib.suppress(OSError):
-        found = [Cache(path) for path in caches_directory().iterdir() if (path / "source.json").is_file()]
-    synced = [(cache.last_sync, cache) for cache in found if cache.last_sync is not None]
-    if not synced:
-        return None
-    cache = max(synced, key=lambda pair: pair[0])[1]
-    with contextlib.suppress(apsw.Error):
-        cache._db = apsw.Connection(os.fspath(cache.directory / "index.db"), apsw.SQLITE_OPEN_READWRITE)  # pyright: ignore[reportPrivateUsage]
-        cache.measure()
-    return cache
 
 
 def _escaped(path: str) -> str:

@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any
 from runicorn.plugin import DELETED_FILE, NotFound, RunicornError, shown
 from runicorn_remote.channels import translated
 from runicorn_remote.errors import OperationFailed, RemoteError, RemotePathNotFound
+from runicorn_remote.looking import Looking
+from runicorn_remote.paths import is_safe_name
 from runicorn_remote.smart import index as indexes
 from runicorn_remote.smart.adapter import Adapter
 from runicorn_remote.smart.cache import Seen
@@ -35,6 +37,7 @@ INDEX_FILE = "versions.json"
 
 _MAX_MANIFEST_BYTES = 64 << 20
 _MAX_MARKER_BYTES = 64 << 10
+_MAX_DEPTH = 200  # of a path there: a server may have folders without end
 _turn = threading.Lock()
 """Of this process: others are kept out by the lock on the server."""
 
@@ -264,14 +267,12 @@ def _remove_tree(sftp: SFTPClient, path: str) -> int:
     """Remove a directory with all that is in it, links not followed; the sizes of the files."""
     size = 0
     with translated(path):
-        for entry in sftp.listdir_attr(path):
-            if entry.filename in ("", ".", "..") or "/" in entry.filename:
-                continue
-            inner = f"{path}/{entry.filename}"
-            if stat.S_ISDIR(entry.st_mode or 0):
+        for entry in Looking(sftp).list(path):
+            inner = f"{path}/{entry.name}"
+            if stat.S_ISDIR(entry.stat.mode) and is_safe_name(entry.name) and path.count("/") < _MAX_DEPTH:
                 size += _remove_tree(sftp, inner)
-            else:
+            elif is_safe_name(entry.name):
                 sftp.remove(inner)
-                size += entry.st_size or 0 if "/version/files/" in inner else 0
+                size += entry.stat.size if "/version/files/" in inner else 0
         sftp.rmdir(path)
     return size

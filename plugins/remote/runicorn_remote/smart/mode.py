@@ -19,9 +19,10 @@ from runicorn_remote.mirror.source import RemoteSource
 from runicorn_remote.registry import Registry
 from runicorn_remote.smart.adapter import Adapter, Stats, stats_of
 from runicorn_remote.smart.attaching import attach, detach_all, run_in, tell_origins
-from runicorn_remote.smart.cache import Cache, newest_cache
+from runicorn_remote.smart.cache import Cache
 from runicorn_remote.smart.cleanup import Cleaned, clean_up
 from runicorn_remote.smart.downloads import DownloadRunning, Downloads
+from runicorn_remote.smart.offline import newest_cache
 from runicorn_remote.smart.sync import SyncProgress
 
 logger = logging.getLogger("runicorn.remote")
@@ -104,15 +105,16 @@ class Smart:
                 tell=lambda progress: self._tell_result(source, progress),
             )
             try:
+                self._registry.hold(connection, adapter)
                 self._show(adapter.cache)
             except BaseException:
                 adapter.cache.close()
+                self._registry.release(connection, adapter)
                 if former is None:
                     self._set_mode("local")
                 else:
                     self._show(former.cache)
                 raise
-            self._registry.hold(connection, adapter)
             if former is not None:
                 self._end(former)
             self._close_offline()

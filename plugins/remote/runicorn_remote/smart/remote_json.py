@@ -48,9 +48,7 @@ def locked(sftp: SFTPClient, path: str) -> Generator[None]:
     deadline = time.monotonic() + LOCK_WAIT_S
     while not _create(sftp, lock):
         since = _mtime(sftp, lock)
-        if since is not None and _now(sftp, path) - since > _STALE_S:
-            with translated(lock), contextlib.suppress(FileNotFoundError):
-                sftp.remove(lock)
+        if since is not None and _now(sftp, path) - since > _STALE_S and _take_away(sftp, lock):
             continue
         if time.monotonic() >= deadline:
             raise RemoteLocked
@@ -60,6 +58,26 @@ def locked(sftp: SFTPClient, path: str) -> Generator[None]:
     finally:
         with contextlib.suppress(Exception):  # with a lost connection it stays, and is stale in a minute
             sftp.remove(lock)
+
+
+def _take_away(sftp: SFTPClient, lock: str) -> bool:
+    """Remove a lock that was left behind; False if it is held again.
+
+    Several may see at once that it is old. Only one of them moves it; what another one moves is the lock of the first, and
+    is put back.
+    """
+    with _temporary(sftp, lock.removesuffix(".lock")) as aside:
+        try:
+            with translated(lock):
+                sftp.posix_rename(lock, aside)
+        except RemotePathNotFound:
+            return True
+        since = _mtime(sftp, aside)
+        if since is None or _now(sftp, lock.removesuffix(".lock")) - since > _STALE_S:
+            return True
+        with contextlib.suppress(OSError):  # a third one was quicker
+            sftp.rename(aside, lock)
+        return False
 
 
 def read_object(sftp: SFTPClient, path: str) -> dict[str, Any]:

@@ -12,18 +12,19 @@ import msgspec
 
 from runicorn_remote.connection import Connection
 from runicorn_remote.enumeration import RemoteFile, enumerate_root
-from runicorn_remote.errors import ConnectionLost, OperationTimeout, RemoteError
+from runicorn_remote.errors import ConnectionLost, OperationTimeout
 from runicorn_remote.mirror.progress import one_line
-from runicorn_remote.pipeline import Fetched, Pipeline, batches
+from runicorn_remote.pipeline import Fetched, batches
 from runicorn_remote.smart.cache import Cache, Seen
+from runicorn_remote.smart.channels import fetched_over_channels
 from runicorn_remote.smart.places import ARTIFACTS, place_of, run_of
+from runicorn_remote.ticks import is_recent, is_whole_seconds
 
 MAX_FILE_BYTES = 16 << 20
 MAX_BYTES = 10 << 30
 """Of the metadata of one root."""
 
 _MAX_ERRORS = 20
-_YOUNG_NS = 2 * 10**9
 _ATTEMPTS = 3
 
 
@@ -56,32 +57,44 @@ class SyncProgress(msgspec.Struct):
 class _Pass:
     """The state of one sync."""
 
-    def __init__(self, cache: Cache, root: str, progress: SyncProgress, check: Callable[[], None]) -> None:
+    def __init__(
+        self, cache: Cache, root: str, progress: SyncProgress, check: Callable[[], None], newest_ns: int, began: float
+    ) -> None:
+        """`newest_ns`: the time of the youngest file there; `began`: when the sync did, by the monotonic clock."""
         self._cache = cache
         self._tree = cache.tree
         self._root = root.rstrip("/")
         self._progress = progress
         self._check = check
+        self._newest_ns = newest_ns
+        self._began = began
         self._known = cache.files()
         self.changed: dict[str, Seen] = {}
 
-    def fetch(self, pipeline: Pipeline, files: Sequence[RemoteFile], newest_ns: int) -> None:
-        """Bring files; a problem of one is a line in the progress."""
+    def fetch(self, connection: Connection, files: Sequence[RemoteFile]) -> None:
+        """Bring files, over several channels; a problem of one is a line in the progress."""
         waiting = list(files)
         for attempt in range(_ATTEMPTS):
-            by_path = {f"{self._root}/{file.path}": file for file in waiting}
-            moved: list[RemoteFile] = []
-            groups = list(batches([(path, file.size) for path, file in by_path.items()]))
-            for batch, fetched in zip(groups, pipeline.fetch_batches(groups), strict=True):
-                self._check()
-                for (path, _), answer in zip(batch, fetched, strict=True):
-                    if not self._take(by_path[path], answer, newest_ns, is_last=attempt == _ATTEMPTS - 1):
-                        moved.append(by_path[path])
-            if not moved:
+            if not waiting:
                 return
-            waiting = moved
+            by_path = {f"{self._root}/{file.path}": file for file in waiting}
+            waiting = []
+            groups = list(batches([(path, file.size) for path, file in by_path.items()]))
+            for batch, fetched in fetched_over_channels(connection, groups, self._check):
+                self._check()
+                files_of_batch = [by_path[path] for path, _ in batch]
+                waiting += self._take_all(files_of_batch, fetched, is_last=attempt == _ATTEMPTS - 1)
+                del fetched  # before the next ones come
 
-    def _take(self, file: RemoteFile, answer: Fetched | Exception, newest_ns: int, *, is_last: bool) -> bool:
+    def _take_all(
+        self, files: Sequence[RemoteFile], answers: Sequence[Fetched | Exception], *, is_last: bool
+    ) -> list[RemoteFile]:
+        """Those that have to be fetched again."""
+        return [
+            file for file, answer in zip(files, answers, strict=True) if not self._take(file, answer, is_last=is_last)
+        ]
+
+    def _take(self, file: RemoteFile, answer: Fetched | Exception, *, is_last: bool) -> bool:
         """Whether nothing is left to do for the file."""
         progress = self._progress
         progress.current_file = file.path
@@ -104,16 +117,26 @@ class _Pass:
             except OSError as error:
                 progress.add_error(f"{file.path}: {error.strerror or 'not acceptable'}")
             else:
-                # The listing may be older than what was read: then the next sync compares, and fetches again. A file that
-                # may have changed within one tick of the clock is looked at once more.
-                before = self._known.get(file.path)
-                is_new = before is None or (before.size, before.mtime_ns) != (file.size, file.mtime_ns)
-                is_young = is_new and newest_ns - file.mtime_ns <= _YOUNG_NS
-                self.changed[file.path] = Seen(file.size, file.mtime_ns, is_young)
+                # The listing may be older than what was read: then the next sync compares, and fetches again.
+                self.changed[file.path] = Seen(file.size, file.mtime_ns, self._is_young(file))
         progress.synced_files += 1
         progress.synced_bytes += file.size
         progress.progress_percent = round(100.0 * progress.synced_files / max(1, progress.total_files), 1)
         return True
+
+    def _is_young(self, file: RemoteFile) -> bool:
+        """Whether the file may get another content with the same size and time: then the next sync looks once more."""
+        ticks, before = self._cache.ticks, self._known.get(file.path)
+        if before is None or (before.size, before.mtime_ns) != (file.size, file.mtime_ns):
+            has_changed = before is not None and is_whole_seconds(file.mtime_ns)
+            is_young = has_changed or is_recent(file.mtime_ns, self._newest_ns)
+        else:  # it was young the last time, or its copy was gone
+            is_young = before.is_young and not ticks.is_over(file, self._began)
+        if is_young:
+            ticks.note(file)
+        else:
+            ticks.forget(file.path)
+        return is_young
 
 
 def synchronise(
@@ -123,6 +146,7 @@ def synchronise(
 
     RemoteError if the connection is lost or the root cannot be read: then the index is as it was before.
     """
+    began = time.monotonic()
     found = enumerate_root(connection, root)
     check()
     listed = {file.path: file for file in found.files if place_of(file.path) is not None}
@@ -146,17 +170,12 @@ def synchronise(
     progress.total_files, progress.total_bytes = len(wanted), sum(file.size for file in wanted)
     if found.unreadable:
         progress.add_error(f"{found.unreadable} directories or links could not be read")
-    work = _Pass(cache, root, progress, check)
-    if wanted:
-        pipeline = Pipeline(connection.open_sftp())
-        try:
-            work.fetch(pipeline, wanted, newest_ns)
-        finally:
-            with contextlib.suppress(RemoteError, OSError):
-                pipeline.close()
+    work = _Pass(cache, root, progress, check, newest_ns, began)
+    work.fetch(connection, wanted)
     check()
     gone = [path for path in known if path not in listed] if found.is_complete else []
     for path in gone:
+        cache.ticks.forget(path)
         place = place_of(path)
         if place is not None:
             with contextlib.suppress(OSError):

@@ -37,8 +37,8 @@ Remembering = Annotated[
 ]
 
 
-class ListedConnection(msgspec.Struct, frozen=True, kw_only=True):
-    """A saved connection in the list. `has_…`: a secret is stored and can be decrypted."""
+class DescribedConnection(msgspec.Struct, frozen=True, kw_only=True):
+    """What is told of a saved connection wherever it is shown: no secrets."""
 
     key: str
     """Opaque."""
@@ -49,6 +49,11 @@ class ListedConnection(msgspec.Struct, frozen=True, kw_only=True):
     auth_method: str
     remember_password: bool
     private_key_path: str | None
+
+
+class ListedConnection(DescribedConnection, frozen=True, kw_only=True):
+    """A saved connection in the list. `has_…`: a secret is stored and can be decrypted."""
+
     has_password: bool
     has_private_key: bool
 
@@ -89,21 +94,13 @@ class ConnectionSaved(msgspec.Struct, frozen=True):
     key: str
 
 
-class ConnectionDetails(msgspec.Struct, frozen=True, kw_only=True):
+class ConnectionDetails(DescribedConnection, frozen=True, kw_only=True):
     """A connection with references (`saved:…`) in place of its secrets.
 
     They stand for the secrets wherever one is accepted, for this connection and field, until the server ends. Null: none
     is stored, or it cannot be decrypted.
     """
 
-    key: str
-    host: str
-    port: int
-    username: str
-    name: str
-    auth_method: str
-    remember_password: bool
-    private_key_path: str | None
     password: str | None
     private_key: str | None
     passphrase: str | None
@@ -146,16 +143,8 @@ def connection_details(key: FromPath[str], serving: Serving) -> Response[OneConn
     def reference(field: SecretField) -> str | None:
         return connections.reference(connection, field)
 
-    address = connection.address
     details = ConnectionDetails(
-        key=address.key,
-        host=address.host,
-        port=address.port,
-        username=address.username,
-        name=connection.name,
-        auth_method=connection.auth_method,
-        remember_password=connection.remember_password,
-        private_key_path=connection.private_key_path,
+        **_described(connection),
         password=reference("password"),
         private_key=reference("private_key"),
         passphrase=reference("passphrase"),
@@ -216,16 +205,23 @@ def _is_control(character: str) -> bool:
 
 
 def _listed(connection: SavedConnection) -> ListedConnection:
-    address = connection.address
     return ListedConnection(
-        key=address.key,
-        host=address.host,
-        port=address.port,
-        username=address.username,
-        name=connection.name,
-        auth_method=connection.auth_method,
-        remember_password=connection.remember_password,
-        private_key_path=connection.private_key_path,
+        **_described(connection),
         has_password="password" in connection.secrets,
         has_private_key="private_key" in connection.secrets,
     )
+
+
+def _described(connection: SavedConnection) -> dict[str, Any]:
+    """The fields of a `DescribedConnection`."""
+    address = connection.address
+    return {
+        "key": address.key,
+        "host": address.host,
+        "port": address.port,
+        "username": address.username,
+        "name": connection.name,
+        "auth_method": connection.auth_method,
+        "remember_password": connection.remember_password,
+        "private_key_path": connection.private_key_path,
+    }

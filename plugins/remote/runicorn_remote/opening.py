@@ -1,4 +1,4 @@
-"""Opening what a server may be slow to open, without holding up who does not want it any more."""
+"""Opening what another program may be slow to open, without holding up who does not want it any more."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ T = TypeVar("T")
 _LOOK_S = 0.05
 
 
-def opened(opening: Callable[[], T], close: Callable[[T], object], given_up: threading.Event, name: str) -> T | None:
-    """What `opening` returns or raises, in a thread called `name`; None as soon as `given_up` is set.
+def opened(opening: Callable[[], T], close: Callable[[T], object], given_up: Callable[[], bool], name: str) -> T | None:
+    """What `opening` returns or raises, in a thread called `name`; None as soon as it is `given_up`.
 
     What comes too late is closed by that thread.
     """
@@ -33,6 +33,6 @@ def opened(opening: Callable[[], T], close: Callable[[T], object], given_up: thr
 
     threading.Thread(target=work, name=name, daemon=True).start()
     while not wait([future], _LOOK_S).done:
-        if given_up.is_set() and future.cancel():
+        if given_up() and future.cancel():
             return None
     return future.result()
