@@ -317,6 +317,17 @@ def test_the_remote_entry_names_what_its_configuration_lacks(http: httpx.Client,
     assert other.transports == []
 
 
+@pytest.mark.parametrize("remote_root", ["~bob", "~bob/runs", "a\0b", "x" * 5000])
+def test_a_root_that_cannot_be_one_is_refused_without_a_packet(
+    http: httpx.Client, other: ParamikoServer, remote_root: str
+) -> None:
+    fields = {"port": other.port, "password": PASSWORD, "remote_root": remote_root}
+    status, detail, *_ = failure(http.post(REMOTE, json=body_for(REMOTE, **fields)))
+    assert status == 400
+    assert detail.startswith("Invalid remote path: ")
+    assert other.transports == []
+
+
 @pytest.mark.slow
 def test_whoever_takes_too_long_is_timed_out_at_every_step(server: Server, http: httpx.Client) -> None:
     with ExitStack() as stack, ThreadPoolExecutor(4) as threads:

@@ -377,7 +377,10 @@ def test_labels_are_set_where_the_server_runs_nothing(http: httpx.Client, files_
     url = "/api/remote/artifacts/net/v1"
     ok(http.post(f"{url}/alias", json={"alias": "best"}))
     ok(http.post(f"{url}/tags", json={"tags": ["a"]}))
-    assert json.loads(index.read_text())["aliases"]["best"] == 1
+    for version in ("v3", "V12"):
+        answer = http.post(f"{url}/alias", json={"alias": version})
+        assert failure(answer)[:2] == (400, f"An alias must not look like a version: {version}")
+    assert json.loads(index.read_text())["aliases"] == {"best": 1, "latest": 1}
     assert json.loads((index.parent / "v1/metadata.json").read_text())["tags"] == ["a"]
 
 

@@ -15,6 +15,7 @@ from runicorn_remote.connection import Connection
 from runicorn_remote.errors import RemoteError
 from runicorn_remote.listing import resolve_directory
 from runicorn_remote.mirror.source import RemoteSource
+from runicorn_remote.paths import absolute_path
 from runicorn_remote.remote import Remote
 from runicorn_remote.requests import ConnectRequest
 from runicorn_remote.routes.unified import MAX_SYNC_MINUTES, FirstSeenKey, NotConnected
@@ -48,7 +49,7 @@ class RemoteRequest(ConnectRequest, kw_only=True):
         return "RemoteRequest(…)"
 
     def check(self) -> None:
-        """InvalidConfiguration for what is missing or out of bounds."""
+        """InvalidConfiguration for what is missing or out of bounds, BadPath for a root that cannot be one."""
         if not self.saved_key:
             if not (self.host or "").strip():
                 raise InvalidConfiguration("Host is required")
@@ -62,6 +63,7 @@ class RemoteRequest(ConnectRequest, kw_only=True):
             raise InvalidConfiguration(f"Invalid port: {reason}") from error
         if not (self.remote_root or "").strip():
             raise InvalidConfiguration("Remote root directory is required")
+        absolute_path(self.remote_root or "", "/")
         secrets = (self.password, self.private_key, self.pkey, self.private_key_path, self.pkey_path, self.saved_key)
         if not any(secrets) and self.use_agent is False:
             raise InvalidConfiguration("At least one authentication method is required")

@@ -14,6 +14,7 @@ from runicorn_remote.smart.changes import change_metadata
 from runicorn_remote.smart.versions import Version, check_type, types_of
 
 _VERSION = re.compile(r"v([1-9][0-9]{0,17})", re.ASCII)
+_VERSION_SPEC = re.compile(r"[vV][0-9]+", re.ASCII)
 _UNFIT = re.compile(r'[/\\:*?"<>|\s\x00-\x1f\x7f-\x9f]')
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _MAX_TAG = 128
@@ -38,6 +39,8 @@ def checked_alias(alias: object) -> str:
         raise BadInput("Alias must be a non-empty string")
     if _UNFIT.search(alias):
         raise BadInput(f"Alias contains invalid characters: {shown(alias)}")
+    if _VERSION_SPEC.fullmatch(alias):
+        raise BadInput(f"An alias must not look like a version: {shown(alias)}")
     if alias == _LATEST:
         raise BadInput("The alias latest follows the newest version by itself")
     return alias
