@@ -22,10 +22,9 @@ from runicorn_artifacts.listing import artifact_list, version_list
 from runicorn_artifacts.lookup import ARTIFACTS, Lookup
 from runicorn_artifacts.manifest import ArtifactManifest
 from runicorn_artifacts.metadata import ArtifactMetadata
-from runicorn_artifacts.pool import FilePool
+from runicorn_artifacts.pool import pool_of
 from runicorn_artifacts.staging import STAGING, remove_old
 from runicorn_artifacts.statistics import storage_statistics
-from runicorn_artifacts.storage import POOL
 from runicorn_artifacts.verifying import content_bytes, verify
 
 _MB = 1 << 20
@@ -40,7 +39,7 @@ class Actions:
     def __init__(self, root: Path, *, as_json: bool) -> None:
         self._lookup = Lookup(root)
         self._base = root / ARTIFACTS
-        self._pool = FilePool(self._base / POOL)
+        self._pool = pool_of(root)
         self._as_json = as_json
 
     def find(self, name: str, type: str | None, version: int) -> ArtifactFolder:
@@ -89,7 +88,7 @@ class Actions:
         """All about one version."""
         content = folder.metadata(version)
         record = folder.record(version)
-        metadata = ArtifactMetadata.from_dict(finite(content or {}))
+        metadata = ArtifactMetadata.from_dict(content or {})
         stored = folder.manifest(version)
         manifest = ArtifactManifest() if stored is None else stored.content
         status, aliases = folder.status(version), folder.active_aliases(version)

@@ -8,7 +8,6 @@ from typing import Any
 import msgspec
 
 from runicorn_artifacts.folder import ArtifactFolder, Status
-from runicorn_artifacts.json_values import finite
 from runicorn_artifacts.metadata import ArtifactMetadata
 
 
@@ -98,8 +97,8 @@ def compare(folder: ArtifactFolder, before: int, after: int, other: ArtifactFold
     other = folder if other is None else other
     files, references = _files(folder, before, other, after), _references(folder, before, other, after)
     is_same = not any((files.added, files.removed, files.changed, *msgspec.structs.astuple(references)))
-    one = ArtifactMetadata.from_dict(finite(folder.metadata(before) or {}))
-    two = ArtifactMetadata.from_dict(finite(other.metadata(after) or {}))
+    one = ArtifactMetadata.from_dict(folder.metadata(before) or {})
+    two = ArtifactMetadata.from_dict(other.metadata(after) or {})
     metadata = MetadataChanges(
         added={key: value for key, value in two.metadata.items() if key not in one.metadata},
         removed={key: value for key, value in one.metadata.items() if key not in two.metadata},

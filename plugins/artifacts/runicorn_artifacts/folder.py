@@ -21,6 +21,7 @@ from runicorn.plugin import integer, number, open_to_read, parse_json, read_json
 from runicorn_artifacts.errors import UnreadableManifest
 from runicorn_artifacts.events import VersionRecord
 from runicorn_artifacts.index import ArtifactIndex, ArtifactVersionInfo
+from runicorn_artifacts.json_values import finite
 from runicorn_artifacts.lifecycle import Lifecycle
 from runicorn_artifacts.manifest import ArtifactManifest, FileEntry
 from runicorn_artifacts.metadata import ArtifactMetadata
@@ -178,7 +179,7 @@ class ArtifactFolder:
 
     def lifecycle(self, version: int) -> Lifecycle:
         """The stage of a version, from lifecycle.json or, as 0.4.0 had it, from metadata.json."""
-        found = read_json_object(self.version_path(version) / LIFECYCLE_FILE, limit=None)
+        found = finite(read_json_object(self.version_path(version) / LIFECYCLE_FILE, limit=None))
         return Lifecycle.read((self.metadata(version) or {}) if found is None else found)
 
     def record(self, version: int) -> VersionRecord | None:
@@ -257,7 +258,7 @@ class ArtifactFolder:
         return self.stored_index is None or (is_own and self.is_sound(version))
 
     def _metadata(self, version: int) -> dict[str, Any] | None:
-        return read_json_object(self.version_path(version) / METADATA_FILE, limit=None)
+        return finite(read_json_object(self.version_path(version) / METADATA_FILE, limit=None))
 
     def _manifest(self, version: int) -> StoredManifest | None:
         try:

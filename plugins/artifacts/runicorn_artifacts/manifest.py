@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Self, cast
 
 from runicorn.plugin import integer, number, text
+from runicorn_artifacts.json_values import stored_metadata
 from runicorn_artifacts.naming import is_safe_path
 
 
@@ -69,6 +70,16 @@ class ReferenceEntry:
             integer(data.get("size")),
             dict(cast(Mapping[str, Any], metadata)) if isinstance(metadata, dict) else {},
         )
+
+    def stored(self) -> Self:
+        """As JSON stores it. TypeError, naming the key, for what it cannot store."""
+        told = stored_metadata({"uri": self.uri, "checksum": self.checksum, "size": self.size})
+        size: object = told["size"]
+        if isinstance(size, float) and size.is_integer():  # 150e9
+            size = int(size)
+        if size is not None and integer(size) is None:
+            raise TypeError(f"Reference to {self.uri}: 'size' must be a whole number, got {self.size!r}")
+        return self.from_dict({**told, "size": size, "metadata": stored_metadata(self.metadata)})
 
 
 @dataclass

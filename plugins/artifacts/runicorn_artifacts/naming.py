@@ -11,6 +11,7 @@ from enum import StrEnum
 
 import msgspec
 
+from runicorn.plugin import shown
 from runicorn_artifacts.errors import IllegalVersion
 
 
@@ -31,6 +32,10 @@ LATEST = "latest"
 PRODUCTION = "production"
 
 _MAX_BYTES = 128
+_MAX_PATH_BYTES = 4096
+_MAX_PART_BYTES = 255
+"""More cannot be stored on any disk."""
+
 _FORBIDDEN = re.compile(r'[/\\:*?"<>|\x00-\x1f\x7f-\x9f\ud800-\udfff]')
 _INTEGER = re.compile(r"[+-]?[0-9]{1,100}", re.ASCII)
 _ODD_FOLDERS = {f"ArtifactType.{type.name}": str(type) for type in ArtifactType}
@@ -108,6 +113,8 @@ class Reference(msgspec.Struct, frozen=True):
 def stored_path(path: str) -> str:
     """The path of a file inside of an artifact, as the manifest writes it. ValueError if it would lead elsewhere."""
     given = path
+    if len(path) > _MAX_PATH_BYTES:
+        raise ValueError(f"Invalid artifact path (too long): {shown(path)}")
     if os.sep == "\\":
         path = path.replace("\\", "/")
     parts = path.split("/")
@@ -117,6 +124,9 @@ def stored_path(path: str) -> str:
         raise ValueError(f"Invalid artifact path (absolute): {given}")
     if not is_safe_path(path) or "\\" in path or _is_unstorable(path):
         raise ValueError(f"Invalid artifact path: {given}")
+    encoded = path.encode()
+    if len(encoded) > _MAX_PATH_BYTES or any(len(part) > _MAX_PART_BYTES for part in encoded.split(b"/")):
+        raise ValueError(f"Invalid artifact path (too long): {shown(path)}")
     return path
 
 

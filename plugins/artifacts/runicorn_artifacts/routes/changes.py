@@ -14,13 +14,11 @@ from litestar.status_codes import HTTP_200_OK
 from runicorn.plugin import BadInput, Serving, StorageUnavailable, Store, Stream, Unavailable, shown
 from runicorn_artifacts import deleting, promoting
 from runicorn_artifacts.errors import AliasNotFound, ArtifactLocked
-from runicorn_artifacts.lookup import ARTIFACTS
 from runicorn_artifacts.naming import is_legal_alias
-from runicorn_artifacts.pool import FilePool
+from runicorn_artifacts.pool import pool_of
 from runicorn_artifacts.queries import Candidate, aliases_by_version
 from runicorn_artifacts.routes.elsewhere import elsewhere
 from runicorn_artifacts.routes.resolving import PLUGIN, find_artifact, find_version, folder_of
-from runicorn_artifacts.storage import POOL
 
 T = TypeVar("T")
 
@@ -63,7 +61,7 @@ async def delete_artifact_version(
     artifact, row = await find_version(store, name, version, type)
     folder = folder_of(store.root, artifact)
     if permanent:
-        pool = FilePool(store.root / ARTIFACTS / POOL)
+        pool = pool_of(store.root)
         freed = await change(store, artifact, lambda: deleting.purge(folder, row.version, pool))
     else:
         await change(store, artifact, lambda: deleting.soft_delete(folder, row.version))
