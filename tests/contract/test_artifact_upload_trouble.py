@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import threading
@@ -19,6 +18,7 @@ from runicorn.artifacts import Artifact, upload_artifact
 from runicorn.files import file_lock
 from runicorn_artifacts.uploads import connection
 from tests.artifact_world import World, name, world
+from tests.contract.test_artifact_upload import declare, digest, put
 
 __all__ = ["name", "world"]
 
@@ -44,20 +44,15 @@ class Passing:
                 end = self.path.partition("?")[0].split("/")[-1]
                 kind = "contents" if "/contents/" in self.path else end
                 passing.asked.append(f"{self.command} {kind}")
-                answer = passing.before.get(kind, [])
-                status, content = 0, b""
-                if answer:
-                    status, data = answer.pop(0)
-                    content = json.dumps(data).encode()
-                else:
+                instead = passing.before.get(kind)
+                if not instead:
                     found = httpx.request(
                         self.command, f"{url}{self.path}", content=body, timeout=60,
                         headers={"content-type": self.headers["content-type"]},
                     )  # fmt: skip
-                    status, content = found.status_code, found.content
-                    if passing.behind.get(kind):
-                        status, data = passing.behind[kind].pop(0)
-                        content = json.dumps(data).encode()
+                    instead = passing.behind.get(kind) or [(found.status_code, found.json())]
+                status, answer = instead.pop(0)
+                content = json.dumps(answer).encode()
                 self.send_response(status)
                 self.send_header("content-length", str(len(content)))
                 self.end_headers()
@@ -171,16 +166,38 @@ class TestClient:
             upload_artifact(world.server.url, sent.add_metadata({"deep": deep}))
 
 
+def test_patience_begins_with_the_first_refusal_and_again_while_the_server_commits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = 0.0
+    monkeypatch.setattr(connection.time, "monotonic", lambda: clock)
+    monkeypatch.setattr(connection.time, "sleep", lambda _: None)
+    busy, committing = (
+        connection.Refused(*answer, None) for answer in ((503, "", {}), (503, "", {"committing": True}))
+    )
+    patience = connection.Patience()
+    clock = 5000.0  # so long it took to be answered
+    assert [patience.is_left_without_answer() for _ in range(7)] == [True] * 6 + [False]
+    assert patience.is_left_after(busy)
+    clock += 599
+    assert patience.is_left_after(busy)
+    for _ in range(50):
+        clock += 590
+        assert patience.is_left_after(committing)
+        assert patience.is_left_without_answer()
+    clock += 601
+    assert not patience.is_left_after(busy)
+    assert not connection.Patience().is_left_after(connection.Refused(409, "", {}, None))
+
+
 class TestServer:
     def test_while_an_upload_is_committed_others_are_told_so_and_cannot_take_it_away(
         self, world: World, name: str
     ) -> None:
         content = os.urandom(100)
-        digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
-        files = [{"path": "a", "size": len(content), "digest": digest}]
-        state = world.send("POST", f"/{name}/uploads", json={"files": files})
+        state = declare(world, name, {"a": content})
         path = f"/{name}/uploads/{state['upload_id']}"
-        world.send("PUT", f"{path}/contents/{digest}", content=content)
+        put(world, name, state, content)
         told = {"detail": "This upload is still being committed. Ask again in a moment.", "committing": True}
         with file_lock(world.root / "artifacts/.tmp" / state["upload_id"] / ".lock"):
             for method, end in (("POST", "/commit"), ("DELETE", "")):
@@ -194,17 +211,15 @@ class TestServer:
         self, world: World, name: str
     ) -> None:
         content = os.urandom(100)
-        digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
-        files = [{"path": "a", "size": len(content), "digest": digest}]
-        state = world.send("POST", f"/{name}/uploads", json={"files": files})
+        state = declare(world, name, {"a": content})
         path = f"/{name}/uploads/{state['upload_id']}"
-        world.send("PUT", f"{path}/contents/{digest}", content=content)
+        put(world, name, state, content)
         world.send("POST", f"{path}/commit")
         assert world.get(path)["version"] == 1
         world.send("DELETE", f"/{name}/v1", params={"permanent": "true"})
         assert world.get(path) == {**state, "version": None}
         assert world.refused("POST", f"{path}/commit")[0] == 409
-        world.send("PUT", f"{path}/contents/{digest}", content=content)
+        put(world, name, state, content)
         assert world.send("POST", f"{path}/commit")["version"] == 2
 
     @pytest.mark.parametrize(
@@ -215,7 +230,7 @@ class TestServer:
     ) -> None:
         (world.root / "artifacts/.tmp").mkdir(exist_ok=True)
         before = set((world.root / "artifacts/.tmp").iterdir())
-        files = [{"path": path, "size": 1, "digest": f"sha256:{hashlib.sha256(b'1').hexdigest()}"}]
+        files = [{"path": path, "size": 1, "digest": digest(b"1")}]
         status, text = world.refused("POST", f"/{name}/uploads", json={"files": files})
         assert (status, text) == (400, f"Invalid artifact path (too long): {path}"[:128])
         assert set((world.root / "artifacts/.tmp").iterdir()) == before
@@ -224,16 +239,15 @@ class TestServer:
         self, world: World, name: str
     ) -> None:
         path = "/".join(["p" * 255] * 16)  # 4095 bytes
-        digest = f"sha256:{hashlib.sha256(b'1').hexdigest()}"
-        state = world.send("POST", f"/{name}/uploads", json={"files": [{"path": path, "size": 1, "digest": digest}]})
+        state = declare(world, name, {path: b"1"})
         there = f"/{name}/uploads/{state['upload_id']}"
-        world.send("PUT", f"{there}/contents/{digest}", content=b"1")
+        put(world, name, state, b"1")
         text = "Invalid artifact path: too long for the disk of the server"
         assert world.refused("POST", f"{there}/commit") == (400, text)
         world.send("DELETE", there)
 
     def test_others_are_answered_while_a_long_declaration_is_checked(self, world: World, name: str) -> None:
-        one = hashlib.sha256(b"1").hexdigest()
+        one = digest(b"1")
         deep = "/".join("abcdefgh"[: 1 + number % 8] for number in range(300))
         files = [{"path": f"{number}/{deep}", "size": 1, "digest": one} for number in range(30_000)]
         body = json.dumps({"files": [*files, {"path": f"7/{deep}/x", "size": 1, "digest": one}]}).encode()

@@ -15,13 +15,13 @@ import msgspec
 from runicorn.plugin import clean, without_controls
 from runicorn_artifacts import deleting
 from runicorn_artifacts.copying import Progress
-from runicorn_artifacts.errors import VersionNotFound
 from runicorn_artifacts.folder import ArtifactFolder
 from runicorn_artifacts.json_values import finite
 from runicorn_artifacts.listing import artifact_list, version_list
 from runicorn_artifacts.lookup import ARTIFACTS, Lookup
 from runicorn_artifacts.manifest import ArtifactManifest
 from runicorn_artifacts.metadata import ArtifactMetadata
+from runicorn_artifacts.naming import existing_version
 from runicorn_artifacts.pool import pool_of
 from runicorn_artifacts.staging import STAGING, remove_old
 from runicorn_artifacts.statistics import storage_statistics
@@ -45,8 +45,7 @@ class Actions:
     def find(self, name: str, type: str | None, version: int) -> ArtifactFolder:
         """The artifact with such a version. ArtifactNotFound or VersionNotFound, if there is none."""
         folder = self._lookup.find(name, type or None)
-        if version < 1 or not folder.has(version):
-            raise VersionNotFound(folder.name, version)
+        existing_version(folder, version)
         return folder
 
     def list_artifacts(self, type: str | None, include_deleted: bool) -> None:

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Annotated, Any, cast
+
+import msgspec
 
 from runicorn.plugin import dump_json, parse_json
+
+Int64 = Annotated[int, msgspec.Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
+"""What `integer` lets through, for decoders."""
 
 _LEVELS_ABOVE = 3
 """Above the metadata of a version: its record, the data of an event, the event. `parse_json` counts them, too."""

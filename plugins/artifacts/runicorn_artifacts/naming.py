@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from enum import StrEnum
+from typing import Protocol
 
 import msgspec
 
 from runicorn.plugin import shown
-from runicorn_artifacts.errors import IllegalVersion
+from runicorn_artifacts.errors import AliasNotFound, IllegalVersion, NoVersions, VersionNotFound
 
 
 class ArtifactType(StrEnum):
@@ -108,6 +110,49 @@ class Reference(msgspec.Struct, frozen=True):
         if not name or not spec or (slash and not type):
             raise ValueError(f"Artifact spec must be in format 'name:version' or 'name:alias', got: {text}")
         return cls(type if slash else None, name, spec)
+
+
+class Versioned(Protocol):
+    """What a specification of a version is looked up in."""
+
+    @property
+    def name(self) -> str:
+        """Of the artifact."""
+        ...
+
+    @property
+    def aliases(self) -> Mapping[str, int]:
+        """Active aliases and their versions, `latest` among them if there is one."""
+        ...
+
+    def has(self, version: int, /) -> bool:
+        """Whether there is such a version."""
+        ...
+
+
+def version_meant(artifact: Versioned, spec: str) -> int:
+    """The version that `v3` or an alias means. VersionNotFound; AliasNotFound; NoVersions if it means the latest."""
+    number = version_spec(spec)
+    if number is not None:
+        return existing_version(artifact, number)
+    if spec == LATEST and LATEST not in artifact.aliases:
+        raise NoVersions(artifact.name)
+    return aliased_version(artifact, spec)
+
+
+def aliased_version(artifact: Versioned, alias: str) -> int:
+    """The version that an alias points to now. AliasNotFound if there is none."""
+    found = artifact.aliases.get(alias)
+    if found is None:
+        raise AliasNotFound(alias, artifact.name, list(artifact.aliases))
+    return found
+
+
+def existing_version(artifact: Versioned, number: int) -> int:
+    """The number, if the artifact has such a version. VersionNotFound if it has not."""
+    if number < 1 or not artifact.has(number):
+        raise VersionNotFound(artifact.name, number)
+    return number
 
 
 def stored_path(path: str) -> str:

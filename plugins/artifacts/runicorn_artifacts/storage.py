@@ -23,7 +23,6 @@ from runicorn_artifacts.errors import (
     IllegalVersion,
     InvalidMetadata,
     MetadataNotFound,
-    NoVersions,
     VersionNotFound,
 )
 from runicorn_artifacts.folder import MANIFEST_FILE, METADATA_FILE, ArtifactFolder
@@ -33,7 +32,14 @@ from runicorn_artifacts.listing import artifact_list, version_list
 from runicorn_artifacts.lookup import ARTIFACTS, Lookup
 from runicorn_artifacts.manifest import ArtifactManifest, FileEntry, ReferenceEntry
 from runicorn_artifacts.metadata import ArtifactMetadata
-from runicorn_artifacts.naming import LATEST, is_safe_path, name_problem
+from runicorn_artifacts.naming import (
+    LATEST,
+    aliased_version,
+    existing_version,
+    is_safe_path,
+    name_problem,
+    version_meant,
+)
 from runicorn_artifacts.pool import ContentStore, Separate, pool_of
 from runicorn_artifacts.saving import Description, Staged, commit_version
 from runicorn_artifacts.staging import StagedFile, check_files, stage_file, stage_files, staging_folder
@@ -133,30 +139,20 @@ class ArtifactStorage:
         self, name: str, type: str | None = None, version: int | None = None, alias: str | None = None
     ) -> tuple[ArtifactMetadata, ArtifactManifest]:
         """Metadata and manifest of a version, by number or alias; without either, of the latest."""
-        folder, number = self.resolve(name, type, version, alias)
-        return self.load_version(folder, number)
-
-    def resolve(
-        self, name: str, type: str | None = None, version: int | None = None, alias: str | None = None
-    ) -> tuple[ArtifactFolder, int]:
-        """The artifact that a name means, and the number of a version of it."""
         if version is not None and alias is not None:
             raise ValueError("Cannot specify both version and alias")
         if version is not None and (isinstance(version, bool) or version < 1):
             raise IllegalVersion(version)
         folder = self._lookup.find(name, _plain(type))
         if version is not None:
-            if not folder.has(version):
-                raise VersionNotFound(folder.name, version)
-            return folder, version
-        found = folder.aliases.get(alias or LATEST)
-        if found is not None:
-            return folder, found
+            return self.load_version(folder, existing_version(folder, version))
         if alias is None:
-            raise NoVersions(folder.name)
-        raise AliasNotFound(
-            f"Alias '{alias}' not found for artifact {folder.name}. Available aliases: {list(folder.aliases)}"
-        )
+            return self.load_version(folder, version_meant(folder, LATEST))
+        try:
+            return self.load_version(folder, aliased_version(folder, alias))
+        except AliasNotFound:
+            known = f"Available aliases: {list(folder.aliases)}"
+            raise ValueError(f"Alias '{alias}' not found for artifact {folder.name}. {known}") from None
 
     def load_version(self, folder: ArtifactFolder, version: int) -> tuple[ArtifactMetadata, ArtifactManifest]:
         """Metadata and manifest of a version that exists; a missing manifest counts as an empty one.

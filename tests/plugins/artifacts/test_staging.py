@@ -146,6 +146,18 @@ class TestUpload:
             upload.abandon()
         assert list((root / "artifacts/.tmp").iterdir()) == []
 
+    def test_an_upload_can_be_forgotten_where_no_file_can_be_made(self, root: Path, save: Save) -> None:
+        upload = self.begin(root, save)
+        os_open = os.open
+
+        def existing(path: object, flags: int, *arguments: int, **options: int) -> int:
+            return os_open(str(path), flags & ~os.O_CREAT, *arguments, **options)
+
+        with pytest.MonkeyPatch.context() as full:
+            full.setattr(os, "open", existing)
+            upload.abandon()
+        assert not upload.folder.exists()
+
     def test_a_version_is_one_also_while_what_was_sent_is_still_there(
         self, root: Path, save: Save, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -125,14 +125,14 @@ async def remove_artifact_alias(
         there = await asyncio.to_thread(other.find, name, type)
         _check_alias(alias)
         if alias not in await asyncio.to_thread(lambda: there.aliases):
-            raise AliasNotFound(f"Alias not found: {shown(alias)} for artifact {there.name}")
+            raise AliasNotFound(alias, there.name)
         await other.place.set_alias(other.key_of(there), alias, None)
         return Done(True, f"{there.name}:{alias} is removed on {other.place.title}")
     artifact = await find_artifact(store, name, type)
     _check_alias(alias)
     active = store.model(PLUGIN).query(aliases_by_version, artifact.key)
     if not any(alias in aliases for aliases in active.values()):
-        raise AliasNotFound(f"Alias not found: {shown(alias)} for artifact {artifact.name}")
+        raise AliasNotFound(alias, artifact.name)
     folder = folder_of(store.root, artifact)
     await change(store, artifact, lambda: promoting.set_alias(folder, alias, None))
     return Done(True, f"{artifact.name}:{alias} is removed")

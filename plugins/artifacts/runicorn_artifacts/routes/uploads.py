@@ -179,7 +179,8 @@ async def commit_artifact_upload(name: FromPath[str], upload_id: FromPath[str], 
 )
 async def abandon_artifact_upload(name: FromPath[str], upload_id: FromPath[str], store: Store) -> Abandoned:
     """Forget an upload. A version that it has become stays. 503 with `committing` while it becomes one."""
-    await asyncio.to_thread(lambda: _open(store, name, upload_id).abandon())
+    with disk_errors():
+        await asyncio.to_thread(lambda: _open(store, name, upload_id).abandon())
     return Abandoned(True)
 
 

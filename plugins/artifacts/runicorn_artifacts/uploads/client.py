@@ -140,12 +140,12 @@ class _Sending:
                     missing = next((item for item in self._look().missing if item.digest == content.digest), None)
                     if missing is None:
                         return
-                    there = missing.received
+                    patience = Patience() if missing.received > received else patience
+                    received = missing.received
+                    continue
                 except Refused as error:
                     if "received" not in error.answer:
-                        # A request of ours that broke may not be over where the server is: that is a conflict, too.
-                        is_over = error.status != 409 or not patience.is_left_without_answer()
-                        if is_over and not patience.is_left_after(error):
+                        if not _may_be_sent_again(error, patience):
                             raise
                         continue
                     there = int(error.answer["received"])
@@ -165,3 +165,8 @@ class _Sending:
     @staticmethod
     def _state(answer: dict[str, Any]) -> _State:
         return msgspec.convert(answer, _State)
+
+
+def _may_be_sent_again(error: Refused, patience: Patience) -> bool:
+    """After a while. A request of ours that broke may not be over where the server is: that is a conflict, too."""
+    return patience.is_left_without_answer() if error.status == 409 else patience.is_left_after(error)

@@ -124,30 +124,29 @@ class Patience:
     """How long the same request is repeated, with growing pauses. It is new for each request, and after any progress."""
 
     def __init__(self) -> None:
-        self._attempts = 0
-        self._until = time.monotonic() + _PATIENCE_S
+        self._unanswered = self._refused = 0
+        self._until: float | None = None
 
     def is_left_without_answer(self) -> bool:
         """Wait a while after nobody has answered; False if that was often enough."""
-        if self._attempts == len(_WAITS_S):
+        if self._unanswered >= len(_WAITS_S):
             return False
-        self._pause(_WAITS_S[self._attempts])
+        time.sleep(_WAITS_S[self._unanswered])
+        self._unanswered += 1
         return True
 
     def is_left_after(self, error: Refused) -> bool:
         """Wait a while after the server could not do it now; False if it never will, or could not for long enough."""
         if not error.is_passing:
             return False
-        if error.answer.get("committing"):  # however long that takes, it comes to an end
-            self._until = time.monotonic() + _PATIENCE_S
-        if time.monotonic() >= self._until:
+        now = time.monotonic()
+        if self._until is None or error.answer.get("committing"):  # however long that takes, it comes to an end
+            self._until = now + _PATIENCE_S
+        if now >= self._until:
             return False
-        self._pause(error.retry_after_s or _WAITS_S[min(self._attempts, len(_WAITS_S) - 1)])
+        time.sleep(min(_MAX_WAIT_S, error.retry_after_s or _WAITS_S[min(self._refused, len(_WAITS_S) - 1)]))
+        self._unanswered, self._refused = 0, self._refused + 1
         return True
-
-    def _pause(self, seconds: float) -> None:
-        self._attempts += 1
-        time.sleep(min(_MAX_WAIT_S, seconds))
 
 
 def _retry_after(response: http.client.HTTPResponse) -> float | None:

@@ -83,6 +83,7 @@ class Upload:
         upload = cls(root, os.urandom(16).hex(), Plan(type, name, draft, known))
         upload.folder.mkdir()
         try:
+            (upload.folder / LOCK_FILE).touch()  # now: it must be possible to forget an upload when the disk is full
             replace_file(upload.folder / _PLAN, msgspec.json.encode(upload.plan), fsync=True)
         except BaseException:
             shutil.rmtree(upload.folder, ignore_errors=True)
