@@ -92,6 +92,7 @@ from runicorn.files import (
     read_json_object,
     replace_file,
     write_json,
+    write_temporary,
 )
 from runicorn.history.entries import FieldChange, HistoryEntry, Who, presentable
 from runicorn.history.facts import Facts
@@ -364,4 +365,5 @@ __all__ = [
     "without_credentials",
     "without_surrogates",
     "write_json",
+    "write_temporary",
 ]

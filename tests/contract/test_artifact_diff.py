@@ -65,7 +65,9 @@ def test_refused(world: World, name: str) -> None:
     assert world.refused("GET", path)[0] == 400
     assert world.refused("GET", f"{path}?from=v7") == (404, f"Version not found: {name}:v7")
     assert world.refused("GET", f"{path}?from=v0") == (404, f"Version not found: {name}:v0")
-    assert world.refused("GET", f"{path}?from=best") == (404, f"Alias not found: best for artifact {name}")
+    assert world.refused("GET", f"{path}?from=best") == (
+        404, f"Alias not found: best for artifact {name}. Available aliases: ['latest']",
+    )  # fmt: skip
     assert world.refused("GET", f"{path}?from=v1&type=code") == (404, f"Artifact not found: {name} (type=code)")
     assert world.refused("GET", "/unknown/diff?from=v1") == (404, "Artifact not found: unknown")
     (world.folder(name) / "v1/manifest.json").write_text("{")

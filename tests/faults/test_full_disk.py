@@ -76,8 +76,12 @@ root, files = Path(sys.argv[1]), Path(sys.argv[2])
 run = rn.init("faults", root, name="saver", capture_env=False)
 print("ready", flush=True)
 for line in sys.stdin:
+    what, name = line.split()
     try:
-        print(run.log_artifact(rn.Artifact("net").add_file(files / line.strip())), flush=True)
+        if what == "save":
+            print(run.log_artifact(rn.Artifact("net").add_file(files / name)), flush=True)
+        else:
+            print(run.artifact_storage.delete_artifact_version("net", "model", int(name), soft_delete=False), flush=True)
     except OSError as error:
         print(f"refused: {error.strerror}", flush=True)
 rn.finish()
@@ -100,9 +104,9 @@ def test_a_full_disk_under_artifacts_leaves_whole_versions_only(disk: Disk, stag
         text=True,
     )
 
-    def save(name: str) -> str:
+    def tell(what: str, name: str) -> str:
         assert saver.stdin is not None
-        saver.stdin.write(f"{name}\n")
+        saver.stdin.write(f"{what} {name}\n")
         saver.stdin.flush()
         return answer()
 
@@ -111,11 +115,12 @@ def test_a_full_disk_under_artifacts_leaves_whole_versions_only(disk: Disk, stag
         return saver.stdout.readline().strip()
 
     assert answer() == "ready"
-    assert save("first") == "1"
+    assert tell("save", "first") == "1"
     full.fill(saver.pid)
-    assert save("second").startswith("refused")
+    assert tell("save", "second").startswith("refused")
+    assert tell("purge", "1").startswith("refused")
     full.make_room()
-    assert save("third") == "2"
+    assert tell("save", "third") == "2"
     saver.communicate(timeout=END_S)
 
     versions = "/api/artifacts/net/versions"

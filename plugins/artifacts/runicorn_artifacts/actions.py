@@ -15,17 +15,16 @@ import msgspec
 from runicorn.plugin import clean, without_controls
 from runicorn_artifacts import deleting
 from runicorn_artifacts.copying import Progress
-from runicorn_artifacts.errors import VersionNotFound
 from runicorn_artifacts.folder import ArtifactFolder
 from runicorn_artifacts.json_values import finite
 from runicorn_artifacts.listing import artifact_list, version_list
 from runicorn_artifacts.lookup import ARTIFACTS, Lookup
 from runicorn_artifacts.manifest import ArtifactManifest
 from runicorn_artifacts.metadata import ArtifactMetadata
-from runicorn_artifacts.pool import FilePool
+from runicorn_artifacts.naming import existing_version
+from runicorn_artifacts.pool import pool_of
 from runicorn_artifacts.staging import STAGING, remove_old
 from runicorn_artifacts.statistics import storage_statistics
-from runicorn_artifacts.storage import POOL
 from runicorn_artifacts.verifying import content_bytes, verify
 
 _MB = 1 << 20
@@ -40,14 +39,13 @@ class Actions:
     def __init__(self, root: Path, *, as_json: bool) -> None:
         self._lookup = Lookup(root)
         self._base = root / ARTIFACTS
-        self._pool = FilePool(self._base / POOL)
+        self._pool = pool_of(root)
         self._as_json = as_json
 
     def find(self, name: str, type: str | None, version: int) -> ArtifactFolder:
         """The artifact with such a version. ArtifactNotFound or VersionNotFound, if there is none."""
         folder = self._lookup.find(name, type or None)
-        if version < 1 or not folder.has(version):
-            raise VersionNotFound(folder.name, version)
+        existing_version(folder, version)
         return folder
 
     def list_artifacts(self, type: str | None, include_deleted: bool) -> None:
@@ -89,7 +87,7 @@ class Actions:
         """All about one version."""
         content = folder.metadata(version)
         record = folder.record(version)
-        metadata = ArtifactMetadata.from_dict(finite(content or {}))
+        metadata = ArtifactMetadata.from_dict(content or {})
         stored = folder.manifest(version)
         manifest = ArtifactManifest() if stored is None else stored.content
         status, aliases = folder.status(version), folder.active_aliases(version)

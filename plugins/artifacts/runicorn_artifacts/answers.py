@@ -9,7 +9,7 @@ import msgspec
 from runicorn_artifacts.folder import ArtifactFolder, Status, file_of
 from runicorn_artifacts.manifest import ArtifactManifest
 from runicorn_artifacts.projections.version_row import Details
-from runicorn_artifacts.queries import Version
+from runicorn_artifacts.queries import ListedVersion, Version
 
 
 class VersionItem(msgspec.Struct, frozen=True):
@@ -115,7 +115,7 @@ class StatisticsElsewhere(Statistics, frozen=True):
     error_count: int
 
 
-def version_item(row: Version, status: Status, aliases: list[str]) -> VersionItem:
+def version_item(row: ListedVersion, status: Status, aliases: list[str]) -> VersionItem:
     """A version as lists show it."""
     return VersionItem(row.version, row.created_at, row.created_by_run, row.size_bytes, row.num_files, status, aliases)
 

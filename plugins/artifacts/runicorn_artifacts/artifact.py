@@ -48,6 +48,7 @@ class Artifact:
         self.version: int | None = None
         self.is_loaded = False
         self._staged_files: list[tuple[Path, str]] = []
+        self._staged_paths: set[str] = set()
         self._staged_references: list[ReferenceEntry] = []
         self._tags: list[str] = []
         self._stored_metadata: ArtifactMetadata | None = None
@@ -99,7 +100,8 @@ class Artifact:
     ) -> Self:
         """Stage all files below a directory, hidden ones included; linked directories are not followed.
 
-        `name` becomes the first part of their paths. A pattern such as `*.log` leaves files out at any depth.
+        `name` becomes the first part of their paths. A pattern such as `*.log` leaves files out at any depth. OSError for a
+        directory that cannot be read.
         """
         top = Path(path)
         if not top.exists():
@@ -107,7 +109,7 @@ class Artifact:
         if not top.is_dir():
             raise ValueError(f"Not a directory: {path}")
         found: list[Path] = []
-        for directory, _, names in os.walk(top):
+        for directory, _, names in os.walk(top, onerror=_raise):
             found += [Path(directory, file) for file in names]
         for source in sorted(found):
             inner = source.relative_to(top)
@@ -194,8 +196,13 @@ class Artifact:
 
     def _stage(self, source: Path, path: str) -> None:
         path = path.replace("/", os.sep)
-        if all(path != staged for _, staged in self._staged_files):
+        if path not in self._staged_paths:
+            self._staged_paths.add(path)
             self._staged_files.append((source, path))
+
+
+def _raise(error: OSError) -> None:
+    raise error
 
 
 def temporary_folder(name: str, version: int) -> Path:

@@ -35,6 +35,8 @@ class ArtifactCommands(click.Group):
 
         try:
             return super().invoke(ctx)
+        except BrokenPipeError:
+            raise  # whoever read the output has enough: click says nothing then
         except (RunicornError, OSError, ValueError, TypeError) as error:
             click.echo(clean(f"Error: {error}"), err=True)
             ctx.exit(1)

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from runicorn_artifacts.folder import ArtifactFolder, Status
-from runicorn_artifacts.json_values import finite
+from runicorn_artifacts.manifest import FileEntry
 from runicorn_artifacts.metadata import ArtifactMetadata
 
 
@@ -90,28 +90,48 @@ class VersionDiff(msgspec.Struct, frozen=True, rename={"before": "from", "after"
     metadata: MetadataChanges
 
 
+class _Side(msgspec.Struct, frozen=True):
+    """What is compared of one version."""
+
+    shown: ComparedVersion
+    files: dict[str, FileEntry]
+    references: dict[str, tuple[str | None, int | None]]
+    metadata: ArtifactMetadata
+
+    @classmethod
+    def of(cls, folder: ArtifactFolder, version: int) -> _Side:
+        """UnreadableManifest, if nobody knows what it consists of."""
+        manifest = folder.saved_manifest(version)
+        return cls(
+            _compared(folder, version),
+            {entry.path: entry for entry in manifest.files},
+            {r.uri: (r.checksum, r.size) for r in manifest.references},
+            ArtifactMetadata.from_dict(folder.metadata(version) or {}),
+        )
+
+
 def compare(folder: ArtifactFolder, before: int, after: int, other: ArtifactFolder | None = None) -> VersionDiff:
     """From version `before` of an artifact to version `after` of it, or of the `other` artifact.
 
     UnreadableManifest, if nobody knows what one of them consists of.
     """
     other = folder if other is None else other
-    files, references = _files(folder, before, other, after), _references(folder, before, other, after)
+    one, two = _Side.of(folder, before), _Side.of(other, after)
+    files, references = _files(one.files, two.files), _references(one.references, two.references)
     is_same = not any((files.added, files.removed, files.changed, *msgspec.structs.astuple(references)))
-    one = ArtifactMetadata.from_dict(finite(folder.metadata(before) or {}))
-    two = ArtifactMetadata.from_dict(finite(other.metadata(after) or {}))
+    old, new = one.metadata, two.metadata
     metadata = MetadataChanges(
-        added={key: value for key, value in two.metadata.items() if key not in one.metadata},
-        removed={key: value for key, value in one.metadata.items() if key not in two.metadata},
-        changed=_changed(one.metadata, two.metadata),
-        description=_change(one.description, two.description),
-        tags=_change(one.tags, two.tags),
+        added={key: value for key, value in new.metadata.items() if key not in old.metadata},
+        removed={key: value for key, value in old.metadata.items() if key not in new.metadata},
+        changed=_changed(old.metadata, new.metadata),
+        description=_change(old.description, new.description),
+        tags=_change(old.tags, new.tags),
     )
     return VersionDiff(
         artifact=folder.name if folder.path == other.path else f"{folder.name} → {other.name}",
         type=folder.type,
-        before=_compared(folder, before),
-        after=_compared(other, after),
+        before=one.shown,
+        after=two.shown,
         same_content=is_same,
         files=files,
         references=references,
@@ -129,9 +149,7 @@ def _compared(folder: ArtifactFolder, version: int) -> ComparedVersion:
     )
 
 
-def _files(folder: ArtifactFolder, before: int, other: ArtifactFolder, after: int) -> FileChanges:
-    one = {entry.path: entry for entry in folder.saved_manifest(before).files}
-    two = {entry.path: entry for entry in other.saved_manifest(after).files}
+def _files(one: Mapping[str, FileEntry], two: Mapping[str, FileEntry]) -> FileChanges:
     kept = [(one[path], entry) for path, entry in two.items() if path in one]
     changed = [(old, new) for old, new in kept if (old.size, old.sha256) != (new.size, new.sha256)]
     contents = [{entry.sha256: entry.size for entry in side.values()} for side in (one, two)]
@@ -148,9 +166,7 @@ def _files(folder: ArtifactFolder, before: int, other: ArtifactFolder, after: in
     )
 
 
-def _references(folder: ArtifactFolder, before: int, other: ArtifactFolder, after: int) -> ReferenceChanges:
-    one = {r.uri: (r.checksum, r.size) for r in folder.saved_manifest(before).references}
-    two = {r.uri: (r.checksum, r.size) for r in other.saved_manifest(after).references}
+def _references(one: Mapping[str, object], two: Mapping[str, object]) -> ReferenceChanges:
     return ReferenceChanges(
         added=sorted(two.keys() - one.keys()),
         removed=sorted(one.keys() - two.keys()),

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from runicorn.plugin import LockTimeout, RunicornError, dump_json, file_lock, replace_file
+from runicorn.plugin import LockTimeout, RunicornError, dump_json, file_lock
 from runicorn_artifacts.changing import LOCK_S, Change, changing
 from runicorn_artifacts.errors import ArtifactLocked, VersionNotFound
 from runicorn_artifacts.events import ArtifactAliased, VersionDeleted, VersionPurged, VersionRestored
@@ -59,32 +59,25 @@ def restore(folder: ArtifactFolder, version: int) -> None:
 
 
 def mark_deleted(change: Change, version: int, deleted_at: float) -> None:
-    """Mark an existing version as deleted since then, as a part of a change: its last one."""
+    """Let an existing version be marked as deleted since then."""
     folder = change.folder
-    change.append(VersionDeleted(type=folder.type, name=folder.name, version=version, deleted_at=deleted_at))
+    change.tell(VersionDeleted(type=folder.type, name=folder.name, version=version, deleted_at=deleted_at))
     marker = {
         "deleted_at": deleted_at,
         "deleted_by": "user",
         "version": version,
         "artifact_name": folder.name,
     }
-    replace_file(folder.version_path(version) / MARKER_FILE, dump_json(marker))
-    item = change.index.item(version)
-    if item is not None:
-        item.status = "deleted"
-    change.commit()
+    change.write(folder.version_path(version) / MARKER_FILE, dump_json(marker))
+    _set_status(change, version, "deleted")
 
 
 def mark_restored(change: Change, version: int) -> None:
-    """Take the mark of an existing version away, as a part of a change: its last one."""
+    """Let the mark of an existing version be taken away."""
     folder = change.folder
-    change.append(VersionRestored(type=folder.type, name=folder.name, version=version))
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(folder.version_path(version) / MARKER_FILE)
-    item = change.index.item(version)
-    if item is not None:
-        item.status = "ready"
-    change.commit()
+    change.tell(VersionRestored(type=folder.type, name=folder.name, version=version))
+    change.write(folder.version_path(version) / MARKER_FILE, None)
+    _set_status(change, version, "ready")
 
 
 def purge(folder: ArtifactFolder, version: int, content: ContentStore) -> int:
@@ -92,23 +85,17 @@ def purge(folder: ArtifactFolder, version: int, content: ContentStore) -> int:
 
     Contents that somebody else looks after for too long stay for `remove_orphans`: the version is gone nevertheless.
     VersionNotFound if there is no such version, NotRemovable if its files cannot be moved away, ArtifactLocked if it is
-    being changed; then it stays.
+    being changed, OSError as it comes; then it stays.
     """
     base = folder.path.parent.parent
     with staging_folder(base) as staging:
+        gone = staging / "version"
         with changing(folder) as change:
             _check(change.folder, version)
-            gone = staging / "version"
-            try:
-                os.rename(folder.version_path(version), gone)
-            except OSError as error:
-                raise NotRemovable(folder.name, version) from error
-            lost = change.index.remove(version)
-            unaliased = [
-                ArtifactAliased(type=folder.type, name=folder.name, alias=alias, version=None) for alias in lost
-            ]
-            change.append(*unaliased, VersionPurged(type=folder.type, name=folder.name, version=version))
-            change.commit()
+            change.move(folder.version_path(version), gone, refusal=NotRemovable(folder.name, version))
+            for alias in change.index.remove(version):
+                change.tell(ArtifactAliased(type=folder.type, name=folder.name, alias=alias, version=None))
+            change.tell(VersionPurged(type=folder.type, name=folder.name, version=version))
         digests = set(_digests_in(gone / MANIFEST_FILE))
         freed = _remove_tree(gone)
         try:
@@ -150,6 +137,12 @@ def orphans(base: Path, content: ContentStore) -> Freed:
 def _check(folder: ArtifactFolder, version: int) -> None:
     if not folder.has(version):
         raise VersionNotFound(folder.name, version)
+
+
+def _set_status(change: Change, version: int, status: str) -> None:
+    item = change.index.item(version)
+    if item is not None:
+        item.status = status
 
 
 def _manifests(base: Path) -> Iterator[Path]:

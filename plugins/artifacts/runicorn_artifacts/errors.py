@@ -5,6 +5,8 @@ An SDK user catches Python's own classes (`ValueError`, `FileNotFoundError`, …
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from runicorn.plugin import BadInput, Conflict, InvalidName, NotFound, Unavailable, shown
 
 
@@ -80,7 +82,11 @@ class IllegalVersion(BadInput, ValueError):
 
 
 class AliasNotFound(NotFound, ValueError):
-    """No version has this alias now."""
+    """No version has this alias now. `available` are those that there are, if they help."""
+
+    def __init__(self, alias: str, name: str, available: Sequence[str] | None = None) -> None:
+        known = "" if available is None else f". Available aliases: {list(available)}"
+        super().__init__(f"Alias not found: {shown(alias)} for artifact {shown(name)}{known}")
 
 
 class ArtifactLocked(Unavailable, TimeoutError):

@@ -179,4 +179,7 @@ ARTIFACT_EVENTS: tuple[type[ArtifactPayload | ArtifactDecision], ...] = (
     VersionPromoted,
     VersionEvaluated,
 )
+NO_UPDATES = (ArtifactAliased, VersionEvaluated)
+"""These are no change of the artifact: its `updated_at` stays."""
+
 OBSERVED_EVENTS: tuple[type[ArtifactPayload], ...] = (ArtifactObserved, VersionObserved)

@@ -11,18 +11,17 @@ import hashlib
 import os
 import re
 import stat
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
-import msgspec
-
-from runicorn.plugin import integer, number, open_to_read, parse_json, read_json_object
+from runicorn.plugin import integer, number, open_to_read, read_json_object
 from runicorn_artifacts.errors import UnreadableManifest
 from runicorn_artifacts.events import VersionRecord
 from runicorn_artifacts.index import ArtifactIndex, ArtifactVersionInfo
+from runicorn_artifacts.json_values import finite
 from runicorn_artifacts.lifecycle import Lifecycle
-from runicorn_artifacts.manifest import ArtifactManifest, FileEntry
+from runicorn_artifacts.manifest import ArtifactManifest, FileEntry, StoredManifest
 from runicorn_artifacts.metadata import ArtifactMetadata
 from runicorn_artifacts.naming import LATEST, PRODUCTION
 
@@ -39,13 +38,6 @@ LOCK_FILE = ".lock"
 _VERSION_FOLDER = re.compile(r"v([1-9][0-9]{0,17})", re.ASCII)
 
 
-class StoredManifest(msgspec.Struct, frozen=True):
-    """A manifest that can be read, and the digest of its very bytes."""
-
-    content: ArtifactManifest
-    digest: str
-
-
 class ArtifactFolder:
     """One artifact on disk."""
 
@@ -56,12 +48,30 @@ class ArtifactFolder:
         self.type = type
         self.name = name
         self._has_contents = has_contents
-        self.metadata = cache(self._metadata)
+        self._known: dict[int, bool] = {}
+        # Of the version that was asked for last: a store has more of them than fit into memory.
+        self._last_metadata: tuple[int, dict[str, Any] | None] = (0, None)
+        self._last_manifest: tuple[int, StoredManifest | None] = (0, None)
+
+    def metadata(self, version: int) -> dict[str, Any] | None:
         """The object in a version's metadata.json; None if there is none that can be read."""
-        self.manifest = cache(self._manifest)
+        if self._last_metadata[0] != version:
+            content = finite(read_json_object(self.version_path(version) / METADATA_FILE, limit=None))
+            self._last_metadata = version, content
+        return self._last_metadata[1]
+
+    def manifest(self, version: int) -> StoredManifest | None:
         """A version's manifest; None if there is none that can be read."""
-        self.has = cache(self._has)
+        if self._last_manifest[0] != version:
+            self._last_manifest = (0, None)  # before the next one is read
+            self._last_manifest = version, self._read_manifest(version)
+        return self._last_manifest[1]
+
+    def has(self, version: int) -> bool:
         """Whether a version exists. One that the index lacks does if it is complete: its saver was killed."""
+        if version not in self._known:
+            self._known[version] = self._has(version)
+        return self._known[version]
 
     @cached_property
     def stored_index(self) -> ArtifactIndex | None:
@@ -157,8 +167,8 @@ class ArtifactFolder:
         manifest = self.manifest(version)
         if manifest is None or self.is_damaged(version):
             return False
-        path = self.version_path(version)
-        return not self._has_contents or all(file_of(path, entry) is not None for entry in manifest.content.files)
+        files = f"{self._place}/v{version}/{FILES}"
+        return not self._has_contents or all(_is_there(files, entry) for entry in manifest.content.files)
 
     def is_damaged(self, version: int) -> bool:
         """Whether metadata or manifest cannot be read, or are not those that were saved; files are not looked at."""
@@ -178,7 +188,7 @@ class ArtifactFolder:
 
     def lifecycle(self, version: int) -> Lifecycle:
         """The stage of a version, from lifecycle.json or, as 0.4.0 had it, from metadata.json."""
-        found = read_json_object(self.version_path(version) / LIFECYCLE_FILE, limit=None)
+        found = finite(read_json_object(self.version_path(version) / LIFECYCLE_FILE, limit=None))
         return Lifecycle.read((self.metadata(version) or {}) if found is None else found)
 
     def record(self, version: int) -> VersionRecord | None:
@@ -211,12 +221,12 @@ class ArtifactFolder:
         """The highest version that is not deleted."""
         return next((version for version in reversed(self.versions) if not self.is_deleted(version)), None)
 
-    @cached_property
+    @property
     def aliases(self) -> dict[str, int]:
         """Active aliases and their versions, `latest` first."""
         found = {LATEST: self.latest} if self.latest is not None else {}
-        ready = {version for version in self.versions if not self.is_deleted(version)}
-        return {**found, **{a: v for a, v in self.index.aliases.items() if v in ready and a != LATEST}}
+        others = {alias: version for alias, version in self.index.aliases.items() if alias != LATEST}
+        return found | {a: v for a, v in others.items() if self.has(v) and not self.is_deleted(v)}
 
     @cached_property
     def _numbered_folders(self) -> list[int]:
@@ -256,22 +266,14 @@ class ArtifactFolder:
         is_own = metadata.get("name") == self.name and integer(metadata.get("version")) == version
         return self.stored_index is None or (is_own and self.is_sound(version))
 
-    def _metadata(self, version: int) -> dict[str, Any] | None:
-        return read_json_object(self.version_path(version) / METADATA_FILE, limit=None)
-
-    def _manifest(self, version: int) -> StoredManifest | None:
+    def _read_manifest(self, version: int) -> StoredManifest | None:
         try:
             with open_to_read(self.version_path(version) / MANIFEST_FILE) as file:
                 data = file.read()
-            content = parse_json(data)
-        except (OSError, ValueError):
+        except OSError:
             return None
-        if not isinstance(content, dict) or not isinstance(cast(dict[str, Any], content).get("files", []), list):
-            return None
-        fields = cast(dict[str, Any], content)
-        if not all(isinstance(entry, dict) for entry in cast(list[object], fields.get("files", []))):
-            return None
-        return StoredManifest(ArtifactManifest.from_dict(fields), hashlib.sha256(data).hexdigest())
+        content = ArtifactManifest.from_bytes(data)
+        return None if content is None else StoredManifest(content, hashlib.sha256(data).hexdigest())
 
 
 def file_of(version: Path, entry: FileEntry, *, any_size: bool = False) -> Path | None:
@@ -284,3 +286,12 @@ def file_of(version: Path, entry: FileEntry, *, any_size: bool = False) -> Path 
     except (OSError, ValueError):
         return None
     return path if stat.S_ISREG(found.st_mode) and (any_size or found.st_size == entry.size) else None
+
+
+def _is_there(files: str, entry: FileEntry) -> bool:
+    """`file_of` for an entry that is safe, as quick as can be: a version may have a hundred thousand."""
+    try:
+        found = os.lstat(f"{files}/{entry.path}")
+    except (OSError, ValueError):
+        return False
+    return stat.S_ISREG(found.st_mode) and found.st_size == entry.size

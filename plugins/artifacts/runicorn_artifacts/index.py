@@ -10,17 +10,16 @@ import operator
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Self, cast
+from typing import Any, Self, cast
 
 import msgspec
 
 from runicorn.plugin import as_file, integer, number, parse_json, text
+from runicorn_artifacts.json_values import Int64
 from runicorn_artifacts.naming import LATEST
 
 _FROM, _UNTIL = 1e-4, 1e16
 """Between them numbers are written alike by all encoders, without an exponent."""
-
-Int64 = Annotated[int, msgspec.Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
 
 
 @dataclass

@@ -21,7 +21,6 @@ _ALLOWED = {
     PRODUCTION: (STAGING, ARCHIVED),
     ARCHIVED: (EXPERIMENTAL,),
 }
-_KEYS = ("lifecycle_stage", "lifecycle_updated_at", "stage_transitions", "evaluations")
 _EVALUATIONS_KEPT = 10
 _METRICS_SUMMARIZED = 5
 
@@ -50,11 +49,6 @@ class Lifecycle:
             _objects(data.get("stage_transitions")),
             _objects(data.get("evaluations")),
         )
-
-    @classmethod
-    def is_in(cls, data: Mapping[str, Any]) -> bool:
-        """Whether an object says anything about a lifecycle."""
-        return any(key in data for key in _KEYS)
 
     def to_dict(self) -> dict[str, Any]:
         """As `lifecycle.json` has it."""

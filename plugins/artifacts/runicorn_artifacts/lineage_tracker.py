@@ -1,10 +1,10 @@
-"""Lineage from folders, without a server: reads the artifact lists of all runs once per graph."""
+"""Lineage from folders, without a server: the artifact lists of all runs are read once."""
 
 from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from runicorn.plugin import (
     read_json_object,
     run_at,
 )
-from runicorn_artifacts.entries import CREATED, USED, Entry, read_entries
+from runicorn_artifacts.entries import DIRECTIONS, read_entries
 from runicorn_artifacts.lineage import LineageGraph, Link, RunNode, Use, VersionKey, VersionNode, trace
 from runicorn_artifacts.lookup import Lookup
 
@@ -38,6 +38,7 @@ class FolderFacts:
     def __init__(self, root: Path, lookup: Lookup | None = None) -> None:
         self._root = root
         self._lookup = Lookup(root) if lookup is None else lookup
+        self._links: dict[tuple[str, str], list[Link]] = {}
 
     def version(self, key: VersionKey) -> VersionNode | None:
         """See `lineage.Facts`."""
@@ -63,11 +64,11 @@ class FolderFacts:
 
     def created_by(self, run: str) -> Sequence[Link]:
         """See `lineage.Facts`."""
-        return _links(self._read(run, ARTIFACTS_CREATED_FILE, CREATED))
+        return self._read(run, ARTIFACTS_CREATED_FILE)
 
     def used_by(self, run: str) -> Sequence[Link]:
         """See `lineage.Facts`."""
-        return _links(self._read(run, ARTIFACTS_USED_FILE, USED))
+        return self._read(run, ARTIFACTS_USED_FILE)
 
     def uses_of(self, key: VersionKey) -> Sequence[Use]:
         """See `lineage.Facts`."""
@@ -85,18 +86,21 @@ class FolderFacts:
     @cached_property
     def _uses(self) -> dict[VersionKey, list[Use]]:
         uses: defaultdict[VersionKey, list[Use]] = defaultdict(list)
-        for key in self._keys:
+        for run in self._keys:
             seen: set[VersionKey] = set()
-            for entry in self._read(key, ARTIFACTS_USED_FILE, USED):
-                version = VersionKey(entry.type, entry.name, entry.version)
-                if version not in seen:
-                    seen.add(version)
-                    uses[version].append(Use(key, entry.at))
+            for link in self._read(run, ARTIFACTS_USED_FILE):
+                if link.version not in seen:
+                    seen.add(link.version)
+                    uses[link.version].append(Use(run, link.at))
         return uses
 
-    def _read(self, run: str, file: str, direction: str) -> list[Entry]:
-        return read_entries(read_json_object(self._root / run / file), direction) if run in self._keys else []
-
-
-def _links(entries: Iterable[Entry]) -> list[Link]:
-    return [Link(VersionKey(entry.type, entry.name, entry.version), entry.at) for entry in entries]
+    def _read(self, run: str, file: str) -> list[Link]:
+        """What a list of a run says, read once."""
+        known = self._links.get((run, file))
+        if known is None:
+            content = read_json_object(self._root / run / file) if run in self._keys else None
+            known = self._links[run, file] = [
+                Link(VersionKey(entry.type, entry.name, entry.version), entry.at)
+                for entry in read_entries(content, DIRECTIONS[file])
+            ]
+        return known

@@ -10,8 +10,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from runicorn.plugin import shown
-from runicorn_artifacts.errors import AliasNotFound, ArtifactNotFound, NoVersions, VersionNotFound
+from runicorn_artifacts.errors import ArtifactNotFound
 from runicorn_artifacts.folder import ArtifactFolder
 from runicorn_artifacts.naming import (
     LATEST,
@@ -20,7 +19,7 @@ from runicorn_artifacts.naming import (
     folders_of_type,
     type_of_folder,
     type_order,
-    version_spec,
+    version_meant,
 )
 
 ARTIFACTS = "artifacts"
@@ -82,18 +81,7 @@ class Lookup:
         """
         found = Reference.read(reference if ":" in reference else f"{reference}:{LATEST}")
         folder = self.find(found.name, found.type or type)
-        number = version_spec(found.spec)
-        if number is not None:
-            if number < 1 or not folder.has(number):
-                raise VersionNotFound(folder.name, number)
-            return folder, number
-        version = folder.aliases.get(found.spec)
-        if version is None and found.spec == LATEST:
-            raise NoVersions(folder.name)
-        if version is None:
-            known = f"Available aliases: {list(folder.aliases)}"
-            raise AliasNotFound(f"Alias not found: {shown(found.spec)} for artifact {folder.name}. {known}")
-        return folder, version
+        return folder, version_meant(folder, found.spec)
 
     def _existing(self, type: str, name: str) -> ArtifactFolder | None:
         if not (_is_one_segment(type) and _is_one_segment(name)):

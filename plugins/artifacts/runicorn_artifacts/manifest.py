@@ -6,7 +6,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Self, cast
 
-from runicorn.plugin import integer, number, text
+import msgspec
+
+from runicorn.plugin import integer, number, parse_json, text
+from runicorn_artifacts.json_values import Int64, stored_metadata
 from runicorn_artifacts.naming import is_safe_path
 
 
@@ -15,7 +18,7 @@ class FileEntry:
     """One file of a version."""
 
     path: str
-    size: int
+    size: Int64
     digest: str
     """`sha256:` and 64 hex digits."""
     modified_at: float | None = None
@@ -70,6 +73,16 @@ class ReferenceEntry:
             dict(cast(Mapping[str, Any], metadata)) if isinstance(metadata, dict) else {},
         )
 
+    def stored(self) -> Self:
+        """As JSON stores it. TypeError, naming the key, for what it cannot store."""
+        told = stored_metadata({"uri": self.uri, "checksum": self.checksum, "size": self.size})
+        size: object = told["size"]
+        if isinstance(size, float) and size.is_integer():  # 150e9
+            size = int(size)
+        if size is not None and integer(size) is None:
+            raise TypeError(f"Reference to {self.uri}: 'size' must be a whole number, got {self.size!r}")
+        return self.from_dict({**told, "size": size, "metadata": stored_metadata(self.metadata)})
+
 
 @dataclass
 class ArtifactManifest:
@@ -101,13 +114,74 @@ class ArtifactManifest:
         }
 
     @classmethod
+    def from_bytes(cls, data: bytes) -> Self | None:
+        """From the content of `manifest.json`; None if that is no object with a list of files.
+
+        It may have a hundred thousand: one in which nothing is wrong takes the short way.
+        """
+        try:
+            plain = msgspec.json.decode(data, type=_Plain)
+            references = [_reference(item) for item in plain.references]
+        except (ValueError, RecursionError):
+            return cls._from_odd_bytes(data)
+        files = plain.files
+        if b"\\" in data:
+            files = [FileEntry.from_dict(file.to_dict()) for file in files]
+        return cls._read(files, references, plain.created_at, plain.total_size)
+
+    @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
         """From the content of `manifest.json`; what is no entry is left out."""
         files = [FileEntry.from_dict(item) for item in _objects(data.get("files"))]
         references = [ReferenceEntry.from_dict(item) for item in _objects(data.get("references"))]
-        totals = cls.of(files, references, number(data.get("created_at")) or 0.0)
-        size = integer(data.get("total_size"))
-        return totals if size is None else replace(totals, total_size=size)
+        return cls._read(files, references, number(data.get("created_at")), integer(data.get("total_size")))
+
+    @classmethod
+    def _from_odd_bytes(cls, data: bytes) -> Self | None:
+        try:
+            content = parse_json(data)
+        except ValueError:
+            return None
+        files = cast(dict[str, Any], content).get("files", []) if isinstance(content, dict) else None
+        if not isinstance(files, list) or not all(isinstance(entry, dict) for entry in cast(list[object], files)):
+            return None
+        return cls.from_dict(cast(dict[str, Any], content))
+
+    @classmethod
+    def _read(
+        cls,
+        files: list[FileEntry],
+        references: list[ReferenceEntry],
+        created_at: float | None,
+        total_size: int | None,
+    ) -> Self:
+        totals = cls.of(files, references, created_at or 0.0)
+        return totals if total_size is None else replace(totals, total_size=total_size)
+
+
+class StoredManifest(msgspec.Struct, frozen=True):
+    """A manifest that can be read, and the digest of its very bytes."""
+
+    content: ArtifactManifest
+    digest: str
+
+
+class _Plain(msgspec.Struct):
+    """A manifest in which nothing is wrong."""
+
+    files: list[FileEntry] = []
+    references: list[msgspec.Raw] = []
+    total_size: Int64 | None = None
+    created_at: float | None = None
+
+
+def _reference(item: msgspec.Raw) -> ReferenceEntry:
+    """ValueError for what is no reference, or cannot be read."""
+    # With what is around it in the file: how deep a value nests decides whether it can be read.
+    [[content]] = parse_json(b"[[%b]]" % bytes(item))
+    if not isinstance(content, dict):
+        raise ValueError("not an object")
+    return ReferenceEntry.from_dict(cast(dict[str, Any], content))
 
 
 def reference_bytes(references: Iterable[ReferenceEntry]) -> int:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Self, cast
 
-from runicorn.plugin import dump_json, integer, number, text
+from runicorn.plugin import integer, number, text
 
 
 class ArtifactStatus(StrEnum):
@@ -95,15 +95,6 @@ class ArtifactMetadata:
 def bare_digest(value: object) -> str | None:
     """A digest without `sha256:`; None if there is none."""
     return (text(value) or "").removeprefix("sha256:").lower() or None
-
-
-def check_serialisable(metadata: Mapping[str, Any]) -> None:
-    """TypeError, naming the key, for user metadata that JSON cannot express."""
-    for key, value in metadata.items():
-        try:
-            dump_json({key: value})
-        except (TypeError, ValueError) as error:
-            raise TypeError(f"Artifact metadata is not JSON-serialisable: key {key!r}: {error}") from None
 
 
 def _texts(value: object) -> list[str]:

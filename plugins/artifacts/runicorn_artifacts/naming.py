@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from enum import StrEnum
+from typing import Protocol
 
 import msgspec
 
-from runicorn_artifacts.errors import IllegalVersion
+from runicorn.plugin import shown
+from runicorn_artifacts.errors import AliasNotFound, IllegalVersion, NoVersions, VersionNotFound
 
 
 class ArtifactType(StrEnum):
@@ -31,6 +34,10 @@ LATEST = "latest"
 PRODUCTION = "production"
 
 _MAX_BYTES = 128
+_MAX_PATH_BYTES = 4096
+_MAX_PART_BYTES = 255
+"""More cannot be stored on any disk."""
+
 _FORBIDDEN = re.compile(r'[/\\:*?"<>|\x00-\x1f\x7f-\x9f\ud800-\udfff]')
 _INTEGER = re.compile(r"[+-]?[0-9]{1,100}", re.ASCII)
 _ODD_FOLDERS = {f"ArtifactType.{type.name}": str(type) for type in ArtifactType}
@@ -105,9 +112,54 @@ class Reference(msgspec.Struct, frozen=True):
         return cls(type if slash else None, name, spec)
 
 
+class Versioned(Protocol):
+    """What a specification of a version is looked up in."""
+
+    @property
+    def name(self) -> str:
+        """Of the artifact."""
+        ...
+
+    @property
+    def aliases(self) -> Mapping[str, int]:
+        """Active aliases and their versions, `latest` among them if there is one."""
+        ...
+
+    def has(self, version: int, /) -> bool:
+        """Whether there is such a version."""
+        ...
+
+
+def version_meant(artifact: Versioned, spec: str) -> int:
+    """The version that `v3` or an alias means. VersionNotFound; AliasNotFound; NoVersions if it means the latest."""
+    number = version_spec(spec)
+    if number is not None:
+        return existing_version(artifact, number)
+    if spec == LATEST and LATEST not in artifact.aliases:
+        raise NoVersions(artifact.name)
+    return aliased_version(artifact, spec)
+
+
+def aliased_version(artifact: Versioned, alias: str) -> int:
+    """The version that an alias points to now. AliasNotFound if there is none."""
+    found = artifact.aliases.get(alias)
+    if found is None:
+        raise AliasNotFound(alias, artifact.name, list(artifact.aliases))
+    return found
+
+
+def existing_version(artifact: Versioned, number: int) -> int:
+    """The number, if the artifact has such a version. VersionNotFound if it has not."""
+    if number < 1 or not artifact.has(number):
+        raise VersionNotFound(artifact.name, number)
+    return number
+
+
 def stored_path(path: str) -> str:
     """The path of a file inside of an artifact, as the manifest writes it. ValueError if it would lead elsewhere."""
     given = path
+    if len(path) > _MAX_PATH_BYTES:
+        raise ValueError(f"Invalid artifact path (too long): {shown(path)}")
     if os.sep == "\\":
         path = path.replace("\\", "/")
     parts = path.split("/")
@@ -117,6 +169,9 @@ def stored_path(path: str) -> str:
         raise ValueError(f"Invalid artifact path (absolute): {given}")
     if not is_safe_path(path) or "\\" in path or _is_unstorable(path):
         raise ValueError(f"Invalid artifact path: {given}")
+    encoded = path.encode()
+    if len(encoded) > _MAX_PATH_BYTES or any(len(part) > _MAX_PART_BYTES for part in encoded.split(b"/")):
+        raise ValueError(f"Invalid artifact path (too long): {shown(path)}")
     return path
 
 

@@ -15,6 +15,9 @@ from pathlib import Path
 from typing import Protocol
 
 from runicorn_artifacts.copying import copy_content, digest_of
+from runicorn_artifacts.lookup import ARTIFACTS
+
+POOL = ".dedup"
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.EXDEV, errno.ENOSYS)
@@ -166,6 +169,11 @@ class FilePool:
         except (FileNotFoundError, FileExistsError):
             return False
         return True
+
+
+def pool_of(root: Path) -> FilePool:
+    """The pool of a storage root."""
+    return FilePool(root / ARTIFACTS / POOL)
 
 
 def link_or_copy(source: Path, target: Path) -> None:

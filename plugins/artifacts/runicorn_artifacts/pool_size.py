@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from runicorn.plugin import Store
+from runicorn_artifacts.pool import pool_of
 
 _SETTLED_NS = 1_000_000_000  # a directory can change twice within one tick of the file system's clock
 
@@ -16,7 +17,7 @@ class PoolSize:
     """Remembers the size of each of the pool's folders as long as its modification time stays. For threads."""
 
     def __init__(self, store: Store) -> None:
-        self._pool: Path = store.root / "artifacts" / ".dedup"
+        self._pool: Path = pool_of(store.root).directory
         self._lock = threading.Lock()
         self._known: dict[str, tuple[int, int]] = {}
 

@@ -14,17 +14,16 @@ from runicorn.plugin import (
     Conflict,
     InvalidPayload,
     NotFound,
+    as_file,
     decode_payload,
     read_artifact_events,
     shown,
-    write_json,
 )
 from runicorn_artifacts.changing import Change, changing
 from runicorn_artifacts.errors import VersionNotFound
 from runicorn_artifacts.events import ArtifactAliased, VersionEvaluated, VersionPromoted
 from runicorn_artifacts.folder import LIFECYCLE_FILE, METADATA_FILE, ArtifactFolder
-from runicorn_artifacts.json_values import finite
-from runicorn_artifacts.lifecycle import PRODUCTION, STAGES, Lifecycle, is_allowed
+from runicorn_artifacts.lifecycle import PRODUCTION, STAGES, STAGING, Lifecycle, is_allowed
 from runicorn_artifacts.naming import PRODUCTION as PRODUCTION_ALIAS
 
 EVALUATIONS = "evaluations"
@@ -76,38 +75,37 @@ def promote(
         if not is_allowed(from_stage, to_stage):
             raise BadInput(f"Invalid transition from {from_stage} to {to_stage}")
         moves: list[Move] = [(version, to_stage, notes, evaluator_run_id)]
-        aliased: list[ArtifactAliased] = []
         if to_stage == PRODUCTION:
             others = [other for other in now.versions if other != version and now.lifecycle(other).stage == PRODUCTION]
-            moves += [(other, "staging", f"Superseded by {name}", None) for other in others]
-            aliased = change.alias(PRODUCTION_ALIAS, version)
+            moves += [(other, STAGING, f"Superseded by {name}", None) for other in others]
+        move(change, moves)
+        if to_stage == PRODUCTION:
+            change.alias(PRODUCTION_ALIAS, version)
         elif from_stage == PRODUCTION and change.index.aliases.get(PRODUCTION_ALIAS) == version:
-            aliased = change.alias(PRODUCTION_ALIAS, None)
-        move(change, moves, aliased)
+            change.alias(PRODUCTION_ALIAS, None)
     return from_stage
 
 
-def move(change: Change, moves: Sequence[Move], aliased: Sequence[ArtifactAliased]) -> None:
-    """Record that versions are in other stages, and aliases elsewhere, as a part of a change: its last one."""
+def move(change: Change, moves: Sequence[Move]) -> None:
+    """Let versions be in other stages."""
     folder = change.folder
-    lifecycles = {version: folder.lifecycle(version) for version, *_ in moves}
-    events = [
-        VersionPromoted(
-            type=folder.type,
-            name=folder.name,
-            version=version,
-            from_stage=lifecycles[version].stage,
-            to_stage=stage,
-            notes=notes,
-            evaluator_run_id=run_id,
-        )
-        for version, stage, notes, run_id in moves
-    ]
-    change.append(*events, *aliased)
     for version, stage, notes, run_id in moves:
-        lifecycles[version].move(stage, change.ts, notes, run_id)
-        _write(folder, version, lifecycles[version])
-    change.commit()
+        change.tell(
+            VersionPromoted(
+                type=folder.type,
+                name=folder.name,
+                version=version,
+                from_stage=folder.lifecycle(version).stage,
+                to_stage=stage,
+                notes=notes,
+                evaluator_run_id=run_id,
+            )
+        )
+    # Whoever is killed in between must not leave two of them in production.
+    for version, stage, notes, run_id in sorted(moves, key=lambda move: move[1] == PRODUCTION):
+        lifecycle = folder.lifecycle(version)
+        lifecycle.move(stage, change.ts, notes, run_id)
+        _write(change, version, lifecycle)
 
 
 def evaluate(root: Path, folder: ArtifactFolder, version: int, evaluation: Evaluation) -> str:
@@ -116,23 +114,20 @@ def evaluate(root: Path, folder: ArtifactFolder, version: int, evaluation: Evalu
         if not change.folder.has(version):
             raise VersionNotFound(folder.name, version)
         eval_id, path = _reserve(root / EVALUATIONS, f"{folder.name}_v{version}_{int(change.ts * 1000)}")
-        try:
-            change.append(
-                VersionEvaluated(
-                    type=folder.type,
-                    name=folder.name,
-                    version=version,
-                    eval_id=eval_id,
-                    status=evaluation.status,
-                    metrics=evaluation.metrics,
-                    evaluator_run_id=evaluation.evaluator_run_id,
-                    test_dataset=evaluation.test_dataset,
-                    notes=evaluation.notes,
-                )
+        change.undo.callback(path.unlink, missing_ok=True)
+        change.tell(
+            VersionEvaluated(
+                type=folder.type,
+                name=folder.name,
+                version=version,
+                eval_id=eval_id,
+                status=evaluation.status,
+                metrics=evaluation.metrics,
+                evaluator_run_id=evaluation.evaluator_run_id,
+                test_dataset=evaluation.test_dataset,
+                notes=evaluation.notes,
             )
-        except OSError:
-            path.unlink(missing_ok=True)
-            raise
+        )
         record = {
             "id": eval_id,
             "model_name": folder.name,
@@ -145,10 +140,10 @@ def evaluate(root: Path, folder: ArtifactFolder, version: int, evaluation: Evalu
             "status": evaluation.status,
             "notes": evaluation.notes,
         }
-        write_json(path, record)
+        change.write(path, as_file(record))
         lifecycle = change.folder.lifecycle(version)
         lifecycle.note_evaluation(eval_id, change.ts, evaluation.status, evaluation.metrics)
-        _write(change.folder, version, lifecycle)
+        _write(change, version, lifecycle)
     return eval_id
 
 
@@ -157,10 +152,7 @@ def set_alias(folder: ArtifactFolder, alias: str, version: int | None) -> None:
     with changing(folder) as change:
         if version is not None and (not change.folder.has(version) or change.folder.is_deleted(version)):
             raise VersionNotFound(folder.name, version)
-        aliased = change.alias(alias, version)
-        if aliased:
-            change.append(*aliased)
-            change.commit(updated=False)
+        change.alias(alias, version)
 
 
 def was_aliased(folder: ArtifactFolder, alias: str, version: int) -> bool:
@@ -173,8 +165,8 @@ def was_aliased(folder: ArtifactFolder, alias: str, version: int) -> bool:
     return False
 
 
-def _write(folder: ArtifactFolder, version: int, lifecycle: Lifecycle) -> None:
-    write_json(folder.version_path(version) / LIFECYCLE_FILE, finite(lifecycle.to_dict()))
+def _write(change: Change, version: int, lifecycle: Lifecycle) -> None:
+    change.write(change.folder.version_path(version) / LIFECYCLE_FILE, as_file(lifecycle.to_dict()))
 
 
 def _reserve(directory: Path, eval_id: str) -> tuple[str, Path]:

@@ -38,8 +38,8 @@ class Candidate(msgspec.Struct, frozen=True):
     has_ready: bool
 
 
-class Version(msgspec.Struct, frozen=True):
-    """A version with all that is shown of it."""
+class ListedVersion(msgspec.Struct, frozen=True):
+    """A version with all that lists show of it."""
 
     version: int
     created_at: float
@@ -53,7 +53,18 @@ class Version(msgspec.Struct, frozen=True):
     is_deleted: bool
     stage: str
     lived_at: float | None
+
+
+class Version(ListedVersion, frozen=True):
+    """A version with all that is shown of it."""
+
     details: bytes
+
+
+_LISTED = (
+    "version, created_at, updated_at, created_by_run, size_bytes, num_files, num_references, is_damaged, has_metadata,"
+    " deleted_at IS NOT NULL, stage, lived_at"
+)
 
 
 def run_artifacts(db: apsw.Connection, key: str, direction: str) -> list[Entry]:
@@ -70,7 +81,7 @@ def candidates(db: apsw.Connection, name: str, type: str | None) -> list[Candida
     rows = cast(
         list[tuple[str, str, int, int]],
         db.execute(
-            "SELECT key, type, (SELECT count(*) FROM artifact_version v WHERE v.key = a.key), (SELECT count(*) FROM"
+            "SELECT key, type, EXISTS (SELECT 1 FROM artifact_version v WHERE v.key = a.key), EXISTS (SELECT 1 FROM"
             " artifact_version v WHERE v.key = a.key AND v.deleted_at IS NULL) FROM artifact a"
             " WHERE name = ? AND (? IS NULL OR type = ?)",
             (name, type, type),
@@ -122,15 +133,23 @@ def artifact_list(db: apsw.Connection, type: str | None, include_deleted: bool) 
     return sorted(items.values(), key=lambda item: (-item.updated_at, item.type, item.name))
 
 
-def versions(db: apsw.Connection, key: str, *, number: int | None = None) -> list[Version]:
-    """The versions of an artifact, ascending, deleted ones included; or one of them."""
+def versions(db: apsw.Connection, key: str) -> list[ListedVersion]:
+    """The versions of an artifact, ascending, deleted ones included. Cost: what there is of them; not for event loops."""
+    rows = db.execute(f"SELECT {_LISTED} FROM artifact_version WHERE key = ? ORDER BY version", (key,)).fetchall()
+    return [ListedVersion(*row) for row in cast(list[tuple[Any, ...]], rows)]
+
+
+def versions_and_aliases(db: apsw.Connection, key: str) -> tuple[list[ListedVersion], dict[int, list[str]]]:
+    """The versions of an artifact, and its active aliases by version: of one moment."""
+    return versions(db, key), aliases_by_version(db, key)
+
+
+def version(db: apsw.Connection, key: str, number: int) -> Version | None:
+    """One version of an artifact; None if it has no such version."""
     rows = db.execute(
-        "SELECT version, created_at, updated_at, created_by_run, size_bytes, num_files, num_references, is_damaged,"
-        " has_metadata, deleted_at IS NOT NULL, stage, lived_at, details FROM artifact_version"
-        " WHERE key = ? AND (? IS NULL OR version = ?) ORDER BY version",
-        (key, number, number),
+        f"SELECT {_LISTED}, details FROM artifact_version WHERE key = ? AND version = ?", (key, number)
     ).fetchall()
-    return [Version(*row) for row in cast(list[tuple[Any, ...]], rows)]
+    return Version(*cast(tuple[Any, ...], rows[0])) if rows else None
 
 
 def aliases_by_version(db: apsw.Connection, key: str) -> dict[int, list[str]]:

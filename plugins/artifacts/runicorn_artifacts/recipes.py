@@ -11,6 +11,7 @@ import msgspec
 from runicorn.plugin import (
     ENVIRONMENT_FILE,
     META_FILE,
+    SIDE_FILE_BYTES,
     SUMMARY_FILE,
     is_run_key,
     number,
@@ -153,7 +154,8 @@ def _step(root: Path, run_id: str, key: str, distance: int, used: list[str], mad
 def _object(directory: Path, file: str) -> dict[str, Any] | None:
     try:
         with open_below(directory, [file]) as opened:
-            content = parse_json(opened.read())
+            data = opened.read(SIDE_FILE_BYTES + 1)
+        content = parse_json(data) if len(data) <= SIDE_FILE_BYTES else None
     except (OSError, ValueError):
         return None
     return cast(dict[str, Any], content) if isinstance(content, dict) else None

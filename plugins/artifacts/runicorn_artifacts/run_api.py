@@ -19,7 +19,7 @@ from runicorn.plugin import (
 from runicorn_artifacts.artifact import Artifact
 from runicorn_artifacts.errors import AliasNotFound
 from runicorn_artifacts.manifest import ArtifactManifest
-from runicorn_artifacts.naming import Reference, version_spec
+from runicorn_artifacts.naming import Reference, aliased_version, existing_version, version_spec
 from runicorn_artifacts.run_lists import Known, append_entry, created_entry, logged_event
 from runicorn_artifacts.storage import ArtifactStorage
 
@@ -62,21 +62,15 @@ def use_artifact(run: RecordedRun, spec: str) -> Artifact:
     storage = run.artifact_storage
     reference = Reference.read(spec)
     number = version_spec(reference.spec)
+    if number is not None and number < 1:
+        raise ValueError(f"Invalid version format: {reference.spec}")
+    folder = storage.lookup.find(reference.name, reference.type)
     try:
-        if number is not None:
-            if number < 1:
-                raise ValueError(f"Invalid version format: {reference.spec}")
-            folder, version = storage.resolve(reference.name, reference.type, version=number)
-        else:
-            folder, version = storage.resolve(reference.name, reference.type, alias=reference.spec)
+        version = aliased_version(folder, reference.spec) if number is None else existing_version(folder, number)
     except AliasNotFound:
-        folder = storage.lookup.find(reference.name, reference.type)
         if reference.spec[0] in "vV":
             raise ValueError(f"Invalid version format: {reference.spec}") from None
-        raise ValueError(
-            f"Alias not found: {reference.spec} for artifact {reference.name}."
-            f" Available aliases: {list(folder.aliases)}"
-        ) from None
+        raise
     metadata, manifest = storage.load_version(folder, version)
     if folder.is_deleted(version):
         logger.warning("%s:v%d is deleted, and used nevertheless", folder.name, version)

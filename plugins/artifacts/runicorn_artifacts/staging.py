@@ -1,11 +1,12 @@
 """The staging area `artifacts/.tmp`: a version is made there, and moved to its place when it is complete.
 
-What is left there by a killed process is removed after a day.
+Whoever is at work in a folder of it holds the lock file in there. What is left by a killed process is removed after a day.
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import shutil
 import sys
@@ -16,8 +17,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from runicorn.plugin import file_lock
 from runicorn_artifacts.copying import Progress, copy_with_digest
-from runicorn_artifacts.folder import FILES
+from runicorn_artifacts.folder import FILES, LOCK_FILE
 from runicorn_artifacts.manifest import FileEntry
 from runicorn_artifacts.naming import stored_path
 from runicorn_artifacts.pool import ContentStore
@@ -51,38 +53,48 @@ def check_files(files: Sequence[StagedFile]) -> list[StagedFile]:
 
 
 def check_nesting(paths: Collection[str]) -> None:
-    """ValueError if one of these paths leads through another one."""
-    known = set(paths)
-    for path in paths:
-        parts = path.split("/")
-        if any("/".join(parts[:length]) in known for length in range(1, len(parts))):
-            raise ValueError(f"Invalid artifact path: {path}")
+    """ValueError if one of these paths leads through another one. Cost: that of sorting them."""
+    # No character is less than this one, which no path has: behind a path come first those that lead through it.
+    for path, following in itertools.pairwise(sorted(path.replace("/", "\0") for path in paths)):
+        if following.startswith(f"{path}\0"):
+            raise ValueError(f"Invalid artifact path: {following.replace(chr(0), '/')}")
 
 
 @contextlib.contextmanager
 def staging_folder(base: Path) -> Generator[Path]:
-    """A new folder below `base` (`artifacts`), removed at the end unless it was moved away."""
+    """A new folder below `base` (`artifacts`), removed at the end unless it was moved away.
+
+    Nobody takes it for one that was left, however long that takes.
+    """
     area = base / STAGING
     area.mkdir(parents=True, exist_ok=True)
     remove_old(area)
     folder = area / os.urandom(8).hex()
     folder.mkdir()
     try:
-        yield folder
+        with file_lock(folder / LOCK_FILE):
+            yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def remove_old(area: Path, *, older_than_s: float = _KEPT_S) -> int:
-    """Remove what killed processes left in the staging area; how many entries."""
+    """Remove what killed processes left in the staging area; how many entries. What a process holds the lock of stays."""
     removed = 0
     with contextlib.suppress(OSError), os.scandir(area) as entries:
         for entry in entries:
             with contextlib.suppress(OSError):
                 if time.time() - entry.stat(follow_symlinks=False).st_mtime > older_than_s:
-                    shutil.rmtree(entry.path) if entry.is_dir(follow_symlinks=False) else os.unlink(entry.path)
+                    _remove_folder(entry.path) if entry.is_dir(follow_symlinks=False) else os.unlink(entry.path)
                     removed += 1
     return removed
+
+
+def _remove_folder(path: str) -> None:
+    """OSError if it cannot be removed, or somebody holds its lock."""
+    lock = f"{path}/{LOCK_FILE}"
+    with file_lock(lock, timeout_s=0.0) if os.path.lexists(lock) else contextlib.nullcontext():
+        shutil.rmtree(path)
 
 
 def stage_files(folder: Path, files: Sequence[StagedFile], content: ContentStore) -> list[FileEntry]:
@@ -102,7 +114,9 @@ def stage_file(
     copy = folder / f"copy-{number}"
     try:
         copied = copy_with_digest(source, copy, progress)
-    except FileNotFoundError:
+    except FileNotFoundError as error:
+        if error.filename != os.fspath(source):
+            raise  # it is the place for the copy that is gone
         raise FileNotFoundError(f"Source file not found: {source}") from None
     target = folder.joinpath(FILES, *path.split("/"))
     target.parent.mkdir(parents=True, exist_ok=True)

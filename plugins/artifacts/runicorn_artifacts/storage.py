@@ -23,26 +23,30 @@ from runicorn_artifacts.errors import (
     IllegalVersion,
     InvalidMetadata,
     MetadataNotFound,
-    NoVersions,
     VersionNotFound,
 )
 from runicorn_artifacts.folder import MANIFEST_FILE, METADATA_FILE, ArtifactFolder
 from runicorn_artifacts.index import ArtifactVersionInfo
-from runicorn_artifacts.json_values import finite
+from runicorn_artifacts.json_values import finite, stored_json
 from runicorn_artifacts.listing import artifact_list, version_list
 from runicorn_artifacts.lookup import ARTIFACTS, Lookup
 from runicorn_artifacts.manifest import ArtifactManifest, FileEntry, ReferenceEntry
-from runicorn_artifacts.metadata import ArtifactMetadata, check_serialisable
-from runicorn_artifacts.naming import LATEST, is_safe_path, name_problem
-from runicorn_artifacts.pool import ContentStore, FilePool, Separate
-from runicorn_artifacts.saving import commit_version
+from runicorn_artifacts.metadata import ArtifactMetadata
+from runicorn_artifacts.naming import (
+    LATEST,
+    aliased_version,
+    existing_version,
+    is_safe_path,
+    name_problem,
+    version_meant,
+)
+from runicorn_artifacts.pool import ContentStore, Separate, pool_of
+from runicorn_artifacts.saving import Description, Staged, commit_version
 from runicorn_artifacts.staging import StagedFile, check_files, stage_file, stage_files, staging_folder
 from runicorn_artifacts.statistics import storage_statistics
 
 if TYPE_CHECKING:
     from runicorn_artifacts.artifact import Artifact
-
-POOL = ".dedup"
 
 
 def create_artifact_storage(root: str | os.PathLike[str]) -> ArtifactStorage:
@@ -58,9 +62,10 @@ class ArtifactStorage:
         self.storage_root = Path(root)
         self.artifacts_root = self.storage_root / ARTIFACTS
         self.enable_dedup = enable_dedup
-        self.dedup_pool: Path | None = self.artifacts_root / POOL if enable_dedup else None
+        pool = pool_of(self.storage_root) if enable_dedup else None
+        self.dedup_pool: Path | None = None if pool is None else pool.directory
         (self.dedup_pool or self.artifacts_root).mkdir(parents=True, exist_ok=True)
-        self._content: ContentStore = Separate() if self.dedup_pool is None else FilePool(self.dedup_pool)
+        self._content: ContentStore = pool or Separate()
         self._lookup = Lookup(self.storage_root)
 
     # ── saving ──────────────────────────────────────────────────────────────
@@ -87,23 +92,22 @@ class ArtifactStorage:
         if not staged_files and not staged_references:
             raise ValueError("Artifact has no files or references to save")
         files = check_files(staged_files)
-        check_serialisable(artifact.metadata)
-        for reference in staged_references:
-            check_serialisable(reference.to_dict())
+        described = Description.of(artifact)
+        references = [reference.stored() for reference in staged_references]
+        run_id, user = stored_json([run_id, user])
         with staging_folder(self.artifacts_root) as staging:
             version = staging / "version"
             version.mkdir()
-            entries = stage_files(version, files, self._content)
-            metadata, manifest = commit_version(
-                self._lookup.at(str(artifact.type), artifact.name),
-                version,
-                artifact,
-                entries,
-                list(staged_references),
+            staged = Staged(
+                path=version,
+                files=stage_files(version, files, self._content),
+                references=references,
+                described=described,
                 run_id=run_id,
                 user=user,
                 aliases=aliases,
             )
+            metadata, manifest = commit_version(self._lookup.at(str(artifact.type), str(artifact.name)), staged)
         artifact.set_loaded(self, metadata, manifest)
         return metadata.version
 
@@ -135,30 +139,20 @@ class ArtifactStorage:
         self, name: str, type: str | None = None, version: int | None = None, alias: str | None = None
     ) -> tuple[ArtifactMetadata, ArtifactManifest]:
         """Metadata and manifest of a version, by number or alias; without either, of the latest."""
-        folder, number = self.resolve(name, type, version, alias)
-        return self.load_version(folder, number)
-
-    def resolve(
-        self, name: str, type: str | None = None, version: int | None = None, alias: str | None = None
-    ) -> tuple[ArtifactFolder, int]:
-        """The artifact that a name means, and the number of a version of it."""
         if version is not None and alias is not None:
             raise ValueError("Cannot specify both version and alias")
         if version is not None and (isinstance(version, bool) or version < 1):
             raise IllegalVersion(version)
         folder = self._lookup.find(name, _plain(type))
         if version is not None:
-            if not folder.has(version):
-                raise VersionNotFound(folder.name, version)
-            return folder, version
-        found = folder.aliases.get(alias or LATEST)
-        if found is not None:
-            return folder, found
+            return self.load_version(folder, existing_version(folder, version))
         if alias is None:
-            raise NoVersions(folder.name)
-        raise AliasNotFound(
-            f"Alias '{alias}' not found for artifact {folder.name}. Available aliases: {list(folder.aliases)}"
-        )
+            return self.load_version(folder, version_meant(folder, LATEST))
+        try:
+            return self.load_version(folder, aliased_version(folder, alias))
+        except AliasNotFound:
+            known = f"Available aliases: {list(folder.aliases)}"
+            raise ValueError(f"Alias '{alias}' not found for artifact {folder.name}. {known}") from None
 
     def load_version(self, folder: ArtifactFolder, version: int) -> tuple[ArtifactMetadata, ArtifactManifest]:
         """Metadata and manifest of a version that exists; a missing manifest counts as an empty one.

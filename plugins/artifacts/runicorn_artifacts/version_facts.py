@@ -34,10 +34,9 @@ MISSING = VersionFacts(status="missing")
 def known_version(db: apsw.Connection, type: str, name: str, version: int) -> VersionFacts:
     """What the events say of a version, whatever its files are by now; `MISSING` if they say nothing."""
     for candidate in queries.candidates(db, name, type):
-        found = queries.versions(db, candidate.key, number=version)
-        if not found:
+        row = queries.version(db, candidate.key, version)
+        if row is None:
             continue
-        row = found[0]
         if not row.has_metadata:
             return VersionFacts(status="corrupted")
         return VersionFacts(

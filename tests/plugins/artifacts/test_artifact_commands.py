@@ -219,3 +219,32 @@ def test_wrong_usage_is_status_2(root: Path) -> None:
     assert subprocess.run(words, capture_output=True, timeout=60).returncode == 2
     both = [*words, "--action", "list", "diff", "a:v1", "a:v2"]
     assert subprocess.run(both, capture_output=True, timeout=60).returncode == 2
+
+
+def test_two_files_with_one_path_are_refused(root: Path, make: Make) -> None:
+    one, two = make("a/model.pt", "1"), make("b/model.pt", "2")
+    status, out, err = run(root, "log", str(one), str(two), "--name", "net")
+    assert (status, out) == (2, "")
+    assert "would both be model.pt in the artifact" in err.replace("\n", " ")
+    make("p/data/x", "1"), make("q/data/x", "2"), make("q/data/y", "3")
+    folders = [str(one.parent.parent / name / "data") for name in ("p", "q")]
+    assert run(root, "log", *folders, "--name", "net")[0] == 2
+    assert not (root / "artifacts/custom").exists()
+    assert run(root, "log", str(one), str(one), folders[0], "--name", "net", "--json")[0] == 0
+    found = json.loads((root / "artifacts/custom/net/v1/manifest.json").read_text())
+    assert [file["path"] for file in found["files"]] == ["model.pt", "data/x"]
+
+
+@pytest.mark.parametrize("words", [("--action", "list"), ("lineage", "net:v1", "--format", "mermaid")])
+def test_a_reader_that_has_enough_is_no_error(root: Path, save: Save, words: tuple[str, ...]) -> None:
+    save()
+    ours, theirs = os.pipe()
+    os.close(ours)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "runicorn", "artifacts", *words, "--storage", str(root)],
+            stdout=theirs, stderr=subprocess.PIPE, text=True, timeout=60,
+        )  # fmt: skip
+    finally:
+        os.close(theirs)
+    assert (done.returncode, done.stderr) == (1, "")

@@ -155,3 +155,29 @@ def test_graphs_can_be_built_and_read_back() -> None:
         graph.add_edge(LineageEdge("r", "a:v1", "produces", 5.0))
     assert (len(graph.nodes), len(graph.edges)) == (1, 1)
     assert LineageGraph.from_dict(graph.to_dict()) == graph
+
+
+def test_the_lists_of_runs_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from runicorn_artifacts import lineage_tracker
+    from runicorn_artifacts.lineage import VersionKey
+    from runicorn_artifacts.lineage_tracker import FolderFacts
+
+    run = tmp_path / "p/n/runs/20250114_150000_abc123"
+    run.mkdir(parents=True)
+    (run / "meta.json").write_text("{}")
+    used = {"type": "model", "name": "net", "version": 1, "used_at": 5.0}
+    (run / "artifacts_used.json").write_text(json.dumps({"artifacts": [used]}))
+    real, read = lineage_tracker.read_json_object, list[str]()
+
+    def note(path: Any, **options: Any) -> Any:
+        read.append(Path(path).name)
+        return real(path, **options)
+
+    monkeypatch.setattr(lineage_tracker, "read_json_object", note)
+    facts = FolderFacts(tmp_path)
+    key = "p/n/runs/20250114_150000_abc123"
+    for _ in range(3):
+        assert [use.run for use in facts.uses_of(VersionKey("model", "net", 1))] == [key]
+        assert [link.at for link in facts.used_by(key)] == [5.0]
+        assert list(facts.created_by(key)) == []
+    assert sorted(read) == ["artifacts_created.json", "artifacts_used.json"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -94,3 +95,18 @@ def test_a_long_chain_is_followed_to_its_end() -> None:
     assert up is not None
     assert down.versions[-1].artifact == label(key(5000))
     assert (len(down.versions), down.versions[-1].distance, up.versions[-1].distance) == (4999, 4999, 4999)
+
+
+def test_a_file_that_no_tracker_wrote_is_not_read_into_a_recipe(tmp_path: Path) -> None:
+    run = tmp_path / "p/n/runs/20250114_150000_abc123"
+    run.mkdir(parents=True)
+    (run / "meta.json").write_text("{}")
+    (run / "environment.json").write_text(json.dumps({"python_version": "3.12", "pip_packages": []}))
+    name = "p/n/runs/20250114_150000_abc123"
+    found = ancestry(Runs({name: ([], [1])}), key(1))
+    assert found is not None
+    [step] = provenance(tmp_path, found).steps
+    assert step.environment is not None
+    (run / "environment.json").write_text(json.dumps({"python_version": "3.12", "x": "x" * (4 << 20)}))
+    [step] = provenance(tmp_path, found).steps
+    assert step.environment is None

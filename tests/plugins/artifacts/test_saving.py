@@ -108,6 +108,7 @@ def test_a_program_stays_executable(root: Path, storage: ArtifactStorage, make: 
         (lambda a, make: a.add_file(make(), "./b"), "Invalid artifact path: ./b"),
         (lambda a, make: a.add_file(make(), "a\\b"), "Invalid artifact path: a\\b"),
         (lambda a, make: a.add_file(make(), "a\0b"), "Invalid artifact path: a\0b"),
+        (lambda a, make: a.add_file(make(), "a/" + "é" * 128), "Invalid artifact path (too long): a/" + "é" * 126),
         (lambda a, make: a.add_file(make(), "a").add_file(make(), "a/b"), "Invalid artifact path: a/b"),
     ],
 )  # fmt: skip

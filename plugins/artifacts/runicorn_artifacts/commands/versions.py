@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,12 +55,7 @@ def log_version(
         raise click.UsageError("--run needs --url.")
     for alias in aliases:
         _check_alias(alias)
-    artifact = Artifact(name, type, description, _metadata(metadata)).add_tags(*tags)
-    for path in paths:
-        if path.is_dir():
-            artifact.add_dir(path, None if len(paths) == 1 else path.resolve().name)
-        else:
-            artifact.add_file(path)
+    artifact = _with_files(Artifact(name, type, description, _metadata(metadata)).add_tags(*tags), paths)
     if url is not None:
         size = sum(source.stat().st_size for source, _ in artifact.staged[0])
         with progress_bar("Sending", size) as progress:
@@ -120,6 +116,25 @@ def promote(
     folder, number = Lookup(root_of(context, storage)).resolve(version)
     before = promoting.promote(folder, number, stage, notes=notes)
     _done(f"{folder.name}:v{number} is in {stage} now", as_json, from_stage=before, to_stage=stage)
+
+
+def _with_files(artifact: Artifact, paths: Sequence[Path]) -> Artifact:
+    """Stage files and directories, which keep their names. UsageError if two files would get one path."""
+    sources: dict[str, Path] = {}
+    for path in paths:
+        one = Artifact(artifact.name)
+        if path.is_dir():
+            one.add_dir(path, None if len(paths) == 1 else path.resolve().name)
+        else:
+            one.add_file(path)
+        for source, inner in one.staged[0]:
+            known = sources.setdefault(inner, source)
+            if known is not source and not known.samefile(source):
+                raise click.UsageError(
+                    f"{known} and {source} would both be {inner} in the artifact: rename one of them."
+                )
+            artifact.add_file(source, inner)
+    return artifact
 
 
 def _check_alias(alias: str) -> None:

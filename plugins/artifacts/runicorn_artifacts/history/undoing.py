@@ -39,12 +39,9 @@ def take_back(folder: ArtifactFolder, changes: Sequence[FieldChange], note: str)
             elif what == _DELETED_AT:
                 _take_back_deletion(change, number, it)  # a command of its own: nothing else is in it
         _check_production(change, moves)
-        aliased = [event for alias, target in aliases for event in change.alias(alias, target)]
-        if moves:
-            move(change, moves, aliased)
-        elif aliased:
-            change.append(*aliased)
-            change.commit(updated=False)
+        move(change, moves)
+        for alias, target in aliases:
+            change.alias(alias, target)
 
 
 def _target(change: Change, alias: str, said: FieldChange) -> int | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -30,6 +29,7 @@ from runicorn_artifacts.pool_size import PoolSize
 from runicorn_artifacts.queries import Version
 from runicorn_artifacts.routes.elsewhere import elsewhere
 from runicorn_artifacts.routes.resolving import PLUGIN, find_artifact, find_version, folder_of
+from runicorn_artifacts.soundness import KnownSoundness, status_of
 from runicorn_artifacts.statistics import summarize
 
 
@@ -80,10 +80,10 @@ async def list_artifact_versions(
         return await asyncio.to_thread(other.versions, name, type, include_deleted)
     artifact = await find_artifact(store, name, type)
     model = store.model(PLUGIN)
-    rows = [row for row in model.query(queries.versions, artifact.key) if include_deleted or not row.is_deleted]
-    aliases = model.query(queries.aliases_by_version, artifact.key)
+    found, aliases = await model.run(queries.versions_and_aliases, artifact.key)
+    rows = [row for row in found if include_deleted or not row.is_deleted]
     folder = folder_of(store.root, artifact)
-    statuses = await asyncio.to_thread(_statuses, folder, rows)
+    statuses = await asyncio.to_thread(store.own(KnownSoundness).statuses, folder, rows)
     return [version_item(row, status, aliases.get(row.version, [])) for row, status in zip(rows, statuses, strict=True)]
 
 
@@ -114,17 +114,7 @@ async def list_artifact_files(
     return await asyncio.to_thread(version_files, folder_of(store.root, artifact), row.version)
 
 
-def _statuses(folder: ArtifactFolder, rows: Sequence[Version]) -> list[Status]:
-    return [_status(folder, row) for row in rows]
-
-
-def _status(folder: ArtifactFolder, row: Version) -> Status:
-    if row.is_deleted:
-        return "deleted"
-    return "ready" if not row.is_damaged and folder.is_sound(row.version) else "corrupted"
-
-
 def _status_with_metadata(folder: ArtifactFolder, row: Version) -> Status:
     if not os.path.lexists(folder.version_path(row.version) / METADATA_FILE):
         raise MetadataNotFound(folder.name, row.version)
-    return _status(folder, row)
+    return status_of(folder, row)

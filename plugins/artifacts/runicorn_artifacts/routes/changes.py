@@ -14,13 +14,11 @@ from litestar.status_codes import HTTP_200_OK
 from runicorn.plugin import BadInput, Serving, StorageUnavailable, Store, Stream, Unavailable, shown
 from runicorn_artifacts import deleting, promoting
 from runicorn_artifacts.errors import AliasNotFound, ArtifactLocked
-from runicorn_artifacts.lookup import ARTIFACTS
 from runicorn_artifacts.naming import is_legal_alias
-from runicorn_artifacts.pool import FilePool
+from runicorn_artifacts.pool import pool_of
 from runicorn_artifacts.queries import Candidate, aliases_by_version
 from runicorn_artifacts.routes.elsewhere import elsewhere
 from runicorn_artifacts.routes.resolving import PLUGIN, find_artifact, find_version, folder_of
-from runicorn_artifacts.storage import POOL
 
 T = TypeVar("T")
 
@@ -63,7 +61,7 @@ async def delete_artifact_version(
     artifact, row = await find_version(store, name, version, type)
     folder = folder_of(store.root, artifact)
     if permanent:
-        pool = FilePool(store.root / ARTIFACTS / POOL)
+        pool = pool_of(store.root)
         freed = await change(store, artifact, lambda: deleting.purge(folder, row.version, pool))
     else:
         await change(store, artifact, lambda: deleting.soft_delete(folder, row.version))
@@ -127,14 +125,14 @@ async def remove_artifact_alias(
         there = await asyncio.to_thread(other.find, name, type)
         _check_alias(alias)
         if alias not in await asyncio.to_thread(lambda: there.aliases):
-            raise AliasNotFound(f"Alias not found: {shown(alias)} for artifact {there.name}")
+            raise AliasNotFound(alias, there.name)
         await other.place.set_alias(other.key_of(there), alias, None)
         return Done(True, f"{there.name}:{alias} is removed on {other.place.title}")
     artifact = await find_artifact(store, name, type)
     _check_alias(alias)
     active = store.model(PLUGIN).query(aliases_by_version, artifact.key)
     if not any(alias in aliases for aliases in active.values()):
-        raise AliasNotFound(f"Alias not found: {shown(alias)} for artifact {artifact.name}")
+        raise AliasNotFound(alias, artifact.name)
     folder = folder_of(store.root, artifact)
     await change(store, artifact, lambda: promoting.set_alias(folder, alias, None))
     return Done(True, f"{artifact.name}:{alias} is removed")

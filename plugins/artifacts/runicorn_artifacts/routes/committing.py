@@ -21,14 +21,12 @@ from runicorn.plugin import (
 )
 from runicorn_artifacts.errors import ArtifactLocked
 from runicorn_artifacts.lookup import ARTIFACTS, Lookup
-from runicorn_artifacts.manifest import ArtifactManifest
 from runicorn_artifacts.metadata import ArtifactMetadata
 from runicorn_artifacts.run_lists import append_entry, created_entry, logged_event
+from runicorn_artifacts.saving import Stored
 from runicorn_artifacts.uploads.draft import Draft
 
 logger = logging.getLogger("runicorn.artifacts")
-
-Stored = tuple[ArtifactMetadata, ArtifactManifest]
 
 
 class Saved(msgspec.Struct, frozen=True):

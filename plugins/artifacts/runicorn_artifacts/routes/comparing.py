@@ -9,11 +9,10 @@ import msgspec
 from litestar import get
 from litestar.params import FromPath, FromQuery, QueryParameter
 
-from runicorn.plugin import BadInput, Serving, Store, shown
+from runicorn.plugin import BadInput, Serving, Store
 from runicorn_artifacts import queries
 from runicorn_artifacts.comparing import VersionDiff, compare
-from runicorn_artifacts.errors import AliasNotFound, NoVersions, VersionNotFound
-from runicorn_artifacts.naming import LATEST, parse_version, version_spec
+from runicorn_artifacts.naming import LATEST, version_meant
 from runicorn_artifacts.routes.elsewhere import Elsewhere, elsewhere
 from runicorn_artifacts.routes.resolving import PLUGIN, find_artifact, folder_of
 
@@ -35,20 +34,15 @@ async def artifact_diff(
     if other is not None:
         return await asyncio.to_thread(_diff_elsewhere, other, name, type, before, after)
     artifact = await find_artifact(store, name, type)
-    model = store.model(PLUGIN)
-    aliases = {
-        alias: version
-        for version, names in model.query(queries.aliases_by_version, artifact.key).items()
-        for alias in names
-    }
-    rows = model.query(queries.versions, artifact.key)
-    known = _Known(artifact.name, {row.version: row.is_deleted for row in rows}, aliases)
+    rows, aliases = await store.model(PLUGIN).run(queries.versions_and_aliases, artifact.key)
+    pointing = {alias: version for version, names in aliases.items() for alias in names}
+    known = _Known.of(artifact.name, {row.version: row.is_deleted for row in rows}, pointing)
     return await asyncio.to_thread(compare, folder_of(store.root, artifact), *known.pair(before, after))
 
 
 def _diff_elsewhere(other: Elsewhere, name: str, type: str | None, before: str | None, after: str) -> VersionDiff:
     folder = other.find(name, type)
-    known = _Known(folder.name, {number: folder.is_deleted(number) for number in folder.versions}, folder.aliases)
+    known = _Known.of(folder.name, {number: folder.is_deleted(number) for number in folder.versions}, folder.aliases)
     return compare(folder, *known.pair(before, after))
 
 
@@ -60,24 +54,22 @@ class _Known(msgspec.Struct, frozen=True):
     """Ascending; whether each is deleted."""
     aliases: dict[str, int]
 
+    @classmethod
+    def of(cls, name: str, versions: dict[int, bool], aliases: dict[str, int]) -> _Known:
+        """With the aliases in the order in which they are told: `latest`, then the others by alphabet."""
+        return cls(name, versions, dict(sorted(aliases.items(), key=lambda item: (item[0] != LATEST, item[0]))))
+
+    def has(self, version: int, /) -> bool:
+        """See `Versioned`."""
+        return version in self.versions
+
     def pair(self, before: str | None, after: str) -> tuple[int, int]:
         """The two versions to compare."""
         second = self._number(after)
         return (self._earlier(second) if before is None else self._number(before)), second
 
     def _number(self, spec: str) -> int:
-        number = version_spec(spec)
-        if number is None and spec.isdecimal():
-            number = parse_version(spec)
-        if number is not None:
-            if number not in self.versions:
-                raise VersionNotFound(self.name, number)
-            return number
-        if spec in self.aliases:
-            return self.aliases[spec]
-        if spec == LATEST:
-            raise NoVersions(self.name)
-        raise AliasNotFound(f"Alias not found: {shown(spec)} for artifact {self.name}")
+        return version_meant(self, f"v{spec}" if spec.isdecimal() else spec)
 
     def _earlier(self, version: int) -> int:
         earlier = [number for number, is_deleted in self.versions.items() if number < version and not is_deleted]

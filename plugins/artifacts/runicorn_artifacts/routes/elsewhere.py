@@ -27,14 +27,13 @@ from runicorn_artifacts.errors import (
     IllegalName,
     IllegalType,
     MetadataNotFound,
-    VersionNotFound,
 )
 from runicorn_artifacts.folder import METADATA_FILE, ArtifactFolder
 from runicorn_artifacts.lineage import LineageGraph, VersionKey, trace
 from runicorn_artifacts.lineage_tracker import FolderFacts
 from runicorn_artifacts.listing import artifact_list
 from runicorn_artifacts.lookup import ARTIFACTS, Lookup
-from runicorn_artifacts.naming import is_legal
+from runicorn_artifacts.naming import existing_version, is_legal
 from runicorn_artifacts.projections.version_row import VersionRow
 from runicorn_artifacts.queries import ArtifactItem, Version
 from runicorn_artifacts.reach import Reach
@@ -134,9 +133,7 @@ class Elsewhere:
         """The artifact, and the version in a path segment such as `v3`. VersionNotFound if it has no such version."""
         number = version_number(segment)
         folder = self.find(name, type)
-        if number < 1 or not folder.has(number):
-            raise VersionNotFound(folder.name, number)
-        return folder, number
+        return folder, existing_version(folder, number)
 
     def key_of(self, folder: ArtifactFolder) -> str:
         """How the place calls an artifact."""

@@ -21,11 +21,10 @@ from runicorn.plugin import (
 )
 from runicorn_artifacts.folder import FILES
 from runicorn_artifacts.lookup import ARTIFACTS, Lookup
-from runicorn_artifacts.pool import FilePool
-from runicorn_artifacts.routes.committing import FULL, Saved, Stored, commit, run_of
-from runicorn_artifacts.saving import commit_version
+from runicorn_artifacts.pool import pool_of
+from runicorn_artifacts.routes.committing import FULL, Saved, commit, run_of
+from runicorn_artifacts.saving import Stored, commit_version
 from runicorn_artifacts.staging import staging_folder
-from runicorn_artifacts.storage import POOL
 from runicorn_artifacts.uploads.draft import Draft, checked_type
 from runicorn_artifacts.uploads.errors import disk_errors
 from runicorn_artifacts.uploads.form import ReceivedFile, receive_form
@@ -82,7 +81,7 @@ async def _staging(store: Store) -> AsyncGenerator[Path]:
 
 
 def _save(store: Store, type: str, name: str, folder: Path, draft: Draft, files: list[ReceivedFile]) -> Stored:
-    pool = FilePool(store.root / ARTIFACTS / POOL)
+    pool = pool_of(store.root)
     staged = folder / "version"
     (staged / FILES).mkdir(parents=True)
     for file in files:
@@ -92,7 +91,4 @@ def _save(store: Store, type: str, name: str, folder: Path, draft: Draft, files:
             pool.place(file.copy, file.sha256, file.size, target)
         except FileExistsError as error:  # paths that are one on this file system
             raise BadInput(f"Invalid artifact path: {shown(file.path)}") from error
-    entries = [file.entry for file in files]
-    place = Lookup(store.root).at(type, name)
-    references, run_id = draft.reference_entries(), draft.run_id or ""
-    return commit_version(place, staged, draft, entries, references, run_id=run_id, aliases=draft.aliases)
+    return commit_version(Lookup(store.root).at(type, name), draft.staged(staged, [file.entry for file in files]))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from typing import cast
 
 import apsw
 import msgspec
-from litestar import get
+from litestar import MediaType, Response, get
 from litestar.params import FromPath, FromQuery
 
-from runicorn.plugin import Serving, Store
+from runicorn.plugin import Serving, Store, dump_json
 from runicorn_artifacts import reach
 from runicorn_artifacts.errors import MetadataNotFound
 from runicorn_artifacts.lineage import VersionKey
@@ -45,16 +46,30 @@ class Impact(msgspec.Struct, frozen=True):
 @get("/api/artifacts/{name:str}/{version:str}/impact", operation_id="artifact_impact")
 async def artifact_impact(
     name: FromPath[str], version: FromPath[str], store: Store, serving: Serving, type: FromQuery[str | None] = None
-) -> Impact:
+) -> Response[Impact]:
     """Everything that was made of a version, directly or not: models first, then by distance; and the runs that did."""
     other = elsewhere(serving)
     if other is not None:
-        return _answer(*await asyncio.to_thread(other.impact, name, version, type))
+        return await _response(*await asyncio.to_thread(other.impact, name, version, type))
     key = await _key(store, name, version, type)
     found = await store.model(PLUGIN).run(_impact, key)
     if found is None:
         raise MetadataNotFound(key.name, key.version)
-    return _answer(found, await run_names(store, {run.run_id: run.key for run in found.runs}))
+    return await _response(found, await run_names(store, {run.run_id: run.key for run in found.runs}))
+
+
+async def _response(found: Reach, names: RunNames) -> Response[Impact]:
+    """Encoded in a thread: there may be thousands of versions and runs."""
+    encoded = await asyncio.to_thread(_encoded, found, names)
+    return cast("Response[Impact]", Response(encoded, media_type=MediaType.JSON))
+
+
+def _encoded(found: Reach, names: RunNames) -> bytes:
+    answer = _answer(found, names)
+    try:
+        return msgspec.json.encode(answer)
+    except UnicodeEncodeError:  # names of folders elsewhere that are not UTF-8
+        return dump_json(msgspec.to_builtins(answer))
 
 
 def _answer(found: Reach, names: RunNames) -> Impact:

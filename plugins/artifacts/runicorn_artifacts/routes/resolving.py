@@ -57,10 +57,10 @@ async def find_version(store: Store, name: str, segment: str, type: str | None) 
 
 def version_of(store: Store, artifact: Candidate, number: int) -> Version:
     """A version of an artifact; VersionNotFound if there is none."""
-    found = store.model(PLUGIN).query(queries.versions, artifact.key, number=number) if 0 < number < 1 << 62 else []
-    if not found:
+    found = store.model(PLUGIN).query(queries.version, artifact.key, number) if 0 < number < 1 << 62 else None
+    if found is None:
         raise VersionNotFound(artifact.name, number)
-    return found[0]
+    return found
 
 
 def version_number(segment: str) -> int:

@@ -71,7 +71,7 @@ async def artifact_performance_history(
 ) -> list[HistoryItem]:
     """The results of the runs that made the versions of an artifact, by version."""
     artifact = await find_artifact(store, name, type)
-    rows = store.model(PLUGIN).query(queries.versions, artifact.key)
+    rows = await store.model(PLUGIN).run(queries.versions, artifact.key)
     shown = [row for row in rows if include_deleted or not row.is_deleted]
     runs = await _runs_of(store, shown)
     return [
@@ -100,7 +100,7 @@ class _Run(msgspec.Struct, frozen=True):
     status: str
 
 
-async def _runs_of(store: Store, rows: Iterable[queries.Version]) -> dict[str, tuple[_Run, Summary]]:
+async def _runs_of(store: Store, rows: Iterable[queries.ListedVersion]) -> dict[str, tuple[_Run, Summary]]:
     """The producing runs that can be asked, by id, with their summaries."""
     run_ids = {row.created_by_run for row in rows if row.has_metadata and row.created_by_run}
     return await store.model("runs").run(_query_runs, sorted(run_ids)) if run_ids else {}

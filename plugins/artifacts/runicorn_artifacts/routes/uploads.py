@@ -24,10 +24,8 @@ from runicorn.plugin import (
     TooLarge,
     check_space,
 )
-from runicorn_artifacts.lookup import ARTIFACTS, Lookup
-from runicorn_artifacts.pool import FilePool
+from runicorn_artifacts.pool import pool_of
 from runicorn_artifacts.routes.committing import FULL, Saved, commit, run_of
-from runicorn_artifacts.storage import POOL
 from runicorn_artifacts.uploads.draft import Draft, checked, checked_type, digest_in
 from runicorn_artifacts.uploads.errors import disk_errors
 from runicorn_artifacts.uploads.limits import UploadLimits
@@ -87,12 +85,11 @@ async def begin_artifact_upload(
     An upload that nobody continues for a day is forgotten.
     """
     kind = checked_type(name, type)
-    draft = checked(data, UploadLimits.configured())
+    draft = await asyncio.to_thread(checked, data, UploadLimits.configured())
     await run_of(store, draft)
 
     def begin() -> Upload:
-        pool = FilePool(store.root / ARTIFACTS / POOL)
-        upload = Upload.begin(store.root / ARTIFACTS, kind, name, draft, pool)
+        upload = Upload.begin(store.root, kind, name, draft, pool_of(store.root))
         try:
             check_space(upload.folder, sum(item.size for item in upload.missing()))
         except BaseException:
@@ -165,21 +162,14 @@ async def send_artifact_content(
 async def commit_artifact_upload(name: FromPath[str], upload_id: FromPath[str], store: Store) -> Saved:
     """Make a version of an upload; every reader sees it then. The body is ignored. Sent again, it answers the same.
 
-    409 if contents are missing: ask for the state of the upload, and send them.
+    409 if contents are missing: ask for the state of the upload, and send them. 503 with `committing` while another
+    request is at it: ask again.
     """
     upload = await asyncio.to_thread(_open, store, name, upload_id)
     plan = upload.plan
     run = await run_of(store, plan.draft)
-    pool = FilePool(store.root / ARTIFACTS / POOL)
     with disk_errors():
-        return await commit(
-            store,
-            plan.type,
-            name,
-            plan.draft,
-            run,
-            lambda: upload.commit(Lookup(store.root).at(plan.type, name), pool),
-        )
+        return await commit(store, plan.type, name, plan.draft, run, lambda: upload.commit(pool_of(store.root)))
 
 
 @delete(
@@ -188,19 +178,17 @@ async def commit_artifact_upload(name: FromPath[str], upload_id: FromPath[str], 
     operation_id="abandon_artifact_upload",
 )
 async def abandon_artifact_upload(name: FromPath[str], upload_id: FromPath[str], store: Store) -> Abandoned:
-    """Forget an upload. A version that it has become stays."""
-    await asyncio.to_thread(lambda: _open(store, name, upload_id).abandon())
+    """Forget an upload. A version that it has become stays. 503 with `committing` while it becomes one."""
+    with disk_errors():
+        await asyncio.to_thread(lambda: _open(store, name, upload_id).abandon())
     return Abandoned(True)
 
 
 def _open(store: Store, name: str, upload_id: str) -> Upload:
-    return Upload.open(store.root / ARTIFACTS, name, upload_id)
+    return Upload.open(store.root, name, upload_id)
 
 
 def _state(upload: Upload) -> UploadState:
-    is_open = upload.is_open
-    made = None if is_open else upload.made
-    missing = upload.missing()
-    return UploadState(
-        upload.upload_id, upload.plan.name, upload.plan.type, missing, None if made is None else made.version
-    )
+    version = upload.version
+    missing = upload.missing() if version is None else []
+    return UploadState(upload.upload_id, upload.plan.name, upload.plan.type, missing, version)

@@ -5,7 +5,7 @@ Contents that the server has are not sent; one that breaks off is continued wher
 
 from __future__ import annotations
 
-import time
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,14 +14,21 @@ import msgspec
 
 from runicorn_artifacts.artifact import Artifact
 from runicorn_artifacts.copying import Progress, digest_of, no_progress
-from runicorn_artifacts.metadata import check_serialisable
+from runicorn_artifacts.saving import Description
 from runicorn_artifacts.staging import StagedFile, check_files
-from runicorn_artifacts.uploads.connection import BrokenConnection, Connection, Refused, ServerUnreachable
+from runicorn_artifacts.uploads.connection import (
+    BrokenConnection,
+    Connection,
+    Patience,
+    Refused,
+    ServerUnreachable,
+)
 from runicorn_artifacts.uploads.draft import DeclaredFile, DeclaredReference, Draft
 from runicorn_artifacts.uploads.upload import MissingContent
 
-_WAITS_S = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0)
 _ROUNDS = 5
+_FINAL = (400, 404, 409, 413, 507)
+"""Answers after which an upload has not become a version, and will not."""
 
 
 def upload_artifact(
@@ -36,21 +43,23 @@ def upload_artifact(
 
     `run_id` is the run on that server that made it. `progress` counts bytes that were sent. ValueError,
     FileNotFoundError and TypeError for content that cannot be saved; what the server says is a `RunicornError`;
-    ConnectionError if it does not answer any more: then nothing was saved, or calling this again makes another version.
+    ConnectionError if it does not answer any more. A server that is busy is waited for, up to ten minutes. Where it gave no
+    answer in the end, or 503, it may have saved a version nevertheless, or do so soon: calling this again makes another.
     """
     staged, references = artifact.staged
     if not staged and not references:
         raise ValueError("Artifact has no files or references to save")
-    check_serialisable(artifact.metadata)
     files = check_files(staged)
+    described = Description.of(artifact)
+    stored = [reference.stored() for reference in references]
     draft = Draft(
         files=[_declared(source, path) for source, path in files],
         references=[
-            DeclaredReference(uri=r.uri, checksum=r.checksum, size=r.size, metadata=r.metadata) for r in references
+            DeclaredReference(uri=r.uri, checksum=r.checksum, size=r.size, metadata=r.metadata) for r in stored
         ],
-        description=artifact.description,
-        metadata=artifact.metadata,
-        tags=artifact.tags,
+        description=described.description,
+        metadata=described.metadata,
+        tags=described.tags,
         aliases=list(aliases),
         run_id=run_id,
     )
@@ -104,18 +113,19 @@ class _Sending:
                     state = self._look() if error.status == 409 else state
                     if last or error.status != 409 or not state.missing:
                         raise
-        except Refused:
-            self._abandon()
+        except Refused as error:
+            # After any other answer it may have become a version, or be about to: nobody takes that away.
+            if error.status in _FINAL:
+                self._abandon()
             raise
         raise AssertionError
 
     def _send(self, content: MissingContent) -> None:
-        """Until the server has all of it. ServerUnreachable after several attempts that brought nothing."""
-        source, received, failures = self._sources[content.digest], content.received, 0
+        """Until the server has all of it. ServerUnreachable or Refused after several attempts that brought nothing."""
+        source, received, patience = self._sources[content.digest], content.received, Patience()
         with open(source, "rb") as file:
             while True:
                 file.seek(received)
-                before = received
                 try:
                     answer = self._connection.send(
                         [*self._place, "contents", content.digest], file, content.size - received, offset=received
@@ -123,35 +133,40 @@ class _Sending:
                     self._progress(content.size - received)
                     if answer["is_complete"]:
                         return
-                    received = int(answer["received"])
+                    there = int(answer["received"])
                 except BrokenConnection as error:
-                    if failures == len(_WAITS_S):
+                    if not patience.is_left_without_answer():
                         raise ServerUnreachable(self._connection.url) from error
-                    time.sleep(_WAITS_S[failures])
-                    now = next((item for item in self._look().missing if item.digest == content.digest), None)
-                    if now is None:
+                    missing = next((item for item in self._look().missing if item.digest == content.digest), None)
+                    if missing is None:
                         return
-                    received = now.received
+                    patience = Patience() if missing.received > received else patience
+                    received = missing.received
+                    continue
                 except Refused as error:
-                    if error.status == 429:
-                        time.sleep(float(error.answer.get("retry_after", 1)))
-                    elif "received" in error.answer:
-                        received = int(error.answer["received"])
-                    else:
-                        raise
-                failures = 0 if received > before else failures + 1
-                if failures > len(_WAITS_S):
+                    if "received" not in error.answer:
+                        if not _may_be_sent_again(error, patience):
+                            raise
+                        continue
+                    there = int(error.answer["received"])
+                if there > received:
+                    patience = Patience()
+                elif not patience.is_left_without_answer():
                     raise OSError(f"{source} changes while it is sent, or cannot be sent")
+                received = there
 
     def _look(self) -> _State:
         return self._state(self._connection.ask("GET", self._place))
 
     def _abandon(self) -> None:
-        try:
-            self._connection.ask("DELETE", self._place)
-        except (Refused, ServerUnreachable):
-            return  # the server forgets it by itself, too
+        with contextlib.suppress(Refused, BrokenConnection):  # the server forgets it by itself, too
+            self._connection.ask_once("DELETE", self._place)
 
     @staticmethod
     def _state(answer: dict[str, Any]) -> _State:
         return msgspec.convert(answer, _State)
+
+
+def _may_be_sent_again(error: Refused, patience: Patience) -> bool:
+    """After a while. A request of ours that broke may not be over where the server is: that is a conflict, too."""
+    return patience.is_left_without_answer() if error.status == 409 else patience.is_left_after(error)

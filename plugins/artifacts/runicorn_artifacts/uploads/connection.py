@@ -19,6 +19,8 @@ _BLOCK_BYTES = 1 << 18
 _TIMEOUT_S = 120.0
 _WAITS_S = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0)
 _MAX_WAIT_S = 60.0
+_PATIENCE_S = 600.0
+"""With a server that answers, but cannot do it now: it is busy, builds its read models, or its disk does not answer."""
 
 
 class ServerUnreachable(Unavailable, ConnectionError):
@@ -31,10 +33,16 @@ class ServerUnreachable(Unavailable, ConnectionError):
 class Refused(RunicornError):
     """The server says why."""
 
-    def __init__(self, status: int, detail: str, answer: dict[str, Any]) -> None:
+    def __init__(self, status: int, detail: str, answer: dict[str, Any], retry_after_s: float | None) -> None:
         super().__init__(detail)
         self.status = status
         self.answer = answer
+        self.retry_after_s = retry_after_s
+
+    @property
+    def is_passing(self) -> bool:
+        """Whether the same request may be answered otherwise later."""
+        return self.status in (429, 503)
 
 
 class BrokenConnection(ConnectionError):
@@ -59,16 +67,25 @@ class Connection:
         self._connection = kind(host, port, timeout=_TIMEOUT_S, blocksize=_BLOCK_BYTES)
 
     def ask(self, method: str, path: list[str], body: object = None, **query: str | int | None) -> dict[str, Any]:
-        """An answer; the request is repeated while nobody answers. Refused; ServerUnreachable in the end."""
-        data = b"{}" if body is None else msgspec.json.encode(body)
-        for wait_s in (*_WAITS_S, None):
+        """An answer; the request is repeated while nobody answers, or the server cannot do it now.
+
+        Refused, also when the server could not do it for ten minutes; ServerUnreachable in the end.
+        """
+        patience = Patience()
+        while True:
             try:
-                return self._request(method, self._target(path, query), data, len(data), "application/json")
+                return self.ask_once(method, path, body, **query)
             except BrokenConnection as error:
-                if wait_s is None:
+                if not patience.is_left_without_answer():
                     raise ServerUnreachable(self.url) from error
-                time.sleep(wait_s)
-        raise AssertionError
+            except Refused as error:
+                if not patience.is_left_after(error):
+                    raise
+
+    def ask_once(self, method: str, path: list[str], body: object = None, **query: str | int | None) -> dict[str, Any]:
+        """An answer. Refused; BrokenConnection, then nobody knows what the server has done."""
+        data = b"{}" if body is None else msgspec.json.encode(body)
+        return self._request(method, self._target(path, query), data, len(data), "application/json")
 
     def send(self, path: list[str], file: BinaryIO, length: int, **query: str | int | None) -> dict[str, Any]:
         """Send the next `length` bytes of a file. Refused; BrokenConnection, then nobody knows how much has arrived."""
@@ -87,28 +104,51 @@ class Connection:
         self, method: str, target: str, body: bytes | BinaryIO, length: int, media_type: str
     ) -> dict[str, Any]:
         headers = {"Content-Type": media_type, "Content-Length": str(length)}
-        while True:
-            try:
-                self._connection.request(method, target, cast(Any, body), headers)
-                response = self._connection.getresponse()
-                data = response.read()
-            except (OSError, http.client.HTTPException) as error:
-                self._connection.close()
-                raise BrokenConnection(str(error)) from error
-            if response.status == 429 and isinstance(body, bytes):
-                time.sleep(min(_MAX_WAIT_S, _retry_after(response)))
-                continue
-            return self._answer(response.status, data)
-
-    def _answer(self, status: int, data: bytes) -> dict[str, Any]:
+        try:
+            self._connection.request(method, target, cast(Any, body), headers)
+            response = self._connection.getresponse()
+            data = response.read()
+        except (OSError, http.client.HTTPException) as error:
+            self._connection.close()
+            raise BrokenConnection(str(error)) from error
         answer: dict[str, Any] = {}
         with contextlib.suppress(msgspec.MsgspecError):
             answer = msgspec.json.decode(data, type=dict[str, Any])
-        if not 200 <= status < 300:
-            raise Refused(status, str(answer.get("detail") or f"The server answered {status}"), answer)
+        if not 200 <= response.status < 300:
+            detail = str(answer.get("detail") or f"The server answered {response.status}")
+            raise Refused(response.status, detail, answer, _retry_after(response))
         return answer
 
 
-def _retry_after(response: http.client.HTTPResponse) -> float:
+class Patience:
+    """How long the same request is repeated, with growing pauses. It is new for each request, and after any progress."""
+
+    def __init__(self) -> None:
+        self._unanswered = self._refused = 0
+        self._until: float | None = None
+
+    def is_left_without_answer(self) -> bool:
+        """Wait a while after nobody has answered; False if that was often enough."""
+        if self._unanswered >= len(_WAITS_S):
+            return False
+        time.sleep(_WAITS_S[self._unanswered])
+        self._unanswered += 1
+        return True
+
+    def is_left_after(self, error: Refused) -> bool:
+        """Wait a while after the server could not do it now; False if it never will, or could not for long enough."""
+        if not error.is_passing:
+            return False
+        now = time.monotonic()
+        if self._until is None or error.answer.get("committing"):  # however long that takes, it comes to an end
+            self._until = now + _PATIENCE_S
+        if now >= self._until:
+            return False
+        time.sleep(min(_MAX_WAIT_S, error.retry_after_s or _WAITS_S[min(self._refused, len(_WAITS_S) - 1)]))
+        self._unanswered, self._refused = 0, self._refused + 1
+        return True
+
+
+def _retry_after(response: http.client.HTTPResponse) -> float | None:
     text = response.headers.get("Retry-After") or ""
-    return float(text) if text.isascii() and text.isdigit() else 1.0
+    return float(text) if text.isascii() and text.isdigit() else None

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from runicorn.plugin import BadInput, TooLarge, shown
 from runicorn_artifacts.errors import IllegalName, IllegalType
+from runicorn_artifacts.json_values import stored_metadata
 from runicorn_artifacts.manifest import FileEntry, ReferenceEntry
-from runicorn_artifacts.metadata import check_serialisable
 from runicorn_artifacts.naming import is_legal, is_legal_alias, stored_path, type_of_folder
+from runicorn_artifacts.saving import Description, Staged
 from runicorn_artifacts.staging import check_nesting
 from runicorn_artifacts.uploads.limits import UploadLimits
 
@@ -55,9 +57,17 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     run_id: str | None = None
     """The run that made it."""
 
-    def reference_entries(self) -> list[ReferenceEntry]:
-        """As a manifest has them."""
-        return [ReferenceEntry(r.uri, r.checksum, r.size, dict(r.metadata)) for r in self.references]
+    def staged(self, path: Path, files: list[FileEntry], receipt: Path | None = None) -> Staged:
+        """What becomes a version, with these files in the folder `path`."""
+        return Staged(
+            path=path,
+            files=files,
+            references=[ReferenceEntry(r.uri, r.checksum, r.size, r.metadata).stored() for r in self.references],
+            described=Description.of(self),
+            run_id=self.run_id or "",
+            aliases=self.aliases,
+            receipt=receipt,
+        )
 
 
 def checked_type(name: str, type: str | None) -> str:
@@ -95,9 +105,8 @@ def check_facts(draft: Draft) -> None:
         if not is_legal_alias(alias):
             raise BadInput(f"Invalid value for aliases: {shown(alias)!r} cannot be set")
     try:
-        check_serialisable(draft.metadata)
-        for reference in draft.references:
-            check_serialisable(reference.metadata)
+        for metadata in (draft.metadata, *(reference.metadata for reference in draft.references)):
+            stored_metadata(metadata)
     except TypeError as error:
         raise BadInput(shown(str(error))) from error
     for reference in draft.references:

@@ -6,7 +6,7 @@ import errno
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 
-from runicorn.plugin import BadInput, Conflict, NotFound, RunicornError, StorageUnavailable, shown
+from runicorn.plugin import BadInput, Conflict, NotFound, RunicornError, StorageUnavailable, Unavailable, shown
 
 
 class UploadNotFound(NotFound):
@@ -50,6 +50,18 @@ class Committed(Conflict):
         super().__init__("This upload is a version already")
 
 
+class BeingCommitted(Unavailable):
+    """Another request makes a version of the upload at this moment: ask again, it answers then."""
+
+    def __init__(self) -> None:
+        super().__init__("This upload is still being committed. Ask again in a moment.")
+
+    @property
+    def extra(self) -> Mapping[str, object]:
+        """See `RunicornError`."""
+        return {"committing": True}
+
+
 class OtherDigest(BadInput):
     """What was received is not what was declared; it was thrown away."""
 
@@ -76,4 +88,6 @@ def disk_errors() -> Generator[None]:
     except OSError as error:
         if isinstance(error, RunicornError):
             raise
+        if error.errno == errno.ENAMETOOLONG:
+            raise BadInput("Invalid artifact path: too long for the disk of the server") from error
         raise (NoSpace if error.errno in (errno.ENOSPC, errno.EDQUOT) else StorageUnavailable) from error
