@@ -209,6 +209,21 @@ class TestContentByContent:
         assert len({event["ts"] for event in events}) == 1
         assert world.index(name, "custom")["versions"][0]["aliases"] == ["best", "good", "latest"]
 
+    @pytest.mark.parametrize("way", ["form", "upload"])
+    def test_without_a_type_the_artifact_that_the_name_means_gets_the_version(
+        self, world: World, name: str, way: str
+    ) -> None:
+        assert world.save(name, type="dataset") == 1
+        content = os.urandom(100)
+        if way == "form":
+            saved = world.send("POST", f"/{name}/versions", files={"file": ("a", content)})
+        else:
+            state = declare(world, name, {"a": content})
+            put(world, name, state, content)
+            saved = commit(world, name, state)
+        assert (saved["type"], saved["version"]) == ("dataset", 2)
+        assert not world.folder(name, "custom").exists()
+
     def test_a_commit_that_is_repeated_leaves_an_alias_where_somebody_moved_it(self, world: World, name: str) -> None:
         content = os.urandom(100)
         state = declare(world, name, {"a": content}, aliases=["best"])
@@ -263,7 +278,7 @@ class TestContentByContent:
         state = declare(world, name, {"a": content, "b/c": content})
         assert state["missing"] == []
         assert commit(world, name, state)["num_files"] == 2
-        assert world.http.get(f"/api/artifacts/{name}/v1/files/b/c?type=custom").content == content
+        assert world.http.get(f"/api/artifacts/{name}/v2/files/b/c").content == content
 
     def test_a_damaged_content_in_the_pool_is_asked_for(self, world: World, name: str) -> None:
         content = f"will be damaged {name}".encode()
@@ -277,7 +292,7 @@ class TestContentByContent:
         assert missing["digest"] == digest(content)
         put(world, name, state, content)
         commit(world, name, state)
-        assert (world.folder(name, "custom") / "v1/files/a").read_bytes() == content
+        assert (world.folder(name, "model") / "v2/files/a").read_bytes() == content
         world.send("DELETE", f"/{name}/v1", params={"type": "model", "permanent": "true"})
         assert is_sound(world)
 

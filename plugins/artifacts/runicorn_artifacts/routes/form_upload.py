@@ -25,7 +25,7 @@ from runicorn_artifacts.pool import pool_of
 from runicorn_artifacts.routes.committing import FULL, Saved, commit, run_of
 from runicorn_artifacts.saving import Stored, commit_version
 from runicorn_artifacts.staging import staging_folder
-from runicorn_artifacts.uploads.draft import Draft, checked_type
+from runicorn_artifacts.uploads.draft import Draft, type_of_new_version
 from runicorn_artifacts.uploads.errors import disk_errors
 from runicorn_artifacts.uploads.form import ReceivedFile, receive_form
 from runicorn_artifacts.uploads.limits import UploadLimits
@@ -57,12 +57,13 @@ class _FormBody(Operation):
 async def save_artifact_version(
     name: FromPath[str], request: Request[Any, Any, Any], store: Store, type: FromQuery[str | None] = None
 ) -> Saved:
-    """Save the files of a form as a new version. Each part with a file name is a file; the type is `custom` by default.
+    """Save the files of a form as a new version. Each part with a file name is a file. Without a type it is
+    the next version of the artifact that the name means; of a new one the type is `custom`.
 
     Nothing is visible before the answer; a request that breaks off leaves nothing.
     """
     async with body_of(request) as body:
-        kind = checked_type(name, type)
+        kind = await asyncio.to_thread(type_of_new_version, Lookup(store.root), name, type)
         async with _staging(store) as folder:
             draft, files = await receive_form(request, body, folder, UploadLimits.configured())
             run = await run_of(store, draft)

@@ -24,9 +24,10 @@ from runicorn.plugin import (
     TooLarge,
     check_space,
 )
+from runicorn_artifacts.lookup import Lookup
 from runicorn_artifacts.pool import pool_of
 from runicorn_artifacts.routes.committing import FULL, Saved, commit, run_of
-from runicorn_artifacts.uploads.draft import Draft, checked, checked_type, digest_in
+from runicorn_artifacts.uploads.draft import Draft, checked, digest_in, type_of_new_version
 from runicorn_artifacts.uploads.errors import disk_errors
 from runicorn_artifacts.uploads.limits import UploadLimits
 from runicorn_artifacts.uploads.receiving import announced_bytes, body_of, drain, write_body
@@ -82,9 +83,10 @@ async def begin_artifact_upload(
 ) -> UploadState:
     """Declare a version. Of its contents only those need to be sent that no other version has: the answer lists them.
 
-    An upload that nobody continues for a day is forgotten.
+    Without a type it is the next version of the artifact that the name means; of a new one the type is `custom`. An upload
+    that nobody continues for a day is forgotten.
     """
-    kind = checked_type(name, type)
+    kind = await asyncio.to_thread(type_of_new_version, Lookup(store.root), name, type)
     draft = await asyncio.to_thread(checked, data, UploadLimits.configured())
     await run_of(store, draft)
 

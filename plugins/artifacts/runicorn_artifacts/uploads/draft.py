@@ -10,8 +10,9 @@ from typing import Any
 import msgspec
 
 from runicorn.plugin import BadInput, TooLarge, shown
-from runicorn_artifacts.errors import IllegalName, IllegalType
+from runicorn_artifacts.errors import ArtifactNotFound, IllegalName, IllegalType
 from runicorn_artifacts.json_values import stored_metadata
+from runicorn_artifacts.lookup import Lookup
 from runicorn_artifacts.manifest import FileEntry, ReferenceEntry
 from runicorn_artifacts.naming import is_legal, is_legal_alias, stored_path, type_of_folder
 from runicorn_artifacts.saving import Description, Staged
@@ -70,14 +71,22 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         )
 
 
-def checked_type(name: str, type: str | None) -> str:
-    """The type of a new version. IllegalName or IllegalType, if there can be no such artifact."""
-    found = type_of_folder(type or DEFAULT_TYPE)
+def type_of_new_version(lookup: Lookup, name: str, type: str | None) -> str:
+    """The type that is meant: the given one, else that of the artifact whom the name means, else `custom`.
+
+    IllegalName or IllegalType, if there can be no such artifact.
+    """
     if not is_legal(name):
         raise IllegalName(name)
-    if not is_legal(found):
-        raise IllegalType(found)
-    return found
+    if type:
+        found = type_of_folder(type)
+        if not is_legal(found):
+            raise IllegalType(found)
+        return found
+    try:
+        return lookup.find(name).type
+    except ArtifactNotFound:
+        return DEFAULT_TYPE
 
 
 def checked(draft: Draft, limits: UploadLimits) -> Draft:
