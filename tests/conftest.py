@@ -54,9 +54,9 @@ def _own_configuration(tmp_path_factory: pytest.TempPathFactory, monkeypatch: py
     monkeypatch.setenv("XDG_CONFIG_HOME", str(directory))
 
 
-def pytest_xdist_auto_num_workers() -> int:
-    """Two per processor: most tests wait for servers, files and clocks."""
-    return 2 * (os.cpu_count() or 1)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Two per processor: most tests wait for servers, files and clocks; the long ones do little else."""
+    return (3 if config.getoption("markexpr") == "slow" else 2) * (os.cpu_count() or 1)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> WorkStealingScheduling | None:
@@ -72,8 +72,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _seconds(item: pytest.Item) -> float:
-    marker = item.get_closest_marker("slow")
-    return float(marker.args[0]) if marker is not None and marker.args else 0.0
+    return max((float(mark.args[0]) for mark in item.iter_markers("slow") if mark.args), default=0.0)
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

@@ -27,7 +27,7 @@ def run_benchmarks(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=TOP, capture_output=True, text=True, timeout=300)
 
 
-@pytest.mark.slow
+@pytest.mark.slow(40)
 @pytest.mark.parametrize("part", range(PARTS))
 def test_the_tiny_size_measures_every_row(tmp_path: Path, part: int) -> None:
     names = list(BENCHMARKS)[part::PARTS]

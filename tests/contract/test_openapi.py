@@ -86,7 +86,7 @@ def operations(server: Server) -> list[Any]:
     return [result.ok() for result in schema.get_all_operations()]
 
 
-@pytest.mark.parametrize("examples", [FEW, pytest.param(MANY, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("examples", [FEW, pytest.param(MANY, marks=pytest.mark.slow(30))])
 @pytest.mark.timeout(0 if MANY > 100 else 600)
 def test_every_answer_is_as_the_document_says(server: Server, examples: int) -> None:
     problems: list[str] = []

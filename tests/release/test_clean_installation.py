@@ -35,7 +35,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {"wheel": wheel, "source distribution": archive}
 
 
-@pytest.mark.slow
+@pytest.mark.slow(25)
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("kind", ["wheel", "source distribution"])
 def test_a_clean_environment_gets_all_of_it_without_a_compiler(
