@@ -18,15 +18,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runicorn.cli import main
 from runicorn_query.cli.compare import side_by_side
 from runicorn_query.cli.output import age, clean, duration, value
 from runicorn_query.cli.plots import braille, labelled, sparkline
-from tests import terminal
+from tests import commands, terminal
 from tests.recorded import ARCHIVE, RUNS, wait_until_live
 from tests.serving import Server, serve, wait_until
 from tests.stores import make_run, metrics_event
@@ -48,10 +46,10 @@ def runicorn(
     return done
 
 
-def called(root: Path, command: str, *arguments: str, status: int = 0) -> Result:
+def called(root: Path, command: str, *arguments: str, status: int = 0) -> subprocess.CompletedProcess[str]:
     """The same, without a process of its own."""
-    done = CliRunner().invoke(main, [command, *arguments, "--storage", str(root)])
-    assert done.exit_code == status, done.output
+    done = commands.runicorn(command, *arguments, "--storage", root)
+    assert done.returncode == status, done.stdout + done.stderr
     return done
 
 
