@@ -54,9 +54,9 @@ def _own_configuration(tmp_path_factory: pytest.TempPathFactory, monkeypatch: py
     monkeypatch.setenv("XDG_CONFIG_HOME", str(directory))
 
 
-def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Two per processor: most tests wait for servers, files and clocks; the long ones do little else."""
-    return (3 if config.getoption("markexpr") == "slow" else 2) * (os.cpu_count() or 1)
+def pytest_xdist_auto_num_workers() -> int:
+    """Two per processor and two more: most tests wait for servers, files and clocks; the long ones do little else."""
+    return 2 * (os.cpu_count() or 1) + 2
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> WorkStealingScheduling | None:

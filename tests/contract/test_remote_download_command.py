@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests.commands import runicorn
 from tests.contract.test_remote import login, ok
 from tests.contract.test_remote_smart import synced, write_files
 from tests.serving import Server, serve, wait_until
@@ -47,7 +48,7 @@ def command(url: str, *arguments: str) -> list[str]:
 
 
 def download(server: Server, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command(server.url, *arguments), capture_output=True, text=True, timeout=60)
+    return runicorn(*command(server.url, *arguments)[3:])
 
 
 def test_the_files_of_a_version_are_brought_and_verified(server: Server, tmp_path: Path) -> None:
