@@ -38,12 +38,15 @@ def _alias(sshd: Sshd, write_config: Callable[[str], None]) -> None:
 
 
 def command(local: Path, remote: Path, *runs: str) -> list[str]:
-    arguments = [*(runs or ["--all"]), f"ssh://gpu{remote}", "--storage", str(local), "--json"]
-    return [sys.executable, "-m", "runicorn", "remote", "push", *arguments]
+    return [sys.executable, "-m", "runicorn", *words(local, remote, *runs)]
+
+
+def words(local: Path, remote: Path, *runs: str) -> list[str]:
+    return ["remote", "push", *(runs or ["--all"]), f"ssh://gpu{remote}", "--storage", str(local), "--json"]
 
 
 def push(local: Path, remote: Path, *runs: str) -> subprocess.CompletedProcess[str]:
-    return runicorn(*command(local, remote, *runs)[3:])
+    return runicorn(*words(local, remote, *runs))
 
 
 def test_runs_arrive_whole_grow_by_append_and_are_not_sent_again(tmp_path: Path) -> None:
