@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from xdist.scheduler import WorkStealingScheduling
 
+from tests.scheduling import longest_first
 from tests.serving import serve
 from tests.ssh_server import sshd
 
@@ -30,6 +31,9 @@ os.environ["PYTHON_KEYRING_BACKEND"] = "keyring.backends.null.Keyring"
 # Hundreds of processes that each compile all modules again would take a third of the suite's time.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+
+# Hundreds of processes that load numpy: each would start a thread for every processor, and has no use for it.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ci", parent=settings.get_profile("default"), derandomize=True)
@@ -51,13 +55,24 @@ def _own_configuration(tmp_path_factory: pytest.TempPathFactory, monkeypatch: py
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Two per processor: most tests wait for servers, files and clocks."""
-    return 2 * (os.cpu_count() or 1)
+    """Two per processor and two more: most tests wait for servers, files and clocks; the long ones do little else."""
+    return 2 * (os.cpu_count() or 1) + 2
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> WorkStealingScheduling | None:
     """Who has nothing to do takes tests over: what comes after a long one does not wait for it."""
     return WorkStealingScheduling(config, log) if config.getoption("dist") == "load" else None
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Tests that say how long they take, `slow(seconds)`, begin first, each in another process."""
+    if hasattr(config, "workerinput"):
+        items[:] = longest_first(items, _seconds, config.workerinput["workercount"])
+
+
+def _seconds(item: pytest.Item) -> float:
+    return max((float(mark.args[0]) for mark in item.iter_markers("slow") if mark.args), default=0.0)
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

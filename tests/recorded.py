@@ -16,7 +16,12 @@ RUNS = 31
 @pytest.fixture
 def recorded(tmp_path: Path) -> Path:
     """The recorded store, unpacked."""
-    root = tmp_path / "recorded"
+    return unpacked(tmp_path)
+
+
+def unpacked(directory: Path) -> Path:
+    """The root of the recorded store, unpacked into a directory."""
+    root = directory / "recorded"
     with tarfile.open(ARCHIVE) as archive:
         archive.extractall(root, filter="data")
     return root

@@ -256,7 +256,7 @@ class TestContentByContent:
         assert saved["warnings"] == [f"The run {run.name} does not list it: Is a directory"]
         assert [item["version"] for item in world.get(f"/{name}/versions")] == [1]
 
-    @pytest.mark.slow
+    @pytest.mark.slow(30)
     def test_while_somebody_holds_the_artifact_nothing_is_saved_and_that_is_what_is_answered(
         self, world: World, name: str
     ) -> None:

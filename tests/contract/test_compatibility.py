@@ -11,6 +11,7 @@ import math
 import os
 import socket
 import subprocess
+import sys
 import venv
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import Any
 
 import httpx
 import pytest
+from filelock import FileLock
 from websockets.sync.client import connect
 
 import runicorn as rn
@@ -35,17 +37,24 @@ Serve = Callable[..., Server]
 
 @pytest.fixture(scope="module")
 def old_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The interpreter of a virtual environment that has nothing but 0.4.0."""
-    directory = tmp_path_factory.mktemp("released")
-    venv.create(directory, with_pip=True)
-    python = directory / "bin" / "python"
-    command = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", RELEASE]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=500)
-    if done.returncode != 0:
-        reason = f"{RELEASE} cannot be installed:\n{done.stderr[-1000:]}"
-        if os.environ.get("RUNICORN_CI"):
-            pytest.fail(reason)
-        pytest.skip(reason)
+    """The interpreter of a virtual environment that has nothing but 0.4.0; one for all tests of a session."""
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    python = shared / "released" / "bin" / "python"
+    with FileLock(shared / "released.lock"):
+        if not (shared / "released.complete").exists():
+            venv.create(shared / "released", with_pip=False)
+            # What is imported is compiled then.
+            pip = [sys.executable, "-m", "pip", "--python", python, "--quiet", "--disable-pip-version-check"]
+            command = [*pip, "install", "--no-compile", RELEASE]
+            done = subprocess.run(command, capture_output=True, text=True, timeout=500)
+            if done.returncode != 0:
+                reason = f"{RELEASE} cannot be installed:\n{done.stderr[-1000:]}"
+                if os.environ.get("RUNICORN_CI"):
+                    pytest.fail(reason)
+                pytest.skip(reason)
+            (shared / "released.complete").touch()
     return python
 
 

@@ -115,7 +115,7 @@ class TestMustHold:
             writer.join()
 
     @pytest.mark.parametrize(
-        "wait_s", [0.0, 1.0, pytest.param(10.0, marks=pytest.mark.slow), pytest.param(60.0, marks=pytest.mark.slow)]
+        "wait_s", [0.0, 1.0, pytest.param(10.0, marks=pytest.mark.slow), pytest.param(60.0, marks=pytest.mark.slow(60))]
     )
     def test_a_file_that_appears_later_is_sent(self, server: Server, run: Path, open_log: Open, wait_s: float) -> None:
         client = open_log(server, run.name)

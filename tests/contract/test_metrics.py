@@ -10,6 +10,7 @@ import random
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -44,19 +45,6 @@ HOSTILE = (
 )
 
 
-def test_a_hostile_file_is_answered_as_the_simple_reader_does(serve: Serve, tmp_path: Path) -> None:
-    directory = make_run(tmp_path / "r", "p/n/runs/a", events=b"".join(HOSTILE))
-    server = serve(tmp_path / "r")
-    wait_until_live(server)
-
-    answer = server.http.get("/api/runs/a/metrics_step")
-    assert answer.json() == metrics_step(directory / "events.jsonl")
-    assert b"1" + b"0" * 30 in answer.content
-    assert b"-0.0" in answer.content
-    assert b"NaN" not in answer.content
-    assert server.http.get("/api/runs/a/metrics").json() == metrics(directory / "events.jsonl")
-
-
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server that tests share; each makes runs of its own."""
@@ -66,19 +54,37 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     server.stop()
 
 
+_numbers = itertools.count()
+
+
+def new_run(server: Server, events: str | bytes | None = None, **files: Any) -> Path:
+    """The directory of a new run, which the server has found."""
+    run_id = f"20260101_000000_{next(_numbers):06x}"
+    directory = make_run(server.root, f"p/n/runs/{run_id}", events=events, **files)
+    wait_until(lambda: server.http.get(f"/api/runs/{run_id}").status_code == 200)  # made by hand, found soon
+    return directory
+
+
+def test_a_hostile_file_is_answered_as_the_simple_reader_does(server: Server) -> None:
+    directory = new_run(server, b"".join(HOSTILE))
+
+    answer = server.http.get(f"/api/runs/{directory.name}/metrics_step")
+    assert answer.json() == metrics_step(directory / "events.jsonl")
+    assert b"1" + b"0" * 30 in answer.content
+    assert b"-0.0" in answer.content
+    assert b"NaN" not in answer.content
+    assert server.http.get(f"/api/runs/{directory.name}/metrics").json() == metrics(directory / "events.jsonl")
+
+
 def answers(server: Server, events: bytes) -> tuple[Answer, Answer]:
     """`metrics_step` and `metrics` of a new run with these events, compared with the simple reader."""
-    run_id = f"20260101_000000_{next(_numbers):06x}"
-    directory = make_run(server.root, f"p/n/runs/{run_id}", events=events)
-    wait_until(lambda: server.http.get(f"/api/runs/{run_id}").status_code == 200)  # made by hand, found soon
-    by_step, by_time = (server.http.get(f"/api/runs/{run_id}/{name}") for name in ("metrics_step", "metrics"))
+    directory = new_run(server, events)
+    by_step, by_time = (server.http.get(f"/api/runs/{directory.name}/{name}") for name in ("metrics_step", "metrics"))
     assert (by_step.status_code, by_time.status_code) == (200, 200)
     assert by_step.json() == metrics_step(directory / "events.jsonl")
     assert by_time.json() == metrics(directory / "events.jsonl")
     return by_step.json(), by_time.json()
 
-
-_numbers = itertools.count()
 
 STEPS: dict[str, int | None] = {
     "5": 5, "-3": -3, "2.7": 2, "-2.7": -2, "true": 1, "false": 0, '"5"': 5, '" 7 "': 7, "1e3": 1000,
@@ -161,77 +167,75 @@ def test_unknown_malformed_and_deleted_runs_are_404(server: Server) -> None:
         assert server.http.get(f"/api/runs/{run_id.replace('%2F', '')}/progress").status_code == 200
 
 
-def test_a_run_without_metrics_has_no_columns(serve: Serve, tmp_path: Path) -> None:
-    make_run(tmp_path / "r", "p/n/runs/a")
-    server = serve(tmp_path / "r")
-    wait_until_live(server)
+def test_a_run_without_metrics_has_no_columns(server: Server) -> None:
+    directory = new_run(server)
     for path in ("metrics", "metrics_step"):
-        assert server.http.get(f"/api/runs/a/{path}").json() == {"columns": [], "rows": []}
+        assert server.http.get(f"/api/runs/{directory.name}/{path}").json() == {"columns": [], "rows": []}
 
 
-def test_progress_is_the_same_for_every_run(serve: Serve, tmp_path: Path) -> None:
-    server = serve(tmp_path / "r")
-    for run_id in ("unknown", "a"):
+def test_progress_is_the_same_for_every_run(server: Server) -> None:
+    for run_id in ("unknown", new_run(server).name):
         answer = server.http.get(f"/api/runs/{run_id}/progress")
         assert (answer.status_code, answer.json()) == (200, {"available": False, "status": "unknown"})
     operation = server.http.get("/openapi.json").json()["paths"]["/api/runs/{run_id}/progress"]["get"]
     assert operation["deprecated"] is True
 
 
-def test_a_line_appended_between_two_calls_is_in_the_second_answer(serve: Serve, tmp_path: Path) -> None:
-    directory = make_run(tmp_path / "r", "p/n/runs/a", status={"status": "running"})
-    server = serve(tmp_path / "r", "--rate-limit", "off")
-    wait_until_live(server)
+def test_a_line_appended_between_two_calls_is_in_the_second_answer(server: Server) -> None:
+    directory = new_run(server, status={"status": "running"})
     with open(directory / "events.jsonl", "ab", buffering=0) as file:
         for step in range(1000):
             file.write(metrics_event(ts=float(step), global_step=step, loss=1 / (step + 1)).encode())
-            assert server.http.get("/api/runs/a/metrics_step").json()["rows"][-1]["global_step"] == step
+            assert server.http.get(f"/api/runs/{directory.name}/metrics_step").json()["rows"][-1]["global_step"] == step
 
 
-def test_a_torn_line_appears_once_it_is_completed(serve: Serve, tmp_path: Path) -> None:
-    directory = make_run(tmp_path / "r", "p/n/runs/a", events=metrics_event(global_step=1, loss=1.0))
-    server = serve(tmp_path / "r", "--rate-limit", "off")
-    wait_until_live(server)
+def test_a_torn_line_appears_once_it_is_completed(server: Server) -> None:
+    directory = new_run(server, metrics_event(global_step=1, loss=1.0))
     line = metrics_event(global_step=2, loss=2.0).encode()
     with open(directory / "events.jsonl", "ab", buffering=0) as file:
         file.write(line[:20])
-        assert [row["global_step"] for row in server.http.get("/api/runs/a/metrics_step").json()["rows"]] == [1]
+        assert [
+            row["global_step"] for row in server.http.get(f"/api/runs/{directory.name}/metrics_step").json()["rows"]
+        ] == [1]
         file.write(line[20:])
-        assert [row["global_step"] for row in server.http.get("/api/runs/a/metrics_step").json()["rows"]] == [1, 2]
+        assert [
+            row["global_step"] for row in server.http.get(f"/api/runs/{directory.name}/metrics_step").json()["rows"]
+        ] == [1, 2]
 
 
-def test_a_file_rewritten_with_the_same_mtime_is_read_again(serve: Serve, tmp_path: Path) -> None:
-    directory = make_run(tmp_path / "r", "p/n/runs/a", events=metrics_event(global_step=1, loss=1.0) * 3)
+def test_a_file_rewritten_with_the_same_mtime_is_read_again(server: Server) -> None:
+    directory = new_run(server, metrics_event(global_step=1, loss=1.0) * 3)
     events = directory / "events.jsonl"
     stamp = events.stat().st_mtime_ns
-    server = serve(tmp_path / "r", "--rate-limit", "off")
-    wait_until_live(server)
     for content in (metrics_event(global_step=5, loss=5.0), metrics_event(global_step=6, loss=6.0) * 5, ""):
         write(events, content)
         os.utime(events, ns=(stamp, stamp))
-        assert server.http.get("/api/runs/a/metrics_step").json() == metrics_step(events)
+        assert server.http.get(f"/api/runs/{directory.name}/metrics_step").json() == metrics_step(events)
     replaced = directory / "new"
     write(replaced, metrics_event(global_step=7, loss=7.0))
     replaced.replace(events)
-    assert server.http.get("/api/runs/a/metrics_step").json() == metrics_step(events)
+    assert server.http.get(f"/api/runs/{directory.name}/metrics_step").json() == metrics_step(events)
     events.unlink()
-    assert server.http.get("/api/runs/a/metrics_step").json() == {"columns": [], "rows": []}
+    assert server.http.get(f"/api/runs/{directory.name}/metrics_step").json() == {"columns": [], "rows": []}
 
 
-def test_a_file_edited_in_place_is_read_again(serve: Serve, tmp_path: Path) -> None:
+def test_a_file_edited_in_place_is_read_again(server: Server) -> None:
     lines = "".join(metrics_event(global_step=step, loss=0.5, note="x" * 64) for step in (1, 2))
-    events = make_run(tmp_path / "r", "p/n/runs/a", events=lines) / "events.jsonl"
-    server = serve(tmp_path / "r", "--rate-limit", "off")
-    wait_until_live(server)
-    before = server.http.get("/api/runs/a/metrics_step")
+    directory = new_run(server, lines)
+    events = directory / "events.jsonl"
+    before = server.http.get(f"/api/runs/{directory.name}/metrics_step")
     with events.open("r+b") as file:
         file.seek(lines.rindex("0.5"))
         file.write(b"0.7")
     os.utime(events, ns=(0, events.stat().st_mtime_ns + 10**9))
-    after = server.http.get("/api/runs/a/metrics_step", headers={"If-None-Match": before.headers["etag"]})
+    after = server.http.get(
+        f"/api/runs/{directory.name}/metrics_step", headers={"If-None-Match": before.headers["etag"]}
+    )
     assert after.json() == metrics_step(events)
     assert [row["loss"] for row in after.json()["rows"]] == [0.5, 0.7]
-    assert server.http.get("/api/runs/a/metrics").json()["rows"][0]["loss"] == 0.7  # both are of one moment
+    assert (
+        server.http.get(f"/api/runs/{directory.name}/metrics").json()["rows"][0]["loss"] == 0.7
+    )  # both are of one moment
 
 
 def test_health_counts_conditional_requests_for_metrics(serve: Serve, tmp_path: Path) -> None:

@@ -14,7 +14,6 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
-from hypothesis.errors import Unsatisfiable
 from schemathesis.checks import not_a_server_error
 from schemathesis.generation import GenerationMode
 from schemathesis.specs.openapi.checks import (
@@ -73,12 +72,21 @@ def is_endless(operation: Any) -> bool:
     return "text/event-stream" in content
 
 
+def accepts_anything(operation: Any) -> bool:
+    """Nothing that can be sent breaks its rules: the text in its path is all that there is."""
+    raw = operation.definition.raw
+    parameters = raw.get("parameters", [])
+    return "requestBody" not in raw and all(
+        parameter["in"] == "path" and parameter["schema"] == {"type": "string"} for parameter in parameters
+    )
+
+
 def operations(server: Server) -> list[Any]:
     schema = schemathesis.openapi.from_url(f"{server.url}/openapi.json")
     return [result.ok() for result in schema.get_all_operations()]
 
 
-@pytest.mark.parametrize("examples", [FEW, pytest.param(MANY, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("examples", [FEW, pytest.param(MANY, marks=pytest.mark.slow(30))])
 @pytest.mark.timeout(0 if MANY > 100 else 600)
 def test_every_answer_is_as_the_document_says(server: Server, examples: int) -> None:
     problems: list[str] = []
@@ -93,7 +101,10 @@ def test_every_answer_is_as_the_document_says(server: Server, examples: int) -> 
 
 
 def problems_of(server: Server, operation: Any, examples: int) -> Iterator[str]:
-    for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE):
+    modes = [GenerationMode.POSITIVE]
+    if not accepts_anything(operation):  # hundreds of values would be invented to find that out
+        modes.append(GenerationMode.NEGATIVE)
+    for mode in modes:
 
         @seed(20260101)
         @settings(
@@ -116,8 +127,6 @@ def problems_of(server: Server, operation: Any, examples: int) -> Iterator[str]:
 
         try:
             check()
-        except Unsatisfiable:  # an operation without parameters accepts everything
-            assert mode is GenerationMode.NEGATIVE
         except Exception as error:
             yield f"{type(error).__name__}: {error}"[:1500]
 

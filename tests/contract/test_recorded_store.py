@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from websockets.sync.client import connect
 
-from tests.recorded import RUNS, recorded, run_directories, wait_until_live
+from tests.recorded import RUNS, recorded, run_directories, unpacked, wait_until_live
 from tests.reference_metrics import metrics, metrics_step
 from tests.serving import Server, serve, wait_until
 
@@ -20,18 +20,23 @@ __all__ = ["recorded", "serve"]
 Serve = Callable[..., Server]
 
 
+@pytest.fixture(scope="module")
+def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server on the store, for those who only read."""
+    with Server(unpacked(tmp_path_factory.mktemp("read")), "--rate-limit", "off") as server:
+        wait_until_live(server)
+        yield server
+
+
 def read(path: Path) -> dict:
     return json.loads(path.read_text()) if path.exists() else {}
 
 
-def test_every_run_is_listed_with_the_values_of_its_files(recorded: Path, serve: Serve) -> None:
-    server = serve(recorded, "--rate-limit", "off")
-    wait_until_live(server)
-
-    listed = {run["run_dir"]: run for run in server.http.get("/api/runs").json()}
+def test_every_run_is_listed_with_the_values_of_its_files(reader: Server) -> None:
+    listed = {run["run_dir"]: run for run in reader.http.get("/api/runs").json()}
 
     assert len(listed) == RUNS
-    for directory in run_directories(recorded):
+    for directory in run_directories(reader.root):
         meta, status, summary = (read(directory / f"{name}.json") for name in ("meta", "status", "summary"))
         run = listed[str(directory)]
         assert run["id"] == directory.name == meta["id"]
@@ -46,11 +51,8 @@ def test_every_run_is_listed_with_the_values_of_its_files(recorded: Path, serve:
             assert run["status"] == status["status"]
 
 
-def test_the_list_is_ordered_by_project_name_and_newest_first(recorded: Path, serve: Serve) -> None:
-    server = serve(recorded)
-    wait_until_live(server)
-
-    runs = server.http.get("/api/runs").json()
+def test_the_list_is_ordered_by_project_name_and_newest_first(reader: Server) -> None:
+    runs = reader.http.get("/api/runs").json()
 
     expected = sorted(runs, key=lambda run: run["id"], reverse=True)
     expected.sort(key=lambda run: run["created_time"], reverse=True)
@@ -58,27 +60,21 @@ def test_the_list_is_ordered_by_project_name_and_newest_first(recorded: Path, se
     assert [run["id"] for run in runs] == [run["id"] for run in expected]
 
 
-def test_every_metrics_answer_equals_what_a_simple_reader_computes_from_the_file(recorded: Path, serve: Serve) -> None:
-    server = serve(recorded, "--rate-limit", "off")
-    wait_until_live(server)
-
-    for directory in run_directories(recorded):
-        by_step = server.http.get(f"/api/runs/{directory.name}/metrics_step").json()
+def test_every_metrics_answer_equals_what_a_simple_reader_computes_from_the_file(reader: Server) -> None:
+    for directory in run_directories(reader.root):
+        by_step = reader.http.get(f"/api/runs/{directory.name}/metrics_step").json()
         assert by_step == metrics_step(directory / "events.jsonl")
-        by_time = server.http.get(f"/api/runs/{directory.name}/metrics").json()
+        by_time = reader.http.get(f"/api/runs/{directory.name}/metrics").json()
         assert by_time == metrics(directory / "events.jsonl")
 
 
-def test_every_log_over_websocket_equals_the_file(recorded: Path, serve: Serve) -> None:
-    server = serve(recorded, "--rate-limit", "off")
-    wait_until_live(server)
-
-    for directory in run_directories(recorded):
+def test_every_log_over_websocket_equals_the_file(reader: Server) -> None:
+    for directory in run_directories(reader.root):
         log = directory / "logs.txt"
         if not log.exists():
             continue
         lines = [line for line in log.read_text().split("\n") if line.strip()]
-        with connect(f"{server.url.replace('http', 'ws')}/api/runs/{directory.name}/logs/ws") as socket:
+        with connect(f"{reader.url.replace('http', 'ws')}/api/runs/{directory.name}/logs/ws") as socket:
             assert [socket.recv(timeout=5) for _ in lines] == lines
 
 

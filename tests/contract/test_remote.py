@@ -277,7 +277,7 @@ def slowest_health_s(http: httpx.Client, until: Callable[[], bool]) -> float:
     return slowest
 
 
-@pytest.mark.slow
+@pytest.mark.slow(25)
 def test_a_frozen_server_holds_nothing_else_up(server: Server, http: httpx.Client, sshd: Sshd) -> None:
     ok(http.post("/api/unified/connect", json=login(sshd)))
     sshd.freeze()
@@ -296,7 +296,7 @@ def test_a_frozen_server_holds_nothing_else_up(server: Server, http: httpx.Clien
     sshd.thaw()
 
 
-@pytest.mark.slow
+@pytest.mark.slow(15)
 def test_all_who_wait_for_a_frozen_server_hear_of_it_together(server: Server, http: httpx.Client, sshd: Sshd) -> None:
     ok(http.post("/api/unified/connect", json=login(sshd)))
     ok(http.get("/api/unified/listdir"))

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests.commands import runicorn
 from tests.contract.test_remote import login, ok
 from tests.contract.test_remote_smart import synced, write_files
 from tests.serving import Server, serve, wait_until
@@ -43,11 +44,15 @@ def server(serve: Callable[..., Server], sshd: Sshd, there: Path, tmp_path: Path
 
 
 def command(url: str, *arguments: str) -> list[str]:
-    return [sys.executable, "-m", "runicorn", "remote", "download", *arguments, "--url", url]
+    return [sys.executable, "-m", "runicorn", *words(url, *arguments)]
+
+
+def words(url: str, *arguments: str) -> list[str]:
+    return ["remote", "download", *arguments, "--url", url]
 
 
 def download(server: Server, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command(server.url, *arguments), capture_output=True, text=True, timeout=60)
+    return runicorn(*words(server.url, *arguments))
 
 
 def test_the_files_of_a_version_are_brought_and_verified(server: Server, tmp_path: Path) -> None:

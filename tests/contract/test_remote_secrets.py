@@ -73,7 +73,7 @@ def files_below(*directories: Path) -> dict[str, bytes]:
     }
 
 
-@pytest.mark.slow
+@pytest.mark.slow(20)
 def test_secrets_of_a_whole_run_are_found_nowhere(sshd: Sshd, tmp_path: Path) -> None:
     key = sshd.new_client_key("ed25519", passphrase=PASSPHRASE).read_text()
     secrets = {"password": PASSWORD, "private_key": key, "passphrase": PASSPHRASE}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +30,12 @@ def entry(name: str, version: int, **fields: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
+    """A store that a test may change."""
+    return store(tmp_path / "root")
+
+
+def store(root: Path) -> Path:
     """A run that made `net:v3` and more, and used `net:v2`, `gone:v1` and `bad:v1`."""
-    root = tmp_path / "root"
     net = ArtifactFolder(root, "model", "net")
     for version in (1, 2, 3):
         net.save(version)
@@ -56,15 +60,22 @@ def artifacts(server: Server, run_id: str = RUN_ID) -> dict[str, list[dict[str, 
     return response.json() if response.status_code == 200 else {"created": [], "used": []}
 
 
+@pytest.fixture(scope="module")
+def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server for those who only read."""
+    with Server(store(tmp_path_factory.mktemp("read") / "root"), "--rate-limit", "off") as server:
+        wait_until(lambda: artifacts(server)["created"] and artifacts(server)["used"], "the artifacts of the run")
+        yield server
+
+
 def serve_until_known(serve: Serve, root: Path) -> Server:
     server = serve(root, "--rate-limit", "off")
     wait_until(lambda: artifacts(server)["created"] and artifacts(server)["used"], "the artifacts of the run")
     return server
 
 
-def test_values_come_from_the_version_in_the_order_of_the_run(root: Path, serve: Serve) -> None:
-    server = serve_until_known(serve, root)
-    created = artifacts(server)["created"]
+def test_values_come_from_the_version_in_the_order_of_the_run(reader: Server) -> None:
+    created = artifacts(reader)["created"]
     assert [list(item) for item in created] == [ITEM, ITEM]
     assert created[0] == {
         "name": "net",
@@ -80,21 +91,19 @@ def test_values_come_from_the_version_in_the_order_of_the_run(root: Path, serve:
     assert (created[1]["version"], created[1]["created_at"], created[1]["aliases"]) == (1, 1001.0, [])
 
 
-def test_where_a_version_cannot_be_read_the_run_says_what_it_noted(root: Path, serve: Serve) -> None:
-    server = serve_until_known(serve, root)
+def test_where_a_version_cannot_be_read_the_run_says_what_it_noted(reader: Server) -> None:
     unknown = {"size_bytes": 11, "description": None, "aliases": [], "lifecycle_stage": None}
-    assert artifacts(server)["used"][1:] == [
+    assert artifacts(reader)["used"][1:] == [
         {"name": "gone", "type": "model", "version": 1, "created_at": 92.5, **unknown, "status": "missing"},
         {"name": "bad", "type": "model", "version": 1, "created_at": 0.0, **unknown, "status": "corrupted"},
         {"name": "gone", "type": "model", "version": 2, "created_at": 0.0, **unknown, "status": "missing"},
     ]
 
 
-def test_counts_in_the_list_of_runs_are_the_lengths(root: Path, serve: Serve) -> None:
-    server = serve_until_known(serve, root)
-    run = server.http.get("/api/runs").json()[0]
+def test_counts_in_the_list_of_runs_are_the_lengths(reader: Server) -> None:
+    run = reader.http.get("/api/runs").json()[0]
     assert (run["artifacts_created_count"], run["artifacts_used_count"]) == (2, 4)
-    assert [len(part) for part in artifacts(server).values()] == [2, 4]
+    assert [len(part) for part in artifacts(reader).values()] == [2, 4]
 
 
 def test_later_entries_and_later_versions_are_seen(root: Path, serve: Serve) -> None:
@@ -124,11 +133,10 @@ def test_unknown_and_deleted_runs_are_not_found(root: Path, serve: Serve) -> Non
     wait_until(lambda: server.http.get(f"/api/runs/{RUN_ID}/artifacts").status_code == 404, "the run to be deleted")
 
 
-def test_nothing_is_created_or_changed(root: Path, serve: Serve) -> None:
-    server = serve_until_known(serve, root)
-    before = {path: path.lstat() for path in sorted(root.rglob("*")) if ".runicorn" not in path.parts}
-    artifacts(server)
-    after = {path: path.lstat() for path in sorted(root.rglob("*")) if ".runicorn" not in path.parts}
+def test_nothing_is_created_or_changed(reader: Server) -> None:
+    before = {path: path.lstat() for path in sorted(reader.root.rglob("*")) if ".runicorn" not in path.parts}
+    artifacts(reader)
+    after = {path: path.lstat() for path in sorted(reader.root.rglob("*")) if ".runicorn" not in path.parts}
     assert {path: stat.st_mtime_ns for path, stat in before.items()} == {
         path: stat.st_mtime_ns for path, stat in after.items()
     }

@@ -9,8 +9,10 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+
+import pytest
 
 from tests.recorded import wait_until_live
 from tests.serving import Server, serve, wait_until
@@ -30,6 +32,45 @@ def serve_live(serve: Serve, root: Path, *arguments: str) -> Server:
     server = serve(root, "--rate-limit", "off", *arguments)
     wait_until_live(server)
     return server
+
+
+DAMAGE = ["", "{", "[]", "null", "5", '"text"', "\x00\x00", "nonsense", "{}", b"\xff\xfe", b"\xef\xbb\xbf{}"]
+
+BEST_VALUES: list[tuple[object, float | None]] = [
+    (0.5, 0.5),
+    (True, 1.0),
+    ("0.25", 0.25),
+    (3, 3.0),
+    ("NaN", None),
+    ("text", None),
+    ([1], None),
+    (None, None),
+    (10**400, None),
+    (float("nan"), None),
+    (float("inf"), None),
+]
+
+
+@pytest.fixture(scope="module")
+def odd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server on a store in which much is odd, for those who only read."""
+    root = tmp_path_factory.mktemp("odd") / "root"
+    for index, damage in enumerate(DAMAGE):
+        files = dict.fromkeys(("meta", "status", "summary", "artifacts_created", "artifacts_used"), damage)
+        make_run(root, f"damaged/n/runs/bad{index:02}", events=damage, **files)
+    make_run(root, "damaged/n/runs/good", meta={"created_at": 1.0}, status={"status": "failed"})
+    for index, (value, _) in enumerate(BEST_VALUES):
+        make_run(root, f"best/n/runs/best{index}", summary={"best_metric_value": value, "best_metric_name": "acc"})
+    make_run(root, "p/n/runs/a", meta='{"created_at": NaN, "pid": "7", "project": 5, "name": ""}', status={"status": 7})
+    make_run(
+        root, "p/n/runs/b", meta='{"created_at": 1e400, "pid": true, "project": "\\ud800x"}', status={"status": ""}
+    )
+    make_run(root, "p/n/runs/c", meta={"pid": 10**30, "created_at": 10**400}, status={"status": None})
+    make_run(root, "b/n/runs/same", meta={"created_at": 1.0}, status={"status": "second"})
+    make_run(root, "a/n/runs/same", meta={"created_at": 1.0}, status={"status": "first"})
+    with Server(root, "--rate-limit", "off") as server:
+        wait_until_live(server)
+        yield server
 
 
 def test_an_empty_store_has_an_empty_list(serve: Serve, tmp_path: Path) -> None:
@@ -71,60 +112,26 @@ def test_an_item_has_exactly_the_fields_of_the_contract(serve: Serve, tmp_path: 
     }
 
 
-DAMAGE = ["", "{", "[]", "null", "5", '"text"', "\x00\x00", "nonsense", "{}", b"\xff\xfe", b"\xef\xbb\xbf{}"]
-
-
-def test_damaged_files_leave_nulls_and_hide_no_other_run(serve: Serve, tmp_path: Path) -> None:
-    root = tmp_path / "r"
-    for index, damage in enumerate(DAMAGE):
-        files = dict.fromkeys(("meta", "status", "summary", "artifacts_created", "artifacts_used"), damage)
-        make_run(root, f"p/n/runs/bad{index:02}", events=damage, **files)
-    make_run(root, "p/n/runs/good", meta={"created_at": 1.0}, status={"status": "failed"})
-    server = serve_live(serve, root)
-
-    runs = listed(server)
+def test_damaged_files_leave_nulls_and_hide_no_other_run(odd: Server) -> None:
+    runs = {run_id: run for run_id, run in listed(odd).items() if run_id.startswith(("bad", "good"))}
     assert set(runs) == {"good", *(f"bad{index:02}" for index in range(len(DAMAGE)))}
     assert runs["good"]["status"] == "failed"
     for run_id, run in runs.items():
-        assert server.http.get(f"/api/runs/{run_id}").status_code == 200
+        assert odd.http.get(f"/api/runs/{run_id}").status_code == 200
         if run_id != "good":
             assert (run["status"], run["pid"], run["best_metric_value"]) == ("finished", None, None)
             assert isinstance(run["created_time"], float)
 
 
-BEST_VALUES: list[tuple[object, float | None]] = [
-    (0.5, 0.5),
-    (True, 1.0),
-    ("0.25", 0.25),
-    (3, 3.0),
-    ("NaN", None),
-    ("text", None),
-    ([1], None),
-    (None, None),
-    (10**400, None),
-    (float("nan"), None),
-    (float("inf"), None),
-]
-
-
-def test_the_best_value_is_coerced_to_a_number_or_null(serve: Serve, tmp_path: Path) -> None:
-    for index, (value, _) in enumerate(BEST_VALUES):
-        summary = {"best_metric_value": value, "best_metric_name": "acc"}
-        make_run(tmp_path / "r", f"p/n/runs/{index}", summary=summary)
-    runs = listed(serve_live(serve, tmp_path / "r"))
-    found = [(value, runs[str(index)]["best_metric_value"]) for index, (value, _) in enumerate(BEST_VALUES)]
+def test_the_best_value_is_coerced_to_a_number_or_null(odd: Server) -> None:
+    runs = listed(odd)
+    found = [(value, runs[f"best{index}"]["best_metric_value"]) for index, (value, _) in enumerate(BEST_VALUES)]
     assert str(found) == str(BEST_VALUES)  # by text: NaN is not equal to itself
-    assert {run["best_metric_name"] for run in runs.values()} == {"acc"}
+    assert {runs[f"best{index}"]["best_metric_name"] for index in range(len(BEST_VALUES))} == {"acc"}
 
 
-def test_odd_values_of_meta_and_status_fall_back_one_by_one(serve: Serve, tmp_path: Path) -> None:
-    root = tmp_path / "r"
-    make_run(root, "p/n/runs/a", meta='{"created_at": NaN, "pid": "7", "project": 5, "name": ""}', status={"status": 7})
-    make_run(
-        root, "p/n/runs/b", meta='{"created_at": 1e400, "pid": true, "project": "\\ud800x"}', status={"status": ""}
-    )
-    make_run(root, "p/n/runs/c", meta={"pid": 10**30, "created_at": 10**400}, status={"status": None})
-    runs = listed(serve_live(serve, root))
+def test_odd_values_of_meta_and_status_fall_back_one_by_one(odd: Server) -> None:
+    runs = listed(odd)
     assert [(runs[r]["pid"], runs[r]["project"], runs[r]["name"], runs[r]["status"]) for r in "abc"] == [
         (None, "p", "n", "7"),
         (None, "\N{REPLACEMENT CHARACTER}x", "n", "finished"),
@@ -152,15 +159,14 @@ def test_both_layouts_custom_ids_unicode_links_and_empty_directories_are_listed(
     assert [run["id"] for run in serve(root).http.get("/api/runs").json()][-2:] == ["without_meta", "legacy"]
 
 
-def test_unknown_and_malformed_ids_are_404(serve: Serve, tmp_path: Path) -> None:
-    server = serve_live(serve, tmp_path / "r")
+def test_unknown_and_malformed_ids_are_404(odd: Server) -> None:
     for run_id in ("nope", "20250101_000000_aaaaaa", "..", "%2e%2e", "a%00b", "x" * 300, "%F0%9F"):
         for path in (f"/api/runs/{run_id}", f"/api/runs/{run_id}/metrics", f"/api/runs/{run_id}/metrics_step"):
-            answer = server.http.get(path)
+            answer = odd.http.get(path)
             assert answer.status_code == 404
             assert set(answer.json()) == {"detail"}
-            assert str(tmp_path) not in answer.text
-    assert server.http.get("/api/runs/nope").json() == {"detail": "Run not found: nope"}
+            assert str(odd.root.parent) not in answer.text
+    assert odd.http.get("/api/runs/nope").json() == {"detail": "Run not found: nope"}
 
 
 def test_an_unchanged_list_is_304_and_a_changed_one_is_not(serve: Serve, tmp_path: Path) -> None:
@@ -207,13 +213,9 @@ def test_a_run_directory_that_vanishes_and_comes_back_is_followed(serve: Serve, 
     assert server.http.get("/api/runs/a/metrics_step").json()["rows"] == [{"global_step": 1, "loss": 1.0}]
 
 
-def test_two_runs_with_the_same_id_are_both_listed_and_the_first_is_read(serve: Serve, tmp_path: Path) -> None:
-    root = tmp_path / "r"
-    make_run(root, "b/n/runs/same", meta={"created_at": 1.0}, status={"status": "second"})
-    make_run(root, "a/n/runs/same", meta={"created_at": 1.0}, status={"status": "first"})
-    server = serve_live(serve, root)
-    assert len(server.http.get("/api/runs").json()) == 2
-    assert server.http.get("/api/runs/same").json()["status"] == "first"
+def test_two_runs_with_the_same_id_are_both_listed_and_the_first_is_read(odd: Server) -> None:
+    assert [run["id"] for run in odd.http.get("/api/runs").json()].count("same") == 2
+    assert odd.http.get("/api/runs/same").json()["status"] == "first"
 
 
 def test_a_run_that_has_been_silent_for_long_is_shown_as_stale_and_not_rewritten(serve: Serve, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ import pytest
 from runicorn.events.decided import RunDescribed, RunTagged
 from runicorn.events.log import FileLog
 from runicorn.events.store import StoreStream
+from tests.recorded import wait_until_live
 from tests.serving import Server, serve, wait_until
 from tests.stores import make_run
 
@@ -335,6 +336,7 @@ class TestTheProcess:
         make(root, 0)
         make(root, 1)
         server = serve(root, "--rate-limit", "off", environment={"RUNICORN_SEARCH_EXCLUDE": "p0/*"})
+        wait_until_live(server)
         wait_until(lambda: every(server, "step 12"), "the index")
         assert {hit["run_id"] for hit in every(server, "step 12")} == {"run01"}
         server.stop()

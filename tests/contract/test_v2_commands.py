@@ -293,7 +293,7 @@ class Commands(RuleBasedStateMachine):
 
 
 @pytest.mark.parametrize(
-    ("examples", "steps"), [(4, 10), pytest.param(30, 30, marks=[pytest.mark.slow, pytest.mark.timeout(1200)])]
+    ("examples", "steps"), [(4, 10), pytest.param(30, 30, marks=[pytest.mark.slow(30), pytest.mark.timeout(1200)])]
 )
 def test_after_any_sequence_of_commands_v1_and_v2_list_the_same(tmp_path: Path, examples: int, steps: int) -> None:
     server = Server(tmp_path / "root", "--rate-limit", "off", environment={"XDG_CONFIG_HOME": str(tmp_path / "config")})

@@ -11,6 +11,16 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 
 def install(plugin: str, target: Path) -> dict[str, str]:
     """Install an example into `target`; the environment of a process that sees it."""
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--target"]
+    pip = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-deps",
+        "--no-build-isolation",
+        "--no-compile",
+        "--target",
+    ]
     subprocess.run([*pip, str(target), str(EXAMPLES / plugin)], check=True, capture_output=True, timeout=100)
     return {"PYTHONPATH": str(target)}

@@ -12,7 +12,7 @@ import pytest
 from tests.examples.installing import EXAMPLES, install
 
 
-@pytest.mark.slow
+@pytest.mark.slow(30)
 def test_its_own_tests_pass(tmp_path: Path) -> None:
     environment = {**os.environ, **install("notify", tmp_path / "site")}
     pytest_command = [

@@ -82,7 +82,7 @@ def test_a_save_that_is_begun_anew_after_a_kill_stores_no_content_again(tmp_path
     assert {path.stat().st_ino for path in files} <= set(kept.values())
 
 
-@pytest.mark.slow
+@pytest.mark.slow(20)
 @pytest.mark.timeout(600)
 def test_a_saver_that_is_killed_leaves_whole_versions_or_nothing(tmp_path: Path) -> None:
     root = tmp_path / "root"

@@ -74,7 +74,7 @@ def finished_one(scene: Scene) -> Trainer:
     return trainer
 
 
-@pytest.mark.slow
+@pytest.mark.slow(2 * KILLS)
 @pytest.mark.timeout(300 + 10 * KILLS)
 @pytest.mark.parametrize("victim", ["api", "projector", "trainer", "cli"])
 def test_nothing_is_lost_or_doubled_when_killed_at_random_moments(scene: Scene, victim: str) -> None:
@@ -124,7 +124,7 @@ def check_tags(scene: Scene, victims: Victims) -> None:
         assert status != 0 or tag in known, f"{tag!r} was acknowledged and is lost"
 
 
-@pytest.mark.slow
+@pytest.mark.slow(25)
 @pytest.mark.timeout(300 + 10 * KILLS + RUNS)
 def test_a_store_with_many_runs_is_sound_after_random_kills_of_everything(scene: Scene) -> None:
     """Of whatever is there: nothing is wrong with the store in the end, and answers equal a replay."""

@@ -84,7 +84,7 @@ def delays(http: httpx.Client, run: Path, heard: dict[str, float], first: int) -
     return found
 
 
-@pytest.mark.slow
+@pytest.mark.slow(30)
 def test_lines_arrive_in_time_beside_two_thousand_runs_and_a_large_artifact_whose_copy_ends_at_once(
     server: Server, sshd: Sshd, tmp_path: Path
 ) -> None:
@@ -176,7 +176,7 @@ def last_step(run: Path) -> int:
     return -1
 
 
-@pytest.mark.slow
+@pytest.mark.slow(20)
 def test_a_live_run_survives_kills_and_freezes_of_the_connection(
     server: Server, sshd: Sshd, tmp_path: Path, json_watcher: list[str]
 ) -> None:

@@ -36,7 +36,7 @@ def served(client: httpx.Client) -> set[str]:
     return roots
 
 
-@pytest.mark.slow
+@pytest.mark.slow(20)
 def test_workers_that_are_killed_during_a_switch_leave_one_root(serve, tmp_path: Path) -> None:
     chance = random.Random(7)
     config = tmp_path / "config" / "runicorn" / "config.json"

@@ -81,7 +81,7 @@ def held_for_clients(server: Server) -> list[str]:
     return logs + [str(one.raddr) for one in connections[1:]]
 
 
-@pytest.mark.slow
+@pytest.mark.slow(SECONDS + 15)
 @pytest.mark.timeout(SECONDS * 2 + 240)
 def test_a_busy_minute_has_no_error_and_leaves_nothing_behind(
     serve: Callable[..., Server], tmp_path: Path, capsys: pytest.CaptureFixture[str]

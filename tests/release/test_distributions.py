@@ -38,7 +38,17 @@ def test_wheel_and_source_distribution_install_and_work_without_a_compiler(tmp_p
     environment = {**os.environ, "CC": "false", "CXX": "false"}
     for distribution in (wheel, archive):
         target = tmp_path / f"installed-{distribution.suffix[1:]}"
-        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--no-build-isolation"]
+        pip = [
+            sys.executable,
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--no-deps",
+            "--no-index",
+            "--no-build-isolation",
+            "--no-compile",
+        ]
         subprocess.run([*pip, "--target", str(target), str(distribution)], check=True, env=environment)
         code = "import runicorn, sys; from runicorn.cli import main; print(runicorn.__file__); main()"
         done = subprocess.run(

@@ -61,7 +61,7 @@ class Machine:
         return {str(path.relative_to(self.packages)) for path in self.packages.rglob("*") if path.suffix != ".pyc"}
 
 
-@pytest.mark.slow
+@pytest.mark.slow(20)
 @pytest.mark.timeout(400)
 def test_plugins_are_installed_used_and_removed_without_a_trace(tmp_path: Path) -> None:
     machine = Machine(tmp_path)

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import click
 
+from runicorn.cli.collector import collect_rarely
 from runicorn.cli.table import clean
 from runicorn.errors import RunicornError
 from runicorn.version import __version__
@@ -68,6 +69,11 @@ class Commands(click.Group):
         )
         self._core = core
         self._contributed: dict[str, click.Command] | None = None
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run a command in a process of its own, and end that."""
+        collect_rarely()
+        return super().__call__(*args, **kwargs)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Names of all commands; imports the plugins."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from runicorn.cli.collector import collect_as_usual
 from runicorn.cli.group import storage_option
 
 
@@ -61,6 +62,7 @@ def serve(
     import time
 
     gc.disable()  # a fifth of the start; whoever serves enables it again
+    collect_as_usual()
 
     from runicorn.config import state_directory, storage_root
     from runicorn.host import Selection

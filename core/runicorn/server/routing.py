@@ -60,9 +60,12 @@ class RouteTable:
     def __init__(self, app: Litestar, owners: Iterable[tuple[Plugin | None, Router]]) -> None:
         self._router = app.asgi_router
         self._routes: dict[tuple[str, str], Route] = {}
+        # The application has understood its own copies of these already, which takes a tenth of its start.
+        served = {(endpoint.method, endpoint.template): endpoint for endpoint in endpoints(app)}
         for owner, router in owners:
             for endpoint in endpoints(router):
-                self._routes[endpoint.method, _anonymous(endpoint.template)] = _route(endpoint, owner, app.dependencies)
+                endpoint = served[endpoint.method, endpoint.template]
+                self._routes[endpoint.method, _anonymous(endpoint.template)] = _route(endpoint, owner)
         self._by_template: dict[tuple[str, str], Route | None] = {}
 
     def __iter__(self) -> Iterator[Route]:
@@ -135,8 +138,8 @@ def _anonymous(template: str) -> str:
     return "/".join("{}" if "{" in segment else segment for segment in template.split("/"))
 
 
-def _route(endpoint: Endpoint, owner: Plugin | None, dependencies: Iterable[str]) -> Route:
-    provided = {*dependencies, *endpoint.handler.resolve_dependencies()}
+def _route(endpoint: Endpoint, owner: Plugin | None) -> Route:
+    provided = endpoint.handler.resolve_dependencies()
     signature = endpoint.handler.parsed_fn_signature.parameters
     body = signature.get("data")
     encoding = getattr(body.kwarg_definition, "media_type", RequestEncodingType.JSON) if body is not None else None

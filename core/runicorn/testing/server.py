@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 _START_S = 30.0
 _LEVEL_S = 30.0
 _ANSWER_S = 10.0
+_LOG_SHOWN = 5000
 _LISTENING = re.compile(r"Runicorn is listening on (http://\S+)")
 
 
@@ -98,7 +99,9 @@ class Server:
     def health(self) -> dict[str, Any]:
         """The answer of `/api/health`."""
         answer = self.http.get("/api/health")
-        assert answer.status_code == 200, f"/api/health answered {answer.status_code}: {answer.text}"
+        assert answer.status_code == 200, (
+            f"/api/health answered {answer.status_code}: {answer.text}\n{self.log[-_LOG_SHOWN:]}"
+        )
         return answer.json()
 
     def wait_until_live(self) -> None:

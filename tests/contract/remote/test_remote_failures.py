@@ -328,7 +328,7 @@ def test_a_root_that_cannot_be_one_is_refused_without_a_packet(
     assert other.transports == []
 
 
-@pytest.mark.slow
+@pytest.mark.slow(25)
 def test_whoever_takes_too_long_is_timed_out_at_every_step(server: Server, http: httpx.Client) -> None:
     with ExitStack() as stack, ThreadPoolExecutor(4) as threads:
         patient = stack.enter_context(httpx.Client(base_url=server.url, timeout=60))

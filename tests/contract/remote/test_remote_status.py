@@ -135,7 +135,7 @@ def test_cut_connections_are_noticed_everywhere_within_two_seconds(http: httpx.C
     assert ok(http.post("/api/ssh/close", json={"session_id": session})) == {"ok": True}
 
 
-@pytest.mark.slow
+@pytest.mark.slow(25)
 def test_a_frozen_server_is_noticed_in_time(server: Server, http: httpx.Client, sshd: Sshd) -> None:
     ok(http.post(UNIFIED, json=login_to(sshd)))
     ok(http.get("/api/unified/listdir"))

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import commands
 from tests.archives import tar_of, tree
 from tests.recorded import wait_until_live
 from tests.serving import Server, serve, wait_until
@@ -31,12 +32,10 @@ def root(tmp_path: Path) -> Path:
 
 def runicorn(*arguments: str, directory: Path, status: int = 0) -> tuple[str, str]:
     """What a command prints to its two outputs; never a traceback."""
-    command = [sys.executable, "-m", "runicorn.cli", *arguments]
-    done = subprocess.run(command, cwd=directory, capture_output=True, timeout=60)
-    out, err = done.stdout.decode(), done.stderr.decode()
-    assert done.returncode == status, out + err
-    assert "Traceback" not in err
-    return out, err
+    done = commands.runicorn(*arguments, directory=directory)
+    assert done.returncode == status, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stdout, done.stderr
 
 
 def test_a_store_is_exported_and_imported(root: Path, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 from runicorn.cli import CORE_COMMANDS
 from runicorn.config import config_file
 from runicorn.server.rate_limit_table import limit_file_path
+from tests import commands
 from tests.plugin_on_path import PluginDirectory
 
 
@@ -53,7 +54,7 @@ def test_help_lists_all_commands_and_does_not_import_the_server():
 
 @pytest.mark.parametrize("command", sorted(CORE_COMMANDS))
 def test_every_command_has_help_and_accepts_a_storage_root(command):
-    result = runicorn(command, "--help")
+    result = commands.runicorn(command, "--help")
 
     assert result.returncode == 0, result.stderr
     assert "--storage" in result.stdout or "Commands:" in result.stdout

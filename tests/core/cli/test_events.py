@@ -18,6 +18,7 @@ import pytest
 from runicorn.cli.events.opening import read_from
 from runicorn.events.append import StreamWriter
 from runicorn.events.log import FileLog, Stream
+from tests.commands import runicorn
 from tests.recorded import RUNS, recorded, wait_until_live
 from tests.serving import Server, serve
 from tests.stores import make_run, metrics_event, write
@@ -29,11 +30,6 @@ RUN = "20261123_082208_9db135"
 STREAM = f"digits/sgd_logreg/runs/{RUN}"
 ESCAPE = "\x1b"
 CONTROLS = (ESCAPE, "\x9b", "\x07")
-
-
-def runicorn(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "runicorn", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60)
 
 
 def objects(done: subprocess.CompletedProcess[str]) -> list[dict]:

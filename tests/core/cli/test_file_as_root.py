@@ -13,6 +13,7 @@ import click
 import pytest
 
 from runicorn.cli import main
+from tests.commands import runicorn
 from tests.stores import make_run
 
 MINIMAL = {
@@ -63,10 +64,7 @@ COMMANDS = {
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_file_in_the_place_of_the_root_is_one_line_and_exit_1(name: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x\n")
-    command = [sys.executable, "-m", "runicorn", *name.split(), *COMMANDS[name], "--storage", "file"]
-    done = subprocess.run(
-        command, cwd=tmp_path, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False
-    )
+    done = runicorn(*name.split(), *COMMANDS[name], "--storage", "file", directory=tmp_path)
     assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (1, "", 1), done.stdout + done.stderr
     assert "file" in done.stderr
     assert (tmp_path / "file").read_text() == "x\n"

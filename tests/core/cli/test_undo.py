@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ import pytest
 from runicorn.artifacts import Artifact, create_artifact_storage
 from runicorn.sdk.experiments import ExperimentManager
 from runicorn_artifacts import promoting
+from tests import commands
 from tests.serving import Server, serve, wait_until
 from tests.stores import make_run
 
@@ -25,8 +24,7 @@ KEY = f"p/n/runs/{RUN}"
 
 
 def runicorn(root: Path, *arguments: str, status: int = 0) -> subprocess.CompletedProcess[str]:
-    line = [sys.executable, "-m", "runicorn", *arguments, "--storage", str(root)]
-    done = subprocess.run(line, capture_output=True, text=True, timeout=60, env=os.environ)
+    done = commands.runicorn(*arguments, "--storage", root)
     assert done.returncode == status, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     return done

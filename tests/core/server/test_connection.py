@@ -121,12 +121,15 @@ def test_a_client_that_leaves_within_its_body_is_no_bug(server: Server) -> None:
 @pytest.mark.parametrize(
     "said",
     [
-        b"",
-        b"GET /api/runs HTTP/1.1\r\nHost: local",
-        b"POST /api/experiments/tag HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-        b"Content-Length: 9\r\n\r\n{",
+        pytest.param(b"", id="nothing"),
+        pytest.param(b"GET /api/runs HTTP/1.1\r\nHost: local", id="half a head"),
+        pytest.param(
+            b"POST /api/experiments/tag HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+            b"Content-Length: 9\r\n\r\n{",
+            id="half a body",
+            marks=pytest.mark.slow(60),
+        ),
     ],
-    ids=["nothing", "half a head", "half a body"],
 )
 def test_a_client_that_does_not_go_on_is_not_waited_for(server: Server, said: bytes) -> None:
     with opened(server) as client:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import signal
@@ -20,6 +21,7 @@ from tests.promises import ENDED_S
 from tests.serving import Server, wait_until
 
 SWITCH = """
+    import gc
     import os
     from pathlib import Path
     from litestar import post, get
@@ -32,7 +34,8 @@ SWITCH = """
 
     @get("/api/who", sync_to_thread=False)
     def who(store: Store) -> dict[str, object]:
-        return {"pid": os.getpid(), "root": str(store.root), "leader": store.is_leader}
+        collects = gc.isenabled() and gc.get_threshold()
+        return {"pid": os.getpid(), "root": str(store.root), "leader": store.is_leader, "collects": collects}
 
     @hookimpl
     def runicorn_routes():
@@ -91,6 +94,12 @@ def test_the_start_says_where_what_and_with_which_plugins(serve, tmp_path):
     assert "Plugins: " in server.log
     assert (tmp_path / "new" / "root" / "runs").is_dir()
     assert "no authentication" not in server.log
+
+
+def test_garbage_is_collected_as_in_any_process_that_stays(serve, plugins):
+    server = serve(None, environment=plugins.environment)
+
+    assert server.http.get("/api/who").json()["collects"] == list(gc.get_threshold())
 
 
 def test_listening_for_other_machines_prints_a_warning(serve):

@@ -14,12 +14,12 @@ import pytest
 import runicorn as rn
 from runicorn.artifacts import Artifact, ArtifactStorage, LineageEdge, LineageGraph, LineageNode
 from runicorn_artifacts.drawing import as_dot, as_mermaid
+from tests.commands import runicorn
 from tests.plugins.artifacts.conftest import Make, Save
 
 
 def run(root: Path, command: str, *arguments: str, cwd: Path | None = None) -> tuple[int, str, str]:
-    words = [sys.executable, "-m", "runicorn", "artifacts", command, *arguments, "--storage", str(root)]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=60, cwd=cwd)
+    done = runicorn("artifacts", command, *arguments, "--storage", root, directory=cwd)
     return done.returncode, done.stdout, done.stderr
 
 
@@ -105,9 +105,8 @@ def test_log_and_download(root: Path, make: Make, tmp_path: Path) -> None:
     assert (tmp_path / "data-v1/inner/b.bin").read_text() == "bb"
     assert json.loads(run(root, "download", "data:v1", "--to", str(tmp_path / "x"), "--json")[1])["success"]
     assert (tmp_path / "x/a.bin").read_text() == "aaa"
-    info = [sys.executable, "-m", "runicorn", "artifacts", "--storage", str(root), "--action", "info", "--json",
-            "--name", "data", "--version", "1"]  # fmt: skip
-    shown = json.loads(subprocess.run(info, capture_output=True, check=True, timeout=60).stdout)
+    info = ["artifacts", "--storage", root, "--action", "info", "--json", "--name", "data", "--version", "1"]
+    shown = json.loads(runicorn(*info).stdout)
     assert (shown["metadata"], shown["tags"], shown["description"]) == ({"rows": 5}, ["raw"], "rows")
     assert shown["aliases"] == ["best", "latest"]
 
@@ -215,10 +214,8 @@ def test_a_foreign_folder_in_the_place_of_the_next_version_is_told_and_kept(root
 
 def test_wrong_usage_is_status_2(root: Path) -> None:
     assert run(root, "dance")[0] == 2
-    words = [sys.executable, "-m", "runicorn", "artifacts"]
-    assert subprocess.run(words, capture_output=True, timeout=60).returncode == 2
-    both = [*words, "--action", "list", "diff", "a:v1", "a:v2"]
-    assert subprocess.run(both, capture_output=True, timeout=60).returncode == 2
+    assert runicorn("artifacts").returncode == 2
+    assert runicorn("artifacts", "--action", "list", "diff", "a:v1", "a:v2").returncode == 2
 
 
 def test_two_files_with_one_path_are_refused(root: Path, make: Make) -> None:

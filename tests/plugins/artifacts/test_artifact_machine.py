@@ -358,13 +358,13 @@ class TestAnySequence(ArtifactMachine.TestCase):
     settings = settings(max_examples=4, stateful_step_count=12, deadline=None)
 
 
-@pytest.mark.slow
+@pytest.mark.slow(20)
 @pytest.mark.timeout(900)
 class TestManySequences(ArtifactMachine.TestCase):
     settings = settings(max_examples=80, stateful_step_count=40, deadline=None)
 
 
-@pytest.mark.slow
+@pytest.mark.slow(60)
 @pytest.mark.timeout(600)
 class TestServedSequences(ServedMachine.TestCase):
     settings = settings(max_examples=10, stateful_step_count=18, deadline=None)

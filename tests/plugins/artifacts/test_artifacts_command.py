@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
 from runicorn.artifacts import Artifact, ArtifactStorage
+from tests.commands import runicorn
 from tests.plugins.artifacts.conftest import Make, Save
 
 
 def run(root: Path, action: str, *arguments: str, typed: str = "") -> tuple[int, str, str]:
-    command = [sys.executable, "-m", "runicorn", "artifacts", "--storage", str(root), "--action", action, *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, input=typed, timeout=60)
+    done = runicorn("artifacts", "--storage", root, "--action", action, *arguments, typed=typed)
     return done.returncode, done.stdout, done.stderr
 
 
@@ -76,12 +74,11 @@ def test_stored_text_cannot_control_the_terminal(root: Path, storage: ArtifactSt
     for path in (root / "artifacts/model/net/v1/files").iterdir():
         path.chmod(0o644)
         path.write_text("another")
-    diff = [sys.executable, "-m", "runicorn", "artifacts", "diff", "net:v1", "net:v2", "--storage", str(root)]
     for shown in (
         out,
         run(root, "versions", "--name", "net")[1],
         run(root, "verify")[1],
-        subprocess.run(diff, capture_output=True, text=True, timeout=60).stdout,
+        runicorn("artifacts", "diff", "net:v1", "net:v2", "--storage", root).stdout,
     ):
         assert "\ufffd[" in shown
         assert not any(control in shown for control in "\x1b\x9b\x07")

@@ -24,6 +24,7 @@ from runicorn_remote.pipeline import PIECE_BYTES
 from runicorn_remote.push import pushing
 from runicorn_remote.push.local_runs import LocalFile
 from runicorn_remote.push.writing import Writing, WritingPipeline
+from tests.commands import runicorn
 from tests.plugins.remote.mirroring import RUN, mirrored, write_run
 from tests.plugins.remote.paramiko_server import ParamikoServer
 from tests.serving import wait_until
@@ -37,12 +38,15 @@ def _alias(sshd: Sshd, write_config: Callable[[str], None]) -> None:
 
 
 def command(local: Path, remote: Path, *runs: str) -> list[str]:
-    arguments = [*(runs or ["--all"]), f"ssh://gpu{remote}", "--storage", str(local), "--json"]
-    return [sys.executable, "-m", "runicorn", "remote", "push", *arguments]
+    return [sys.executable, "-m", "runicorn", *words(local, remote, *runs)]
+
+
+def words(local: Path, remote: Path, *runs: str) -> list[str]:
+    return ["remote", "push", *(runs or ["--all"]), f"ssh://gpu{remote}", "--storage", str(local), "--json"]
 
 
 def push(local: Path, remote: Path, *runs: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command(local, remote, *runs), capture_output=True, text=True, timeout=60)
+    return runicorn(*words(local, remote, *runs))
 
 
 def test_runs_arrive_whole_grow_by_append_and_are_not_sent_again(tmp_path: Path) -> None:
@@ -233,8 +237,7 @@ def test_what_cannot_be_pushed_is_said(tmp_path: Path) -> None:
         (["--all", "--follow", "ssh://gpu/x"], "--follow takes one run"),
         (["--log", "file", "--all", "ssh://gpu/x"], "--log needs --follow"),
     ):
-        whole = [sys.executable, "-m", "runicorn", "remote", "push", *arguments, "--storage", str(tmp_path / "local")]
-        done = subprocess.run(whole, capture_output=True, text=True, timeout=60)
+        done = runicorn("remote", "push", *arguments, "--storage", tmp_path / "local")
         assert done.returncode != 0
         assert text in done.stderr
         assert "secret" not in done.stderr

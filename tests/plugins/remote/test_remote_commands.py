@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import commands
 from tests.plugins.remote.mirroring import mirrored, write_run
 from tests.serving import wait_until
 from tests.sshd import Sshd
@@ -26,8 +27,7 @@ def _home(ssh_directory: Path) -> None:
 
 
 def runicorn(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "runicorn", "remote", *arguments]
-    return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    return commands.runicorn("remote", *arguments)
 
 
 def test_hosts_are_listed_for_people(write_config: Write, ssh_directory: Path) -> None:
@@ -62,7 +62,8 @@ def test_hosts_are_listed_for_programs(write_config: Write, ssh_directory: Path)
 
 def test_match_exec_runs_its_command(write_config: Write) -> None:
     write_config('Host gpu\nMatch exec "true"\n Port 5\nMatch exec "false"\n User nobody\n')
-    assert runicorn("hosts").stdout == "gpu: gpu:5\n"
+    command = [sys.executable, "-m", "runicorn", "remote", "hosts"]  # paramiko leaves the pipes of the command open
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "gpu: gpu:5\n"
 
 
 def test_an_empty_list_says_so() -> None:

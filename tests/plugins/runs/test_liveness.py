@@ -164,7 +164,7 @@ def test_a_finish_that_races_with_a_check_always_wins(store: Store, tmp_path: Pa
     assert rows == [("finished", 1000)]
 
 
-@pytest.mark.slow
+@pytest.mark.slow(30)
 def test_a_killed_training_is_found_without_any_request(serve: Serve) -> None:
     server = serve(None)
     trainer = subprocess.Popen(

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.commands import runicorn
 from tests.recorded import wait_until_live
 from tests.serving import Server, serve, wait_until
 from tests.stores import make_run
@@ -32,8 +32,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def manage(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "runicorn", "manage", "--storage", str(root), "--action", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return runicorn("manage", "--storage", root, "--action", *arguments)
 
 
 def test_tags_are_set_and_found(root: Path) -> None:

@@ -1,4 +1,7 @@
-"""`runicorn runs`, `show`, `compare` and `search` as processes, with a running server and without one."""
+"""`runicorn runs`, `show`, `compare` and `search`, with a running server and without one.
+
+What somebody beside them, a terminal or a shell sees is asked of processes; what they answer otherwise, in this one.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ from hypothesis import strategies as st
 from runicorn_query.cli.compare import side_by_side
 from runicorn_query.cli.output import age, clean, duration, value
 from runicorn_query.cli.plots import braille, labelled, sparkline
-from tests import terminal
+from tests import commands, terminal
 from tests.recorded import ARCHIVE, RUNS, wait_until_live
 from tests.serving import Server, serve, wait_until
 from tests.stores import make_run, metrics_event
@@ -41,6 +44,17 @@ def runicorn(
     assert done.returncode == status, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     return done
+
+
+def called(root: Path, command: str, *arguments: str, status: int = 0) -> subprocess.CompletedProcess[str]:
+    """The same, without a process of its own."""
+    done = commands.runicorn(command, *arguments, "--storage", root)
+    assert done.returncode == status, done.stdout + done.stderr
+    return done
+
+
+def answer(root: Path, command: str, *arguments: str, status: int = 0) -> Any:
+    return json.loads(called(root, command, *arguments, "--json", status=status).stdout)
 
 
 def as_json(root: Path, command: str, *arguments: str, status: int = 0, **environment: str) -> Any:
@@ -93,34 +107,32 @@ def _placeless(answer: Any, root: Path) -> Any:
 
 class TestRuns:
     def test_the_newest_runs_come_first(self, root: Path) -> None:
-        shown = as_json(root, "runs", "--limit", "100")
+        shown = answer(root, "runs", "--limit", "100")
         assert len(shown) == RUNS
         assert [run["created_at"] for run in shown] == sorted((run["created_at"] for run in shown), reverse=True)
-        plain = runicorn(root, "runs", "-n", "100").stdout
+        plain = called(root, "runs", "-n", "100").stdout
         assert [line.split()[0] for line in plain.splitlines()] == ["RUN", *(run["id"] for run in shown)]
         assert ESCAPE not in plain
 
     def test_what_is_left_out_is_said(self, root: Path) -> None:
-        done = runicorn(root, "runs", "-n", "3")
+        done = called(root, "runs", "-n", "3")
         assert len(done.stdout.splitlines()) == 4
         assert done.stderr == f"3 of {RUNS} runs; --limit shows more.\n"
 
     def test_filters_are_combined(self, root: Path) -> None:
-        every = as_json(root, "runs", "-n", "100")
+        every = answer(root, "runs", "-n", "100")
         failed = [run["id"] for run in every if run["status"] == "failed" and run["project"] == "digits"]
         assert failed
-        assert [run["id"] for run in as_json(root, "runs", "--status", "failed", "--project", "digits")] == failed
+        assert [run["id"] for run in answer(root, "runs", "--status", "failed", "--project", "digits")] == failed
         where = "status = failed and project = digits"
-        assert [run["id"] for run in as_json(root, "runs", "--where", where)] == failed
-        assert as_json(root, "runs", "--tag", "nobody has this") == []
-        assert [run["id"] for run in as_json(root, "runs", "--search", RUN[-6:].upper())] == [RUN]
+        assert [run["id"] for run in answer(root, "runs", "--where", where)] == failed
+        assert answer(root, "runs", "--tag", "nobody has this") == []
+        assert [run["id"] for run in answer(root, "runs", "--search", RUN[-6:].upper())] == [RUN]
 
     def test_runs_are_sorted_by_any_field(self, root: Path) -> None:
-        best = [run["best_metric_value"] for run in as_json(root, "runs", "--sort", "best_metric_value", "-n", "5")]
+        best = [run["best_metric_value"] for run in answer(root, "runs", "--sort", "best_metric_value", "-n", "5")]
         assert best == sorted(best, reverse=True)
-        worst = [
-            run["best_metric_value"] for run in as_json(root, "runs", "--sort", "best_metric_value", "--ascending")
-        ]
+        worst = [run["best_metric_value"] for run in answer(root, "runs", "--sort", "best_metric_value", "--ascending")]
         assert worst[:5] == sorted(worst[:5])
         assert best[0] > worst[0]
 
@@ -135,16 +147,16 @@ class TestRuns:
         ],
     )
     def test_what_is_wrong_is_said_on_standard_error(self, root: Path, arguments: tuple[str, ...], text: str) -> None:
-        done = runicorn(root, "runs", *arguments, status=1)
+        done = called(root, "runs", *arguments, status=1)
         assert text in done.stderr
         assert done.stdout == ""
 
     def test_a_running_run_that_is_silent_is_called_stale(self, tmp_path: Path) -> None:
         make_run(tmp_path, "p/n/runs/silent", meta={"created_at": 5.0}, status={"status": "running"})
-        (shown,) = as_json(tmp_path, "runs")
+        (shown,) = answer(tmp_path, "runs")
         assert (shown["status"], shown["stale"], shown["last_activity"]) == ("running", True, 5.0)
-        assert "running (stale)" in runicorn(tmp_path, "runs").stdout
-        assert "silent since then" in runicorn(tmp_path, "show", "silent").stdout
+        assert "running (stale)" in called(tmp_path, "runs").stdout
+        assert "silent since then" in called(tmp_path, "show", "silent").stdout
         (shown,) = as_json(tmp_path, "runs", RUNICORN_STALE_AFTER="1e11")
         assert "stale" not in shown
 
@@ -156,7 +168,7 @@ class TestRuns:
 
 class TestShow:
     def test_a_run_is_shown_on_one_page(self, root: Path) -> None:
-        plain = runicorn(root, "show", RUN).stdout
+        plain = called(root, "show", RUN).stdout
         assert plain.splitlines()[0] == f"{RUN}  digits / sgd_logreg"
         assert re.search(r"^lr +0\.00145898$", plain, re.M)
         assert re.search(r"^val_loss +1\.49667 +1\.49667 +2\.00339 +6  [▁▂▃▄▅▆▇█]{6}$", plain, re.M)
@@ -169,7 +181,7 @@ class TestShow:
         assert "2.003 " in sent
 
     def test_json_has_everything(self, root: Path) -> None:
-        shown = as_json(root, "show", RUN, "--lines", "1")
+        shown = answer(root, "show", RUN, "--lines", "1")
         assert shown["experiment"]["id"] == RUN
         assert shown["summary"]["model"] == "sgd"
         assert {metric["name"] for metric in shown["metrics"]} == {"lr", "train_loss", "val_accuracy", "val_loss"}
@@ -177,29 +189,29 @@ class TestShow:
 
     def test_the_beginning_of_an_id_or_a_path_is_enough(self, root: Path) -> None:
         for name in (RUN[:-3], f"digits/sgd_logreg/runs/{RUN}"):
-            assert as_json(root, "show", name)["experiment"]["id"] == RUN
-        done = runicorn(root, "show", "20261123_082208", status=1)
+            assert answer(root, "show", name)["experiment"]["id"] == RUN
+        done = called(root, "show", "20261123_082208", status=1)
         assert RUN in done.stderr
         assert "20261123_082208_3a5823" in done.stderr
-        assert "No run has the id nope" in runicorn(root, "show", "nope", status=1).stderr
-        assert "No run has the id" in runicorn(root, "show", "", status=1).stderr
+        assert "No run has the id nope" in called(root, "show", "nope", status=1).stderr
+        assert "No run has the id" in called(root, "show", "", status=1).stderr
 
 
 class TestCompare:
     def test_differences_and_results_are_side_by_side(self, root: Path) -> None:
-        shown = as_json(root, "compare", RUN, OTHER)
+        shown = answer(root, "compare", RUN, OTHER)
         assert shown["runs"] == [RUN, OTHER]
         assert shown["summary"]["model"] == ["sgd", "mlp"]
         assert "best_metric_name" not in shown["summary"]
         assert shown["metrics"]["val_loss.last"] == pytest.approx([1.49667, 0.345756], abs=1e-5)
-        assert as_json(root, "compare", "--all", RUN, OTHER)["summary"]["best_metric_name"] == ["val_accuracy"] * 2
-        plain = runicorn(root, "compare", RUN, OTHER).stdout
+        assert answer(root, "compare", "--all", RUN, OTHER)["summary"]["best_metric_name"] == ["val_accuracy"] * 2
+        plain = called(root, "compare", RUN, OTHER).stdout
         assert re.search(r"^model +sgd +mlp$", plain, re.M)
         assert re.search(rf"^METRICS +{RUN}  {OTHER}$", plain, re.M)
 
     def test_it_takes_two_different_runs(self, root: Path) -> None:
-        assert "two runs" in runicorn(root, "compare", RUN, status=1).stderr
-        assert "named twice" in runicorn(root, "compare", RUN, RUN[:-1], status=1).stderr
+        assert "two runs" in called(root, "compare", RUN, status=1).stderr
+        assert "named twice" in called(root, "compare", RUN, RUN[:-1], status=1).stderr
 
     def test_booleans_are_no_numbers(self) -> None:
         assert side_by_side([{"a": 1, "b": 1, "c": None}, {"a": True, "b": 1.0}], every=False) == {"a": [1, True]}
@@ -207,7 +219,7 @@ class TestCompare:
 
 class TestSearch:
     def test_lines_are_found_with_run_and_number(self, root: Path) -> None:
-        lines = runicorn(root, "search", "LOSS=1.6", "--kind", "log").stdout.splitlines()
+        lines = called(root, "search", "LOSS=1.6", "--kind", "log").stdout.splitlines()
         assert f"{RUN}:2: 08:22:08 | step 20/30 loss=1.6025" in lines
         expected = sum(
             line.count("loss=1.6")
@@ -217,15 +229,15 @@ class TestSearch:
         assert len(lines) == expected
 
     def test_json_has_places_and_more_pages_than_one(self, root: Path) -> None:
-        answer = as_json(root, "search", "step", "--limit", "300", "--kind", "log")
-        assert len(answer["hits"]) > 200
-        assert len({(hit["run_id"], hit["line"]) for hit in answer["hits"]}) == len(answer["hits"])
-        assert as_json(root, "search", "step", "--run", RUN[:-2], "--kind", "log")["hits"][0]["run_id"] == RUN
+        found = answer(root, "search", "step", "--limit", "300", "--kind", "log")
+        assert len(found["hits"]) > 200
+        assert len({(hit["run_id"], hit["line"]) for hit in found["hits"]}) == len(found["hits"])
+        assert answer(root, "search", "step", "--run", RUN[:-2], "--kind", "log")["hits"][0]["run_id"] == RUN
 
     def test_nothing_found_is_status_1(self, root: Path) -> None:
-        done = runicorn(root, "search", "zzz", status=1)
+        done = called(root, "search", "zzz", status=1)
         assert (done.stdout, done.stderr) == ("", "Nothing found.\n")
-        assert as_json(root, "search", "zzz", status=1)["hits"] == []
+        assert answer(root, "search", "zzz", status=1)["hits"] == []
 
     def test_matches_are_marked_on_a_terminal(self, root: Path) -> None:
         assert f"{ESCAPE}[1;31msgd{ESCAPE}[0m" in on_terminal(root, "search", "sgd", "--kind", "name", "-n", "1")
