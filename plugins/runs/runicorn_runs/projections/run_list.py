@@ -6,7 +6,7 @@
 | `run_count` | merged | how many rows of `run` there are by (listed, project, status)                 |
 | `run_named` | view   | the run that an id means: one row (run_id, key, listed) per id                |
 | `run_tag`   | merged | one row (tag, key) per tag of a run, runs in the recycle bin included         |
-| `activity`  | owned  | per run stream: time of the last event, number of events                      |
+| `activity`  | owned  | per run stream (its name is the run's key): time of the last event, number of events |
 
 Other plugins query these tables. *List order* (`LIST_ORDER`) is by project and name (case-folded), newest first, legacy
 runs last; behind all of them come runs of other machines that are not in their place (`is_foreign`). Of several runs with
@@ -37,6 +37,7 @@ Counters: `runs` moves when a row of `run` changes, `runs_removed` when one disa
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, cast
 
@@ -60,6 +61,7 @@ from runicorn.plugin import (
 from runicorn_runs.attributes import parsed
 from runicorn_runs.facts import Best, Meta, RunStatus
 from runicorn_runs.projections.run_claims import RunFacts, RunPart, fold_own, fold_store, merged
+from runicorn_runs.projections.single_run import Row, note_row, single_run
 
 Activity = tuple[float | None, int]
 """Time of the last event, number of events."""
@@ -69,9 +71,10 @@ class RunList(FoldedProjection[RunPart]):
     """See the module's docstring."""
 
     name = "run_list"
-    version = 7
+    version = 8
     streams = frozenset[StreamKind]({"run", "store"})
     part_type = RunPart
+    is_merged = "EXISTS (SELECT 1 FROM run WHERE key = s.name)"
     reading_indexes = frozenset(
         {
             "run_list_part_stream",
@@ -83,7 +86,6 @@ class RunList(FoldedProjection[RunPart]):
             "run_newest_of_both",
             "run_changed",
             "run_tag_of_run",
-            "activity_of_run",
         }
     )
     tables_schema: ClassVar[str] = f"""
@@ -117,9 +119,7 @@ class RunList(FoldedProjection[RunPart]):
             PRIMARY KEY(listed, project, status)) WITHOUT ROWID;
         CREATE TABLE run_tag(tag TEXT NOT NULL, key TEXT NOT NULL, PRIMARY KEY(tag, key)) WITHOUT ROWID;
         CREATE INDEX run_tag_of_run ON run_tag(key);
-        CREATE TABLE activity(
-            stream_id INTEGER PRIMARY KEY, key TEXT NOT NULL, last_ts REAL, events INTEGER NOT NULL);
-        CREATE INDEX activity_of_run ON activity(key);
+        CREATE TABLE activity(stream_id INTEGER PRIMARY KEY, last_ts REAL, events INTEGER NOT NULL);
     """
 
     @property
@@ -138,18 +138,29 @@ class RunList(FoldedProjection[RunPart]):
         """Fold and merge; the activity of a run stream is a row of its own, so that metrics do not touch the list."""
         super().apply(batch, tables)
         if batch.stream.kind == "run" and batch.events:
-            _add_activity(batch.stream, batch.stream_id, _activity(batch.events), tables)
+            _add_activity(batch.stream_id, _activity(batch.events), tables)
 
     def preparation(self, stream: Stream) -> RunPreparation:
         """See `FoldedProjection`."""
-        return RunPreparation(self)
+        return RunPreparation(self, stream)
 
     def apply_prepared(self, stream: Stream, stream_id: int, prepared: object, tables: Tables) -> None:
-        """Store the parts of a stream and its activity."""
-        parts, activity = cast("tuple[list[tuple[str, bytes]], Activity]", prepared)
+        """Store the parts of a stream, its activity, and the row of its run if nobody else speaks of that."""
+        parts, activity, row = cast("tuple[list[tuple[str, bytes]], Activity, Row | None]", prepared)
         super().apply_prepared(stream, stream_id, parts, tables)
         if stream.kind == "run" and activity[1]:
-            _add_activity(stream, stream_id, activity, tables)
+            _add_activity(stream_id, activity, tables)
+        if row is not None and tables.postpones_merges and not self.is_of_another(stream.name, tables):
+            _counted(tables)[_line_of(row)] += 1
+            tables.execute(_INSERT, (*row, tables.touch("runs")))
+            note_row(tables, stream.name)
+
+    def before_commit(self, tables: Tables) -> None:
+        """Count the runs whose rows were written as they were prepared."""
+        counted = _counted(tables)
+        if counted:
+            tables.executemany(_ADD_TO_COUNT, ((*line, runs) for line, runs in counted.items()))
+            counted.clear()
 
     def forget(self, stream_id: int, tables: Tables) -> None:
         """Undo the stream's parts and its activity."""
@@ -177,7 +188,7 @@ class RunList(FoldedProjection[RunPart]):
             _count(tables, before[0], row)
             _store_tags(tables, entity, before[0], row)
             # Only what differs: an index is written if one of its columns is set, even to the same value.
-            changes = {name: new for name, old, new in zip(_NAMES, before[0], row, strict=True) if old != new}
+            changes = {name: new for name, old, new in zip(COLUMNS, before[0], row, strict=True) if old != new}
             changes["changed"] = tables.touch("runs")
             values = ", ".join(f"{name} = ?" for name in changes)
             tables.execute(f"UPDATE run SET {values} WHERE key = ?", (*changes.values(), entity))
@@ -189,10 +200,12 @@ class RunList(FoldedProjection[RunPart]):
 
 
 class RunPreparation(FoldedPreparation[RunPart]):
-    """The parts of one stream, and its activity."""
+    """The parts of one stream, its activity, and the row of its run if no other stream speaks of that."""
 
-    def __init__(self, projection: RunList) -> None:
+    def __init__(self, projection: RunList, stream: Stream) -> None:
         super().__init__(projection)
+        self._stream = stream
+        self._single = single_run(stream)
         self._activity: Activity = None, 0
 
     def add(self, batch: Batch) -> None:
@@ -203,21 +216,27 @@ class RunPreparation(FoldedPreparation[RunPart]):
         self._activity = max((ts for ts in (before, last) if ts is not None), default=None), earlier + count
 
     def take(self, *, is_end: bool) -> Any:
-        """Parts and activity, at the end."""
+        """All of it, at the end."""
         parts = super().take(is_end=is_end)
-        return None if parts is None else (parts, self._activity)
+        if parts is None:
+            return None
+        self._single.row, self._single.last_ts = None, self._activity[0]
+        if self._stream.kind == "run" and parts:
+            key = self._stream.name
+            self._single.row = _row(key, merged([(key, self.parts[key])]))
+        return parts, self._activity, self._single.row
 
 
 def _activity(events: Sequence[Event]) -> Activity:
     return max([ts for event in events if (ts := event.ts) == ts], default=None), len(events)
 
 
-def _add_activity(stream: Stream, stream_id: int, activity: Activity, tables: Tables) -> None:
+def _add_activity(stream_id: int, activity: Activity, tables: Tables) -> None:
     tables.execute(
-        "INSERT INTO activity(stream_id, key, last_ts, events) VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
+        "INSERT INTO activity(stream_id, last_ts, events) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET"
         " last_ts = max(coalesce(last_ts, excluded.last_ts), coalesce(excluded.last_ts, last_ts)),"
         " events = events + excluded.events",
-        (stream_id, stream.name, *activity),
+        (stream_id, *activity),
     )
 
 
@@ -227,23 +246,40 @@ _COLUMNS = (
     " summary, deleted_at, delete_reason, original_status, listed, config, tags, description, archived, pinned, annotated,"
     " label, source"
 )
-_NAMES = _COLUMNS.replace(" ", "").split(",")
+COLUMNS = tuple(_COLUMNS.replace(" ", "").split(","))
+"""Of a `Row`."""
 _SELECT = f"SELECT {_COLUMNS} FROM run WHERE key = ?"
-_INSERT = f"INSERT INTO run({_COLUMNS}, changed) VALUES ({', '.join('?' * (len(_NAMES) + 1))})"
-_LISTED, _PROJECT, _STATUS, _TAGS = (_NAMES.index(name) for name in ("listed", "project", "status", "tags"))
+_INSERT = f"INSERT INTO run({_COLUMNS}, changed) VALUES ({', '.join('?' * (len(COLUMNS) + 1))})"
+_LISTED, _PROJECT, _STATUS, _TAGS = (COLUMNS.index(name) for name in ("listed", "project", "status", "tags"))
 _NO_TAGS = "[]"
+
+
+_ADD_TO_COUNT = "INSERT INTO run_count VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET runs = runs + excluded.runs"
+
+
+def _line_of(row: Sequence[Any]) -> tuple[Any, ...]:
+    """The key of the line of `run_count` that counts a run."""
+    return row[_LISTED], row[_PROJECT] or "", row[_STATUS]
+
+
+def _counted(tables: Tables) -> Counter[tuple[Any, ...]]:
+    """Lines of `run_count`, with the number of runs that this transaction will add to them."""
+    counted = tables.memory.get(RunList.name)
+    if counted is None:
+        counted = tables.memory[RunList.name] = Counter()
+    return counted
 
 
 def _count(tables: Tables, before: Sequence[Any] | None, after: Sequence[Any] | None) -> None:
     """Move a run from one line of `run_count` to another."""
-    old, new = (None if row is None else (row[_LISTED], row[_PROJECT] or "", row[_STATUS]) for row in (before, after))
+    old, new = (None if row is None else _line_of(row) for row in (before, after))
     if old == new:
         return
     if old is not None:
         tables.execute("UPDATE run_count SET runs = runs - 1 WHERE (listed, project, status) = (?, ?, ?)", old)
         tables.execute("DELETE FROM run_count WHERE (listed, project, status) = (?, ?, ?) AND runs = 0", old)
     if new is not None:
-        tables.execute("INSERT INTO run_count VALUES (?, ?, ?, 1) ON CONFLICT DO UPDATE SET runs = runs + 1", new)
+        tables.execute(_ADD_TO_COUNT, (*new, 1))
 
 
 def _store_tags(tables: Tables, key: str, before: Sequence[Any] | None, after: Sequence[Any] | None) -> None:
@@ -256,7 +292,7 @@ def _store_tags(tables: Tables, key: str, before: Sequence[Any] | None, after: S
     tables.executemany("INSERT INTO run_tag(tag, key) VALUES (?, ?)", ((tag, key) for tag in new_tags - old_tags))
 
 
-def _row(key: str, facts: RunFacts) -> tuple[Any, ...]:
+def _row(key: str, facts: RunFacts) -> Row:
     """The columns of `_COLUMNS`."""
     run = run_at(key)
     meta = Meta() if facts.meta is None else facts.meta.value
