@@ -147,7 +147,7 @@ def _build(
     models = [ReadModel(building[name], name, projections, is_scratch=True) for name, projections in chosen.items()]
     build = _Build(log, models, progress)
     try:
-        groups = _groups(log, log.streams())
+        groups = _groups(log.sized_streams())
         deadline = time.monotonic() + (_ALONE_S if processes is None else 0.0)
         count = min(os.cpu_count() or 1, _MOST_PROCESSES) if processes is None else processes
         prepared = [model for model in models if model.reads("run") and model.prepares("run")]
@@ -232,13 +232,12 @@ def _one_transaction(models: Sequence[ReadModel]) -> Generator[None]:
         yield
 
 
-def _groups(log: FileLog, streams: Iterable[Stream]) -> Generator[list[Stream]]:
+def _groups(streams: Iterable[tuple[Stream, int]]) -> Generator[list[Stream]]:
     """The streams, in groups of one kind that make a transaction of about 8 MiB. A longer stream is a group of its own."""
     group: list[Stream] = []
     size = 0
-    for stream in streams:
-        position = log.position(stream)
-        length = _BYTES_PER_STREAM if position is None else max(position.size, _BYTES_PER_STREAM)
+    for stream, found in streams:
+        length = max(found, _BYTES_PER_STREAM)
         if group and (
             size + length > _TRANSACTION_BYTES or len(group) >= _MOST_STREAMS or stream.kind != group[0].kind
         ):
