@@ -87,7 +87,8 @@ class EventPositions:
     def apply_prepared(self, stream: Stream, stream_id: int, prepared: object, tables: Tables) -> None:
         """Add the positions that were found."""
         sql = self._put_store if stream.kind == "store" else self._put_own
-        self._insert(sql, stream_id, cast("list[Row]", prepared), tables)
+        for row in cast("list[Row]", prepared):
+            tables.collect(sql, (stream_id, *row))
 
     def forget(self, stream_id: int, tables: Tables) -> None:
         """Delete the positions in a stream."""

@@ -68,6 +68,7 @@ class Tables:
         self.memory: dict[str, Any] = {}
         """What projections remember of this file between batches, by their names; empty after a transaction was undone."""
         self._touched: dict[str, int] = {}
+        self._collected: dict[str, list[Sequence[apsw.SQLiteValue]]] = {}
 
     def execute(self, sql: str, parameters: Sequence[apsw.SQLiteValue] = ()) -> apsw.Cursor:
         """Run one statement; iterate over the cursor for rows."""
@@ -76,6 +77,24 @@ class Tables:
     def executemany(self, sql: str, rows: Iterable[Sequence[apsw.SQLiteValue]]) -> None:
         """Run one statement for each row of parameters."""
         self.connection.executemany(sql, rows)
+
+    def collect(self, sql: str, row: Sequence[apsw.SQLiteValue]) -> None:
+        """Run a statement for this row before the transaction ends, together with others: a third of the cost of each.
+
+        For `apply_prepared`, and for rows that nothing reads before.
+        """
+        rows = self._collected.get(sql)
+        if rows is None:
+            self._collected[sql] = [row]
+        else:
+            rows.append(row)
+
+    def write_collected(self) -> None:
+        """For the framework: write what was collected, in the order of the first row of each statement."""
+        if self._collected:
+            for sql, rows in self._collected.items():
+                self.connection.executemany(sql, rows)
+            self._collected.clear()
 
     def touch(self, counter: str) -> int:
         """Say that rows behind `counter` change in this transaction; its new value, the same until the commit.
@@ -94,6 +113,7 @@ class Tables:
 
     def end_transaction(self) -> dict[str, int]:
         """For the framework: the counters that moved in the transaction that ends."""
+        self._collected.clear()
         touched, self._touched = self._touched, {}
         return touched
 

@@ -171,7 +171,11 @@ class FoldedProjection(ABC, Generic[S]):
 
     def apply_prepared(self, stream: Stream, stream_id: int, prepared: object, tables: Tables) -> None:
         """Store the parts of a stream, then merge them."""
-        self._store(cast("list[tuple[str, bytes]]", prepared), stream, stream_id, tables)
+        changed = cast("list[tuple[str, bytes]]", prepared)
+        if tables.postpones_merges and len(changed) == 1 and changed[0][0] == stream.name:
+            tables.collect(self._store_own, (stream_id, changed[0][1]))
+        else:
+            self._store(changed, stream, stream_id, tables)
 
     def _store(self, changed: Sequence[tuple[str, bytes]], stream: Stream, stream_id: int, tables: Tables) -> None:
         for entity, state in changed:

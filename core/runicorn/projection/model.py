@@ -51,6 +51,8 @@ STORAGE_ERRORS = (
 )
 """The disk or the machine is to blame, not the projection: trying again later helps."""
 
+_NOTHING = Reached(0, Position(0, 0, 0), b"", 0, 0)
+
 DAMAGE = (apsw.CorruptError, apsw.NotADBError)
 
 
@@ -101,6 +103,8 @@ class ReadModel:
         self._in_transaction = False
         self._moved: dict[str, int] = {}
         self._postponed: list[str] = []
+        self._begun: dict[str, Checkpoint] = {}
+        """Streams of which a piece was prepared, and not yet the last one."""
         try:
             self._set_pragmas(is_scratch)
             self.ready = self._create_or_check()
@@ -149,6 +153,7 @@ class ReadModel:
                 with self.blamed("before_commit"):
                     for projection in self._writing_at_commit:
                         projection.before_commit(self._tables)
+            self._write_collected()
             with self.blamed():  # a projection may have closed the connection, or ended the transaction
                 self._connection.execute("COMMIT")
             self._moved.update(self._tables.end_transaction())
@@ -230,6 +235,7 @@ class ReadModel:
         `modified_ns` is 0. ValueError if `lines` begin elsewhere.
         """
         with self.transaction():
+            self._write_collected()
             before = self._checkpoints.get(stream.name)
             start = 0 if before is None else before.offset
             if lines.start != start:
@@ -250,19 +256,32 @@ class ReadModel:
         return all(isinstance(p, PreparesStreams) for p in self.projections if kind in p.streams)
 
     def apply_prepared(self, stream: Stream, prepared: Sequence[object], end: Reached | None) -> None:
-        """Write what each projection prepared of a stream (None: nothing); with `end`, that is all of it."""
+        """Write what each projection prepared of a stream (None: nothing); with `end`, that is all of it.
+
+        The file has nothing of the stream but what this wrote. Inside a transaction.
+        """
         with self.transaction():
-            known = self._checkpoints.get(stream.name)
-            if end is not None:
+            known = self._begun.pop(stream.name, None)
+            if known is None:
+                known = self._checkpoints.add(stream, end or _NOTHING)
+            elif end is not None:
+                self._write_collected()
                 known = self._checkpoints.move_to(stream, end)
-            elif known is None:
-                known = self._checkpoints.move_to(stream, Reached(0, Position(0, 0, 0), b"", 0, 0))
+            if end is None:
+                self._begun[stream.name] = known
             for projection, value in zip(self._preparing, prepared, strict=True):
                 if value is not None and projection is not None:
                     projection.apply_prepared(stream, known.stream_id, value, self._tables)
 
+    def _write_collected(self) -> None:
+        with self.blamed("apply_prepared"):
+            self._checkpoints.write_added()
+            self._tables.write_collected()
+
     def forget(self, stream: Stream) -> None:
         """Undo all that a stream contributed, and its checkpoint."""
+        self._write_collected()
+        self._begun.pop(stream.name, None)
         known = self._checkpoints.get(stream.name)
         if known is None:
             return

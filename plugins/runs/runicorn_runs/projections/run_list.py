@@ -149,18 +149,20 @@ class RunList(FoldedProjection[RunPart]):
         parts, activity, row = cast("tuple[list[tuple[str, bytes]], Activity, Row | None]", prepared)
         super().apply_prepared(stream, stream_id, parts, tables)
         if stream.kind == "run" and activity[1]:
-            _add_activity(stream_id, activity, tables)
+            tables.collect(_ADD_ACTIVITY, (stream_id, *activity))
         if row is not None and tables.postpones_merges and not self.is_of_another(stream.name, tables):
-            _counted(tables)[_line_of(row)] += 1
-            tables.execute(_INSERT, (*row, tables.touch("runs")))
-            note_row(tables, stream.name)
+            written = _written(tables)
+            written.counts[_line_of(row)] += 1
+            run = written.next_id(tables)
+            tables.collect(_INSERT, (run, *row, tables.touch("runs")))
+            note_row(tables, stream.name, run)
 
     def before_commit(self, tables: Tables) -> None:
         """Count the runs whose rows were written as they were prepared."""
-        counted = _counted(tables)
-        if counted:
-            tables.executemany(_ADD_TO_COUNT, ((*line, runs) for line, runs in counted.items()))
-            counted.clear()
+        written = _written(tables)
+        for line, runs in written.counts.items():
+            tables.collect(_ADD_TO_COUNT, (*line, runs))
+        written.forget()
 
     def forget(self, stream_id: int, tables: Tables) -> None:
         """Undo the stream's parts and its activity."""
@@ -183,7 +185,7 @@ class RunList(FoldedProjection[RunPart]):
         if not before:
             _count(tables, None, row)
             _store_tags(tables, entity, None, row)
-            tables.execute(_INSERT, (*row, tables.touch("runs")))
+            tables.execute(_INSERT, (None, *row, tables.touch("runs")))
         elif before[0] != row:
             _count(tables, before[0], row)
             _store_tags(tables, entity, before[0], row)
@@ -232,14 +234,14 @@ def _activity(events: Sequence[Event]) -> Activity:
 
 
 def _add_activity(stream_id: int, activity: Activity, tables: Tables) -> None:
-    tables.execute(
-        "INSERT INTO activity(stream_id, last_ts, events) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET"
-        " last_ts = max(coalesce(last_ts, excluded.last_ts), coalesce(excluded.last_ts, last_ts)),"
-        " events = events + excluded.events",
-        (stream_id, *activity),
-    )
+    tables.execute(_ADD_ACTIVITY, (stream_id, *activity))
 
 
+_ADD_ACTIVITY = (
+    "INSERT INTO activity(stream_id, last_ts, events) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET"
+    " last_ts = max(coalesce(last_ts, excluded.last_ts), coalesce(excluded.last_ts, last_ts)),"
+    " events = events + excluded.events"
+)
 _COLUMNS = (
     "key, run_id, project, name, project_fold, name_fold, run_id_fold, is_foreign, is_legacy, created, status, started, ended,"
     " exit_reason, pid, best_value, best_name, best_step, best_mode, artifacts_created, artifacts_used, hostname, meta,"
@@ -249,7 +251,7 @@ _COLUMNS = (
 COLUMNS = tuple(_COLUMNS.replace(" ", "").split(","))
 """Of a `Row`."""
 _SELECT = f"SELECT {_COLUMNS} FROM run WHERE key = ?"
-_INSERT = f"INSERT INTO run({_COLUMNS}, changed) VALUES ({', '.join('?' * (len(COLUMNS) + 1))})"
+_INSERT = f"INSERT INTO run(id, {_COLUMNS}, changed) VALUES ({', '.join('?' * (len(COLUMNS) + 2))})"
 _LISTED, _PROJECT, _STATUS, _TAGS = (COLUMNS.index(name) for name in ("listed", "project", "status", "tags"))
 _NO_TAGS = "[]"
 
@@ -262,12 +264,33 @@ def _line_of(row: Sequence[Any]) -> tuple[Any, ...]:
     return row[_LISTED], row[_PROJECT] or "", row[_STATUS]
 
 
-def _counted(tables: Tables) -> Counter[tuple[Any, ...]]:
-    """Lines of `run_count`, with the number of runs that this transaction will add to them."""
-    counted = tables.memory.get(RunList.name)
-    if counted is None:
-        counted = tables.memory[RunList.name] = Counter()
-    return counted
+class _Written:
+    """The runs whose rows this transaction has collected."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[tuple[Any, ...]] = Counter()
+        """By line of `run_count`."""
+        self._last_id: int | None = None
+
+    def next_id(self, tables: Tables) -> int:
+        """The id of one more."""
+        if self._last_id is None:
+            rows = tables.execute("SELECT seq FROM sqlite_sequence WHERE name = 'run'").fetchall()
+            self._last_id = cast(int, rows[0][0]) if rows else 0
+        self._last_id += 1
+        return self._last_id
+
+    def forget(self) -> None:
+        """They are written."""
+        self.counts.clear()
+        self._last_id = None
+
+
+def _written(tables: Tables) -> _Written:
+    written = tables.memory.get(RunList.name)
+    if written is None:
+        written = tables.memory[RunList.name] = _Written()
+    return written
 
 
 def _count(tables: Tables, before: Sequence[Any] | None, after: Sequence[Any] | None) -> None:

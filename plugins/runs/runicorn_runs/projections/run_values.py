@@ -141,7 +141,7 @@ class RunValues:
     """See the module's docstring."""
 
     name = "run_values"
-    version = 2
+    version = 3
     streams = frozenset[StreamKind]({"run", "store"})
     schema = """
         CREATE TABLE run_brief(
@@ -161,7 +161,8 @@ class RunValues:
             last_step, diverged, PRIMARY KEY(key, run)) WITHOUT ROWID;
         CREATE TABLE run_values_part(stream_id INTEGER PRIMARY KEY, totals BLOB NOT NULL);
         CREATE TABLE run_touched(run INTEGER PRIMARY KEY);  -- empty outside of a transaction
-        CREATE TRIGGER run_inserted AFTER INSERT ON run BEGIN INSERT OR IGNORE INTO run_touched VALUES (new.id); END;
+        CREATE TRIGGER run_inserted AFTER INSERT ON run WHEN NOT EXISTS (SELECT 1 FROM run_brief WHERE run = new.id)
+            BEGIN INSERT OR IGNORE INTO run_touched VALUES (new.id); END;
         CREATE TRIGGER run_updated AFTER UPDATE ON run BEGIN INSERT OR IGNORE INTO run_touched VALUES (new.id); END;
         CREATE TRIGGER run_deleted AFTER DELETE ON run BEGIN INSERT OR IGNORE INTO run_touched VALUES (old.id); END;
         CREATE INDEX run_described ON run(description) WHERE description IS NOT NULL;
@@ -235,7 +236,8 @@ class RunValues:
         values = cast(PreparedValues, prepared)
         run = noted_row(tables, stream.name)
         if run is None or values.shown is None:
-            _put_part(stream_id, values.totals, tables)
+            if values.totals is not None:
+                tables.collect(_PUT_PART, (stream_id, values.totals))
         else:
             _memory(tables).prepared.append((run, values))
 
@@ -456,13 +458,13 @@ class _Changes:
 
 
 def _write_prepared(memory: _Memory, tables: Tables) -> None:
+    """Before the rows of `run`, which were only collected: so no trigger asks for what is there."""
     if not memory.prepared:
         return
     changes = _Changes(memory, tables)
     for run, prepared in memory.prepared:
         changes.put_prepared(run, prepared)
     changes.write()
-    tables.executemany("DELETE FROM run_touched WHERE run = ?", ((run,) for run, _ in memory.prepared))
     memory.prepared.clear()
 
 

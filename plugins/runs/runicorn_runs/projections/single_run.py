@@ -38,12 +38,12 @@ class _Noted(NamedTuple):
     run: int
 
 
-def note_row(tables: Tables, key: str) -> None:
-    """Say that the row of this run was inserted last, and alone."""
-    tables.memory[_NOTED] = _Noted(key, tables.connection.last_insert_rowid())
+def note_row(tables: Tables, key: str, run: int) -> None:
+    """Say that the row of this run is written with this id."""
+    tables.memory[_NOTED] = _Noted(key, run)
 
 
 def noted_row(tables: Tables, key: str) -> int | None:
-    """The id of that row; None if the row of this run was not written."""
+    """The id that was noted last, if it is that of this run."""
     noted = cast("_Noted | None", tables.memory.get(_NOTED))
     return noted.run if noted is not None and noted.key == key else None
