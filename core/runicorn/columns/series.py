@@ -277,6 +277,9 @@ class SeriesTarget(Protocol):
 
 def append(series: SeriesTarget, frame: Frame, *, is_new: bool = False) -> None:
     """Append events (at least one) to a series; `is_new` if it has none. Deterministic."""
+    if is_new and frame.rows < CHUNK_ROWS:
+        series.put(0, frame)  # as `plan_fold` would say
+        return
     tail, start = ([], 0) if is_new else series.tail()
     fold = plan_fold(tail, start, frame.rows)
     absorbed = [series.read(piece.start) for piece in fold.absorbed]

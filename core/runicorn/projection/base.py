@@ -7,7 +7,7 @@ computed again when they change). Then any interleaving of streams ends in the s
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from functools import cached_property
 from typing import Any, Protocol, TypeVar, cast, runtime_checkable
 
@@ -28,6 +28,8 @@ class Batch:
         self.start = lines.start
         self.end = lines.end
         self.events: Sequence[Event] = lines.events
+        self.shared: dict[str, Any] = {}
+        """What projections of one plugin make of it together, by names of theirs: worked out once."""
         self._lines = lines
 
     @property
@@ -40,22 +42,32 @@ class Batch:
         return self._lines.offsets_of(places)
 
     @cached_property
-    def types(self) -> frozenset[str]:
+    def places(self) -> Mapping[str, Sequence[int]]:
+        """By type of event: where they are in `events`."""
+        found: dict[str, list[int]] = {}
+        for place, event in enumerate(self.events):
+            known = found.get(event.type)
+            if known is None:
+                found[event.type] = [place]
+            else:
+                known.append(place)
+        return found
+
+    @property
+    def types(self) -> Set[str]:
         """The types of its events."""
-        return frozenset([event.type for event in self.events])
+        return self.places.keys()
 
     def payloads(self, *types: type[P]) -> Iterator[tuple[Event, P]]:
         """The events of the given types with their decoded payloads; an invalid payload is passed over."""
         by_name = {payload.event_type: payload for payload in types}
-        if self.types.isdisjoint(by_name):  # most batches hold metrics alone
-            return
-        for event in self.events:
-            payload = by_name.get(event.type)
-            if payload is not None:
-                try:
-                    yield event, decode_payload(event, payload)
-                except InvalidPayload:
-                    continue
+        places = [place for name in by_name if name in self.places for place in self.places[name]]
+        for place in sorted(places):
+            event = self.events[place]
+            try:
+                yield event, decode_payload(event, by_name[event.type])
+            except InvalidPayload:
+                continue
 
 
 class Tables:

@@ -260,18 +260,17 @@ class ReadModel:
 
         The file has nothing of the stream but what this wrote. Inside a transaction.
         """
-        with self.transaction():
-            known = self._begun.pop(stream.name, None)
-            if known is None:
-                known = self._checkpoints.add(stream, end or _NOTHING)
-            elif end is not None:
-                self._write_collected()
-                known = self._checkpoints.move_to(stream, end)
-            if end is None:
-                self._begun[stream.name] = known
-            for projection, value in zip(self._preparing, prepared, strict=True):
-                if value is not None and projection is not None:
-                    projection.apply_prepared(stream, known.stream_id, value, self._tables)
+        known = self._begun.pop(stream.name, None)
+        if known is None:
+            known = self._checkpoints.add(stream, end or _NOTHING)
+        elif end is not None:
+            self._write_collected()
+            known = self._checkpoints.move_to(stream, end)
+        if end is None:
+            self._begun[stream.name] = known
+        for projection, value in zip(self._preparing, prepared, strict=True):
+            if value is not None and projection is not None:
+                projection.apply_prepared(stream, known.stream_id, value, self._tables)
 
     def _write_collected(self) -> None:
         with self.blamed("apply_prepared"):

@@ -30,15 +30,8 @@ from runicorn.projection.base import Projection
 from runicorn.projection.catch_up import catch_up
 from runicorn.projection.generations import FINISHED_BY, next_path, remove_superseded
 from runicorn.projection.model import STORAGE_ERRORS, ModelFailed, ReadModel
-from runicorn.projection.preparing import (
-    GroupDone,
-    Message,
-    NotPrepared,
-    PreparationEnded,
-    PreparationFailed,
-    Prepared,
-    Preparers,
-)
+from runicorn.projection.prepared import NotPrepared, Prepared
+from runicorn.projection.preparing import Failed, GroupDone, Message, PreparationEnded, Preparers
 from runicorn.projection.wire import PROJECTOR_LOCK, Reply, Request, decode_message, encode_message, published_address
 
 _TRANSACTION_BYTES = 8 << 20
@@ -218,7 +211,7 @@ class _Build:
                                 with model.blamed("forget"):
                                     model.forget(stream)
                             self.apply([stream])
-                        case PreparationFailed(plugin, reason):
+                        case Failed(plugin, reason):
                             raise ReplayFailed(f"The plugin {plugin} cannot apply the log: {reason}")
                         case GroupDone():
                             pass

@@ -36,7 +36,7 @@ def attributes(content: bytes | str) -> dict[str, Attribute]:
 
 
 def attributes_of(content: Mapping[str, Any]) -> dict[str, Attribute]:
-    """The same of an object that is decoded already."""
+    """The same of an object that is parsed already."""
     found: dict[str, Attribute] = {}
     _collect(content, "", 0, found)
     return found

@@ -180,7 +180,7 @@ class RunList(FoldedProjection[RunPart]):
                 tables.touch("runs")
                 tables.touch("runs_removed")
             return
-        row = _row(entity, facts)
+        row = _row(entity, facts, _summary(facts))
         before = tables.execute(_SELECT, (entity,)).fetchall()
         if not before:
             _count(tables, None, row)
@@ -207,7 +207,6 @@ class RunPreparation(FoldedPreparation[RunPart]):
     def __init__(self, projection: RunList, stream: Stream) -> None:
         super().__init__(projection)
         self._stream = stream
-        self._single = single_run(stream)
         self._activity: Activity = None, 0
 
     def add(self, batch: Batch) -> None:
@@ -222,11 +221,15 @@ class RunPreparation(FoldedPreparation[RunPart]):
         parts = super().take(is_end=is_end)
         if parts is None:
             return None
-        self._single.row, self._single.last_ts = None, self._activity[0]
+        row = None
         if self._stream.kind == "run" and parts:
             key = self._stream.name
-            self._single.row = _row(key, merged([(key, self.parts[key])]))
-        return parts, self._activity, self._single.row
+            facts = merged([(key, self.parts[key])])
+            summary = _summary(facts)
+            row = _row(key, facts, summary)
+            single = single_run(self._stream)
+            single.row, single.summary, single.last_ts = row, summary, self._activity[0]
+        return parts, self._activity, row
 
 
 def _activity(events: Sequence[Event]) -> Activity:
@@ -315,13 +318,16 @@ def _store_tags(tables: Tables, key: str, before: Sequence[Any] | None, after: S
     tables.executemany("INSERT INTO run_tag(tag, key) VALUES (?, ?)", ((tag, key) for tag in new_tags - old_tags))
 
 
-def _row(key: str, facts: RunFacts) -> Row:
+def _summary(facts: RunFacts) -> Mapping[str, Any]:
+    return {} if facts.summary is None else parsed(facts.summary.value)
+
+
+def _row(key: str, facts: RunFacts, summary: Mapping[str, Any]) -> Row:
     """The columns of `_COLUMNS`."""
     run = run_at(key)
     meta = Meta() if facts.meta is None else facts.meta.value
     status = RunStatus() if facts.status is None else facts.status.value
-    summary = b"{}" if facts.summary is None else facts.summary.value
-    best = Best.read(parsed(summary))
+    best = Best.read(summary)
     deletion = None if facts.deleted is None else facts.deleted.value
     project, name = run.names(meta.project, meta.name)
     directory = None if facts.directory is None else facts.directory.value
@@ -349,7 +355,7 @@ def _row(key: str, facts: RunFacts) -> Row:
         0 if facts.used is None else facts.used.value.count,
         meta.hostname,
         msgspec.msgpack.encode(meta),
-        summary,
+        b"{}" if facts.summary is None else facts.summary.value,
         None if deletion is None else deletion.at,
         None if deletion is None else deletion.reason,
         None if deletion is None else deletion.original_status,

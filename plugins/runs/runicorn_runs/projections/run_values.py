@@ -34,11 +34,11 @@ import msgspec
 
 from runicorn.columns import StoredSeries
 from runicorn.plugin import Batch, Meaning, Stream, StreamKind, Tables
-from runicorn_runs.attributes import Attribute, attributes
+from runicorn_runs.attributes import Attribute, attributes, attributes_of
 from runicorn_runs.metric_statistics import MetricStatistics, MetricTotal, RunTotals
 from runicorn_runs.projections.batch_frame import metric_frame
 from runicorn_runs.projections.run_list import COLUMNS
-from runicorn_runs.projections.single_run import SingleRun, noted_row, single_run
+from runicorn_runs.projections.single_run import noted_row, single_run
 
 SUMMARY, CONFIG, METRIC = "s", "c", "m"
 
@@ -229,7 +229,7 @@ class RunValues:
 
     def preparation(self, stream: Stream) -> ValuesPreparation:
         """See `runicorn.plugin.PreparesStreams`."""
-        return ValuesPreparation(single_run(stream))
+        return ValuesPreparation(stream)
 
     def apply_prepared(self, stream: Stream, stream_id: int, prepared: object, tables: Tables) -> None:
         """Write the rows of the run, or keep the totals until it has a row. Without them they are read off the points."""
@@ -269,8 +269,8 @@ class RunValues:
 class ValuesPreparation:
     """The totals of one stream, and what there is of its run, worked out away from the tables."""
 
-    def __init__(self, single: SingleRun) -> None:
-        self._single = single
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
         self._state: MetricStatistics | None = MetricStatistics()
 
     def add(self, batch: Batch) -> None:
@@ -287,18 +287,20 @@ class ValuesPreparation:
 
     def take(self, *, is_end: bool) -> PreparedValues | None:
         """All of it, at the end; None for a run that goes back, whose points have to be read again."""
-        if not is_end or self._state is None:
+        if not is_end:
+            return None
+        row, summary, last_ts = single_run(self._stream).take()
+        if self._state is None:
             return None
         totals = _encoded(self._state.totals())
-        row = self._single.row
         if totals is None or row is None:
             return PreparedValues(totals, None, (), [])
-        *facts, summary, config = _facts_of(row)
-        updated = max(*(ts or 0.0 for ts in _times_of(row)), self._single.last_ts or 0.0) or None
+        *facts, config = _facts_of(row)
+        updated = max(*(ts or 0.0 for ts in _times_of(row)), last_ts or 0.0) or None
         values = [
             (source, name, number, txt, _folded(txt))
-            for source, content in ((SUMMARY, summary), (CONFIG, config))
-            for name, (number, txt) in attributes(content).items()
+            for source, found in ((SUMMARY, attributes_of(summary)), (CONFIG, attributes(config)))
+            for name, (number, txt) in found.items()
         ]
         return PreparedValues(totals, _shown(facts, updated), _folds(facts), values)
 
@@ -353,7 +355,8 @@ class _Changes:
 
     def put_prepared(self, run: int, prepared: PreparedValues) -> None:
         """All rows of a run that has none yet."""
-        assert prepared.totals is not None and prepared.shown is not None, run
+        assert prepared.totals is not None
+        assert prepared.shown is not None
         known = self._memory.keys
         keys: list[int] = []
         for source, name, number, txt, fold in prepared.values:
@@ -499,10 +502,21 @@ def _place(row: tuple[Any, ...]) -> tuple[int, int]:
 
 
 _FACTS = (
-    *("listed", "run_id", "run_id_fold", "project", "project_fold", "name", "name_fold", "status", "created", "started"),
+    *(
+        "listed",
+        "run_id",
+        "run_id_fold",
+        "project",
+        "project_fold",
+        "name",
+        "name_fold",
+        "status",
+        "created",
+        "started",
+    ),
     *("ended", "deleted_at", "best_value", "best_step", "best_name", "best_mode"),
 )
-_facts_of = itemgetter(*map(COLUMNS.index, (*_FACTS, "summary", "config")))
+_facts_of = itemgetter(*map(COLUMNS.index, (*_FACTS, "config")))
 _times_of = itemgetter(*map(COLUMNS.index, ("created", "started", "ended", "deleted_at", "annotated")))
 
 

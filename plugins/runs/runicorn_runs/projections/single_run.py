@@ -6,6 +6,7 @@ Projections of one read model prepare a stream one after the other, and their ro
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeAlias, cast
 
@@ -23,11 +24,19 @@ class SingleRun:
     def __init__(self) -> None:
         self.row: Row | None = None
         """None: not known yet, or it is for `merge` to write."""
+        self.summary: Mapping[str, Any] = {}
+        """What the row has as JSON."""
         self.last_ts: float | None = None
         """Time of the last event."""
 
+    def take(self) -> tuple[Row | None, Mapping[str, Any], float | None]:
+        """All three; nothing is known then."""
+        taken = self.row, self.summary, self.last_ts
+        self.row, self.summary, self.last_ts = None, {}, None
+        return taken
 
-@lru_cache(maxsize=1)
+
+@lru_cache(maxsize=64)  # short streams are prepared some at a time
 def single_run(stream: Stream) -> SingleRun:
     """The same for all projections that prepare this stream now."""
     return SingleRun()
