@@ -101,6 +101,11 @@ class Tables:
         else:
             rows.append(row)
 
+    @property
+    def has_collected(self) -> bool:
+        """For the framework: whether rows were collected that are not written yet."""
+        return bool(self._collected)
+
     def write_collected(self) -> None:
         """For the framework: write what was collected, in the order of the first row of each statement."""
         if self._collected:

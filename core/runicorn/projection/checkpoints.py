@@ -113,6 +113,11 @@ class Checkpoints:
         self._count = None
         return Checkpoint(self._last_id, *values)
 
+    @property
+    def has_added(self) -> bool:
+        """Whether rows are not written yet."""
+        return bool(self._added)
+
     def write_added(self) -> None:
         """Write the rows of streams that were added: before anything else is asked of this object, or changed."""
         if self._added:

@@ -37,7 +37,7 @@ from runicorn.projection.wire import PROJECTOR_LOCK, Reply, Request, decode_mess
 _TRANSACTION_BYTES = 8 << 20
 _BYTES_PER_STREAM = 512
 _MOST_STREAMS = 500  # a message that names them fits into the buffer of a socket
-_ALONE_S = 0.5  # starting other processes takes as long as reading some thousand runs
+_ALONE_S = 0.25  # starting other processes takes as long as reading a thousand runs
 _MOST_PROCESSES = 4  # one writes what they prepare, and could not keep up with more
 _HAND_OVER_S = 600.0
 
@@ -194,18 +194,14 @@ class _Build:
         others = [model for model in self._models if model not in prepared]
         for several in messages:
             with _one_transaction(self._models):
+                pieces: list[Prepared] = []
                 for message in several:
+                    if isinstance(message, Prepared):
+                        pieces.append(message)
+                        continue
+                    self._write_pieces(pieces, prepared, others)
+                    pieces = []
                     match message:
-                        case Prepared():
-                            for model in prepared:
-                                if model.reads(message.stream.kind):
-                                    with model.blamed("apply_prepared"):
-                                        model.apply_prepared(message.stream, message.values[model.plugin], message.end)
-                            self._progress(message.bytes)
-                            self.events += message.events
-                            reading = [model for model in others if model.reads(message.stream.kind)]
-                            if reading and message.end is not None:
-                                self.apply([message.stream], reading, is_told=False)
                         case NotPrepared(stream):
                             for model in prepared:
                                 with model.blamed("forget"):
@@ -215,6 +211,22 @@ class _Build:
                             raise ReplayFailed(f"The plugin {plugin} cannot apply the log: {reason}")
                         case GroupDone():
                             pass
+                self._write_pieces(pieces, prepared, others)
+
+    def _write_pieces(
+        self, pieces: Sequence[Prepared], prepared: Sequence[ReadModel], others: Sequence[ReadModel]
+    ) -> None:
+        if not pieces:
+            return
+        for model in prepared:
+            model.apply_prepared([piece for piece in pieces if model.reads(piece.stream.kind)])
+        self._progress(sum(piece.bytes for piece in pieces))
+        self.events += sum(piece.events for piece in pieces)
+        ended = [piece.stream for piece in pieces if piece.end is not None] if others else []
+        for stream in ended:
+            reading = [model for model in others if model.reads(stream.kind)]
+            if reading:
+                self.apply([stream], reading, is_told=False)
 
 
 @contextlib.contextmanager

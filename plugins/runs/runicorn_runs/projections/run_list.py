@@ -61,7 +61,7 @@ from runicorn.plugin import (
 from runicorn_runs.attributes import parsed
 from runicorn_runs.facts import Best, Meta, RunStatus
 from runicorn_runs.projections.run_claims import RunFacts, RunPart, fold_own, fold_store, merged
-from runicorn_runs.projections.single_run import Row, note_row, single_run
+from runicorn_runs.projections.single_run import Row, rows_to_write, single_run
 
 Activity = tuple[float | None, int]
 """Time of the last event, number of events."""
@@ -153,9 +153,8 @@ class RunList(FoldedProjection[RunPart]):
         if row is not None and tables.postpones_merges and not self.is_of_another(stream.name, tables):
             written = _written(tables)
             written.counts[_line_of(row)] += 1
-            run = written.next_id(tables)
+            run = rows_to_write(tables)[stream.name] = written.next_id(tables)
             tables.collect(_INSERT, (run, *row, tables.touch("runs")))
-            note_row(tables, stream.name, run)
 
     def before_commit(self, tables: Tables) -> None:
         """Count the runs whose rows were written as they were prepared."""
@@ -163,6 +162,7 @@ class RunList(FoldedProjection[RunPart]):
         for line, runs in written.counts.items():
             tables.collect(_ADD_TO_COUNT, (*line, runs))
         written.forget()
+        rows_to_write(tables).clear()
 
     def forget(self, stream_id: int, tables: Tables) -> None:
         """Undo the stream's parts and its activity."""

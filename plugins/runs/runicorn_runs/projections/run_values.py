@@ -38,7 +38,7 @@ from runicorn_runs.attributes import Attribute, attributes, attributes_of
 from runicorn_runs.metric_statistics import MetricStatistics, MetricTotal, RunTotals
 from runicorn_runs.projections.batch_frame import metric_frame
 from runicorn_runs.projections.run_list import COLUMNS
-from runicorn_runs.projections.single_run import noted_row, single_run
+from runicorn_runs.projections.single_run import rows_to_write, single_run
 
 SUMMARY, CONFIG, METRIC = "s", "c", "m"
 
@@ -234,7 +234,7 @@ class RunValues:
     def apply_prepared(self, stream: Stream, stream_id: int, prepared: object, tables: Tables) -> None:
         """Write the rows of the run, or keep the totals until it has a row. Without them they are read off the points."""
         values = cast(PreparedValues, prepared)
-        run = noted_row(tables, stream.name)
+        run = rows_to_write(tables).get(stream.name)
         if run is None or values.shown is None:
             if values.totals is not None:
                 tables.collect(_PUT_PART, (stream_id, values.totals))
@@ -497,10 +497,6 @@ def _keys(stored: str | None) -> list[int]:
     return _decode_keys(stored) if stored else []
 
 
-def _place(row: tuple[Any, ...]) -> tuple[int, int]:
-    return row[0], row[1]
-
-
 _FACTS = (
     *(
         "listed",
@@ -516,6 +512,7 @@ _FACTS = (
     ),
     *("ended", "deleted_at", "best_value", "best_step", "best_name", "best_mode"),
 )
+_place = itemgetter(0, 1)
 _facts_of = itemgetter(*map(COLUMNS.index, (*_FACTS, "config")))
 _times_of = itemgetter(*map(COLUMNS.index, ("created", "started", "ended", "deleted_at", "annotated")))
 

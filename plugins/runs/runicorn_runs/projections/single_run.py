@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any, NamedTuple, TypeAlias, cast
+from typing import Any, TypeAlias, cast
 
 from runicorn.plugin import Stream, Tables
 
 Row: TypeAlias = tuple[Any, ...]
 """A row of `run`, in the order of the columns that `run_list` writes."""
 
-_NOTED = "single_run"
+_ROWS = "single_run"
 
 
 class SingleRun:
@@ -42,17 +42,6 @@ def single_run(stream: Stream) -> SingleRun:
     return SingleRun()
 
 
-class _Noted(NamedTuple):
-    key: str
-    run: int
-
-
-def note_row(tables: Tables, key: str, run: int) -> None:
-    """Say that the row of this run is written with this id."""
-    tables.memory[_NOTED] = _Noted(key, run)
-
-
-def noted_row(tables: Tables, key: str) -> int | None:
-    """The id that was noted last, if it is that of this run."""
-    noted = cast("_Noted | None", tables.memory.get(_NOTED))
-    return noted.run if noted is not None and noted.key == key else None
+def rows_to_write(tables: Tables) -> dict[str, int]:
+    """The ids of the runs whose rows are written with this transaction, by their keys."""
+    return cast("dict[str, int]", tables.memory.setdefault(_ROWS, {}))
