@@ -44,11 +44,14 @@ class Batch:
     @cached_property
     def places(self) -> Mapping[str, Sequence[int]]:
         """By type of event: where they are in `events`."""
+        types = [event.type for event in self.events]
+        if types and types.count(types[0]) == len(types):  # as where metrics alone were logged
+            return {types[0]: range(len(types))}
         found: dict[str, list[int]] = {}
-        for place, event in enumerate(self.events):
-            known = found.get(event.type)
+        for place, type in enumerate(types):
+            known = found.get(type)
             if known is None:
-                found[event.type] = [place]
+                found[type] = [place]
             else:
                 known.append(place)
         return found

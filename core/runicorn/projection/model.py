@@ -163,6 +163,7 @@ class ReadModel:
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
                 self._checkpoints.reload()
+            self._begun.clear()
             self._tables.end_transaction()
             self._tables.memory.clear()
             raise
@@ -262,9 +263,8 @@ class ReadModel:
 
         One projection after the other, each in the order of the pieces. Inside a transaction. ModelFailed if one raises.
         """
-        with self.blamed():
-            stream_ids = [self._begin_or_end(piece.stream, piece.end) for piece in pieces]
         with self.blamed("apply_prepared", is_limited=False):
+            stream_ids = [self._begin_or_end(piece.stream, piece.end) for piece in pieces]
             for place, projection in enumerate(self._preparing):
                 if projection is None:
                     continue
