@@ -110,6 +110,7 @@ class Checkpoints:
         end, position, checksum = reached.offset, reached.position, reached.checksum
         values = (end, position.size, position.inode, position.modified_ns, reached.head, checksum)
         self._added.append((self._last_id, stream.name, *values, reached.bad))
+        self._remembered.pop(stream.name, None)
         self._count = None
         return Checkpoint(self._last_id, *values)
 
