@@ -65,7 +65,12 @@ def actual_rows(db: apsw.Connection) -> tuple[dict[str, Row], dict[str, tuple[An
         rows[row.pop("key")] = row
     tagged = {(tag, key) for tag, key in db.execute("SELECT tag, key FROM run_tag")}
     assert tagged == {(tag, key) for key, row in rows.items() for tag in row["tags"]}
-    activity = {name: (last, count) for name, last, count in db.execute("SELECT key, last_ts, events FROM activity")}
+    activity = {
+        name: (last, count)
+        for name, last, count in db.execute(
+            "SELECT name, last_ts, events FROM activity JOIN stream ON stream.id = stream_id"
+        )
+    }
     return rows, activity
 
 

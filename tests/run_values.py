@@ -61,7 +61,9 @@ def assert_folded(db: apsw.Connection) -> None:
 def expected_values(db: apsw.Connection) -> dict[str, Row]:
     """In the same form, from `run`, `activity` and the stored metric points."""
     streams = {name: stream_id for stream_id, name in db.execute("SELECT id, name FROM stream")}
-    last = cast("dict[Any, Any]", dict(db.execute("SELECT key, last_ts FROM activity")))  # type: ignore[arg-type]  # pairs
+    last = cast(
+        "dict[Any, Any]", dict(db.execute("SELECT name, last_ts FROM activity JOIN stream ON stream.id = stream_id"))
+    )  # type: ignore[arg-type]  # pairs
     rows: dict[str, Row] = {}
     for key, annotated, summary, config, *values in db.execute(
         f"SELECT key, annotated, summary, config, {', '.join(_SAME)} FROM run"

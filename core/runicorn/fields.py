@@ -10,7 +10,9 @@ import math
 
 def text(value: object) -> str | None:
     """A string as it is, with lone surrogates replaced; None for anything else."""
-    return without_surrogates(value) if isinstance(value, str) else None
+    if isinstance(value, str):
+        return value if value.isascii() else without_surrogates(value)
+    return None
 
 
 def number(value: object) -> float | None:

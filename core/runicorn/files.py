@@ -125,7 +125,7 @@ def dump_json(value: object) -> bytes:
     TypeError or ValueError for what JSON cannot express; a value that contains itself, or nests too deeply, is a ValueError.
     """
     try:
-        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+        text = _compact(value)
     except RecursionError:
         raise ValueError("nested too deeply") from None
     return without_surrogates(text).encode()
@@ -154,6 +154,7 @@ def may_nest_too_deeply(data: bytes) -> bool:
     return len(data) > _MAX_DEPTH and data.count(b"[") + data.count(b"{") > _MAX_DEPTH
 
 
+_compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
 
 

@@ -190,7 +190,7 @@ MODELS = [
     Damage("checkpoint removed", in_model("runs", "DELETE FROM stream WHERE name LIKE '%aaaaaa'"), "runs-", "", REPLAY),
     Damage(
         "checkpoint of a stream that never was",
-        in_model("runs", "INSERT INTO stream(name, offset) VALUES ('runs/never', 0)", "UPDATE activity SET key = 'x'"),
+        in_model("runs", "INSERT INTO stream(name, offset) VALUES ('runs/never', 0)", "UPDATE activity SET events = 7"),
         "runs-",
         "activity",
         REPLAY,

@@ -194,7 +194,7 @@ def test_a_series_put_together_in_memory_is_stored_as_one_that_grew(shape: Shape
         append_events(StoredSeries(grown, 1), frame, is_new=start == 0)
         append_events(memory, frame, is_new=start == 0)
         start, number = start + len(part), number + 1
-        memory.take(is_end=start >= len(events)).write(StoredSeries(written, 1))
+        memory.take(is_end=start >= len(events)).write(StoredSeries(written, 1), written.execute)
     for table in ("metric_frame", "metric_column", "metric_chunk", "metric_level"):
         rows = [sorted(db.execute(f"SELECT * FROM {table}").fetchall()) for db in (grown, written)]
         assert rows[0] == rows[1]

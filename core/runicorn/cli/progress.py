@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 
 @contextmanager
-def progress_bar(title: str, total: int | None, *, in_bytes: bool = True) -> Generator[Callable[[int], None]]:
+def progress_bar(
+    title: str, total: int | Callable[[], int] | None, *, in_bytes: bool = True
+) -> Generator[Callable[[int], None]]:
     """A progress bar on standard error; nothing when that is not a terminal. The function is told what was done.
 
-    `total` None: nobody knows how much it will be.
+    `total` None: nobody knows how much it will be. A function is called only if there is a bar.
     """
+    if not sys.stderr.isatty():
+        yield lambda count: None
+        return
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -24,6 +30,7 @@ def progress_bar(title: str, total: int | None, *, in_bytes: bool = True) -> Gen
         TransferSpeedColumn,
     )
 
+    total = total() if callable(total) else total
     console = Console(stderr=True)
     amounts: list[ProgressColumn] = [DownloadColumn(), TransferSpeedColumn()] if in_bytes else [MofNCompleteColumn()]
     columns = (TextColumn(title), BarColumn(), *amounts, TimeRemainingColumn())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -10,7 +10,7 @@ import msgspec
 from runicorn.columns.chunks import CHUNK_ROWS, Piece
 from runicorn.columns.codec import SplitFrame, encode_frame
 from runicorn.columns.frame import Frame
-from runicorn.columns.series import Chunk, StoredSeries
+from runicorn.columns.series import PUT_FRAME, Chunk, StoredSeries
 
 
 class SeriesPart(msgspec.Struct, array_like=True):
@@ -22,14 +22,14 @@ class SeriesPart(msgspec.Struct, array_like=True):
     tail: list[tuple[int, int, bytes]] = []
     """First row, number of rows, frame."""
 
-    def write(self, series: StoredSeries) -> None:
-        """Write everything to a series that has the earlier parts."""
+    def write(self, series: StoredSeries, later: Callable[[str, Sequence[Any]], None]) -> None:
+        """Write everything to a series that has the earlier parts; what nobody reads before the commit by `later`."""
         for chunk, split in self.chunks:
             series.seal(chunk, split)
         for level, start, chunks, frame in self.pages:
             series.put_level_bytes(level, start, chunks, frame)
         for start, rows, frame in self.tail:
-            series.put_bytes(start, rows, frame)
+            later(PUT_FRAME, series.frame_row(start, rows, frame))
 
 
 class SeriesInMemory:

@@ -55,6 +55,8 @@ SERIES_SCHEMA = """
         chunks INTEGER NOT NULL, frame BLOB NOT NULL);
 """
 
+PUT_FRAME = "INSERT OR REPLACE INTO metric_frame VALUES (?, ?, ?)"
+
 POSITION = "step"
 """In frames of levels the column of positions; no metric can have this name."""
 
@@ -212,7 +214,11 @@ class StoredSeries:
 
     def put_bytes(self, start: int, rows: int, frame: bytes) -> None:
         """Write a piece of the tail, or the index of a chunk."""
-        self._db.execute("INSERT OR REPLACE INTO metric_frame VALUES (?, ?, ?)", (self._first + start, rows, frame))
+        self._db.execute(PUT_FRAME, self.frame_row(start, rows, frame))
+
+    def frame_row(self, start: int, rows: int, frame: bytes) -> tuple[int, int, bytes]:
+        """The parameters of `PUT_FRAME` for a piece of the tail."""
+        return self._first + start, rows, frame
 
     def seal(self, chunk: Chunk, split: SplitFrame) -> None:
         """Write a chunk."""
@@ -271,6 +277,9 @@ class SeriesTarget(Protocol):
 
 def append(series: SeriesTarget, frame: Frame, *, is_new: bool = False) -> None:
     """Append events (at least one) to a series; `is_new` if it has none. Deterministic."""
+    if is_new and frame.rows < CHUNK_ROWS:
+        series.put(0, frame)  # as `plan_fold` would say
+        return
     tail, start = ([], 0) if is_new else series.tail()
     fold = plan_fold(tail, start, frame.rows)
     absorbed = [series.read(piece.start) for piece in fold.absorbed]

@@ -105,7 +105,8 @@ def _parents_in(tree: str, list_names: Callable[[str], list[str]]) -> Iterator[R
 
 def runs_in(root: Path, parent: RunParent) -> Iterator[RunDirectory]:
     """The runs in one parent directory; none if it does not exist."""
-    for run_id in subdirectories(root / parent.key):
+    # Sorted, so that neighbours are neighbours in read models, too: their tables and indexes grow at the end.
+    for run_id in sorted(subdirectories(root / parent.key)):
         key = f"{parent.key}/{run_id}"
         if not parent.needs_meta or os.path.exists(root / key / META_FILE):
             yield RunDirectory(key, parent.project, parent.name, run_id)

@@ -36,12 +36,12 @@ class FrozenLog(FileLog):
         """Hold no stream any more: one position after the other would fill the memory."""
         self._held.clear()
 
-    def read_level(
+    def read_part(
         self, stream: Stream, *, after: int = 0, head: bytes = b"", limit: int = READ_BYTES
-    ) -> tuple[Lines, Position | None]:
+    ) -> tuple[Lines, Position, bool]:
         """See `FileLog`."""
         with self._held_unless_it_fails(stream):
-            return super().read_level(stream, after=after, head=head, limit=limit)
+            return super().read_part(stream, after=after, head=head, limit=limit)
 
     def checksum(self, stream: Stream, end: int, *, after: int = 0, before: int = 0) -> int:
         """See `FileLog`."""

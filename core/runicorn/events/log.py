@@ -18,6 +18,7 @@ import os
 import re
 import zlib
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from stat import S_ISREG
 from typing import Literal
@@ -91,12 +92,23 @@ class FileLog:
 
     def streams(self) -> Iterator[Stream]:
         """Every stream that exists now; the store stream first, so that deletions are known before runs."""
-        yield from self.store_streams()
-        yield from self.artifact_streams()
+        return (stream for stream, _ in self.sized_streams())
+
+    def sized_streams(self) -> Iterator[tuple[Stream, int]]:
+        """The same, each with the number of bytes that it had when it was found."""
+        for stream in chain(self.store_streams(), self.artifact_streams()):
+            position = self.position(stream)
+            yield stream, 0 if position is None else position.size
         for run in find_runs(self.root, foreign=True):
             stream = Stream("run", run.key)
-            if os.path.exists(self.path(stream)):
-                yield stream
+            try:
+                yield stream, os.stat(self.path(stream)).st_size
+            except OSError:
+                continue
+
+    def size(self) -> int:
+        """Bytes of all streams."""
+        return sum(size for _, size in self.sized_streams())
 
     def artifact_streams(self) -> Iterator[Stream]:
         """The streams of all artifacts."""
@@ -268,6 +280,13 @@ class FileLog:
         self, stream: Stream, *, after: int = 0, head: bytes = b"", limit: int = READ_BYTES
     ) -> tuple[Lines, Position | None]:
         """Like `read`, with the position of the very file that was read, if nothing complete is left in it; else None."""
+        lines, position, is_level = self.read_part(stream, after=after, head=head, limit=limit)
+        return lines, position if is_level else None
+
+    def read_part(
+        self, stream: Stream, *, after: int = 0, head: bytes = b"", limit: int = READ_BYTES
+    ) -> tuple[Lines, Position, bool]:
+        """Like `read`, with the position of the very file that was read, and whether nothing complete is left in it."""
         # Without O_NONBLOCK, opening a named pipe that lies in a stream's place would wait for a writer.
         descriptor = os.open(self.path(stream), os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         try:
@@ -285,15 +304,14 @@ class FileLog:
             while (cut := data.rfind(b"\n") + 1) == 0 and len(data) < left:
                 if len(data) >= _MAX_LINE_BYTES:
                     end, checksum = _end_of_line(descriptor, position.size, zlib.crc32(data))
-                    return (
-                        (Lines(b"", after), position) if end is None else (Lines.too_long(after, end, checksum), None)
-                    )
+                    lines = Lines(b"", after) if end is None else Lines.too_long(after, end, checksum)
+                    return lines, position, end is None
                 more = _read_up_to(descriptor, min(max(limit, len(data)), left - len(data)))
                 if not more:
                     break
                 data += more
             lines = Lines(data[:cut] if cut < len(data) else data, after)
-            return lines, position if len(data) == left else None
+            return lines, position, len(data) == left
         finally:
             os.close(descriptor)
 

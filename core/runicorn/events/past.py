@@ -35,22 +35,22 @@ class PastLog(FileLog):
         self._reached: dict[Stream, tuple[int, float]] = {}
         """Of streams that are being read: an offset, and the time of the last event before it."""
 
-    def streams(self) -> Iterator[Stream]:
+    def sized_streams(self) -> Iterator[tuple[Stream, int]]:
         """Every stream that had an event by then."""
-        return (stream for stream in super().streams() if self._has_begun(stream))
+        return (found for found in super().sized_streams() if self._has_begun(found[0]))
 
-    def read_level(
+    def read_part(
         self, stream: Stream, *, after: int = 0, head: bytes = b"", limit: int = READ_BYTES
-    ) -> tuple[Lines, Position | None]:
+    ) -> tuple[Lines, Position, bool]:
         """See `FileLog`. `end` may move although there is no event of that time."""
-        lines, position = super().read_level(stream, after=after, head=head, limit=limit)
+        lines, position, is_level = super().read_part(stream, after=after, head=head, limit=limit)
         last = self._time_before(stream, after)
         reached = lines.keep_until(self.until, last)
-        if position is None:
-            self._reached[stream] = (lines.end, reached)
-        else:
+        if is_level:
             self._reached.pop(stream, None)
-        return lines, position
+        else:
+            self._reached[stream] = (lines.end, reached)
+        return lines, position, is_level
 
     def _has_begun(self, stream: Stream) -> bool:
         after, limit = 0, _FIRST_BYTES
@@ -75,7 +75,7 @@ class PastLog(FileLog):
             return known[1]
         at, last = 0, -math.inf
         while at < offset:  # nobody reads a stream from the middle on without having read it
-            lines, _ = super().read_level(stream, after=at, limit=min(READ_BYTES, offset - at))
+            lines, _, _ = super().read_part(stream, after=at, limit=min(READ_BYTES, offset - at))
             if lines.end == at:
                 break
             last = lines.keep_until(math.inf, last)

@@ -87,7 +87,8 @@ class EventPositions:
     def apply_prepared(self, stream: Stream, stream_id: int, prepared: object, tables: Tables) -> None:
         """Add the positions that were found."""
         sql = self._put_store if stream.kind == "store" else self._put_own
-        self._insert(sql, stream_id, cast("list[Row]", prepared), tables)
+        for row in cast("list[Row]", prepared):
+            tables.collect(sql, (stream_id, *row))
 
     def forget(self, stream_id: int, tables: Tables) -> None:
         """Delete the positions in a stream."""
@@ -105,10 +106,10 @@ class EventPositions:
     def _own_rows(self, batch: Batch, last: float) -> list[Row]:
         """(at, offset, label) of the events of a subject's own stream."""
         passed_over, codes = self._not_own, self._codes
-        found = [(place, event) for place, event in enumerate(batch.events) if event.type not in passed_over]
+        found = sorted(place for type in batch.places.keys() - passed_over for place in batch.places[type])
         rows: list[Row] = []
-        offsets = batch.offsets_of([place for place, _ in found])
-        for offset, (_, event) in zip(offsets, found, strict=True):
+        for offset, place in zip(batch.offsets_of(found), found, strict=True):
+            event = batch.events[place]
             if event.ts > last:
                 last = event.ts
             code = codes.get(event.type)

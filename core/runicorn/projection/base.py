@@ -7,7 +7,7 @@ computed again when they change). Then any interleaving of streams ends in the s
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from functools import cached_property
 from typing import Any, Protocol, TypeVar, cast, runtime_checkable
 
@@ -28,6 +28,8 @@ class Batch:
         self.start = lines.start
         self.end = lines.end
         self.events: Sequence[Event] = lines.events
+        self.shared: dict[str, Any] = {}
+        """What projections of one plugin make of it together, by names of theirs: worked out once."""
         self._lines = lines
 
     @property
@@ -40,22 +42,35 @@ class Batch:
         return self._lines.offsets_of(places)
 
     @cached_property
-    def types(self) -> frozenset[str]:
+    def places(self) -> Mapping[str, Sequence[int]]:
+        """By type of event: where they are in `events`."""
+        types = [event.type for event in self.events]
+        if types and types.count(types[0]) == len(types):  # as where metrics alone were logged
+            return {types[0]: range(len(types))}
+        found: dict[str, list[int]] = {}
+        for place, type in enumerate(types):
+            known = found.get(type)
+            if known is None:
+                found[type] = [place]
+            else:
+                known.append(place)
+        return found
+
+    @property
+    def types(self) -> Set[str]:
         """The types of its events."""
-        return frozenset([event.type for event in self.events])
+        return self.places.keys()
 
     def payloads(self, *types: type[P]) -> Iterator[tuple[Event, P]]:
         """The events of the given types with their decoded payloads; an invalid payload is passed over."""
         by_name = {payload.event_type: payload for payload in types}
-        if self.types.isdisjoint(by_name):  # most batches hold metrics alone
-            return
-        for event in self.events:
-            payload = by_name.get(event.type)
-            if payload is not None:
-                try:
-                    yield event, decode_payload(event, payload)
-                except InvalidPayload:
-                    continue
+        places = [place for name in by_name if name in self.places for place in self.places[name]]
+        for place in sorted(places):
+            event = self.events[place]
+            try:
+                yield event, decode_payload(event, by_name[event.type])
+            except InvalidPayload:
+                continue
 
 
 class Tables:
@@ -68,6 +83,7 @@ class Tables:
         self.memory: dict[str, Any] = {}
         """What projections remember of this file between batches, by their names; empty after a transaction was undone."""
         self._touched: dict[str, int] = {}
+        self._collected: dict[str, list[Sequence[apsw.SQLiteValue]]] = {}
 
     def execute(self, sql: str, parameters: Sequence[apsw.SQLiteValue] = ()) -> apsw.Cursor:
         """Run one statement; iterate over the cursor for rows."""
@@ -76,6 +92,29 @@ class Tables:
     def executemany(self, sql: str, rows: Iterable[Sequence[apsw.SQLiteValue]]) -> None:
         """Run one statement for each row of parameters."""
         self.connection.executemany(sql, rows)
+
+    def collect(self, sql: str, row: Sequence[apsw.SQLiteValue]) -> None:
+        """Run a statement for this row before the transaction ends, together with others: a third of the cost of each.
+
+        For `apply_prepared`, and for rows that nothing reads before.
+        """
+        rows = self._collected.get(sql)
+        if rows is None:
+            self._collected[sql] = [row]
+        else:
+            rows.append(row)
+
+    @property
+    def has_collected(self) -> bool:
+        """For the framework: whether rows were collected that are not written yet."""
+        return bool(self._collected)
+
+    def write_collected(self) -> None:
+        """For the framework: write what was collected, in the order of the first row of each statement."""
+        if self._collected:
+            for sql, rows in self._collected.items():
+                self.connection.executemany(sql, rows)
+            self._collected.clear()
 
     def touch(self, counter: str) -> int:
         """Say that rows behind `counter` change in this transaction; its new value, the same until the commit.
@@ -94,6 +133,7 @@ class Tables:
 
     def end_transaction(self) -> dict[str, int]:
         """For the framework: the counters that moved in the transaction that ends."""
+        self._collected.clear()
         touched, self._touched = self._touched, {}
         return touched
 

@@ -7,6 +7,7 @@ was used last is remembered.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import cast
 
 import apsw
 import msgspec
@@ -54,6 +55,10 @@ class Checkpoints:
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
         self._remembered: dict[str, Checkpoint | None] = {}
+        self._added: list[tuple[object, ...]] = []
+        """Rows that are not written yet."""
+        self._last_id = 0
+        """Of the last one of those."""
         self._count: int | None = None
 
     @property
@@ -96,6 +101,34 @@ class Checkpoints:
         checksum = lines.checksum(0 if before is None else before.checksum)
         return self.move_to(stream, Reached(lines.end, position, head, len(lines.bad), checksum))
 
+    def add(self, stream: Stream, reached: Reached) -> Checkpoint:
+        """The first checkpoint of a stream that has none; its row is written by `write_added`."""
+        if not self._added:
+            [(last,)] = self._connection.execute("SELECT ifnull(max(id), 0) FROM stream").fetchall()
+            self._last_id = cast(int, last)
+        self._last_id += 1
+        end, position, checksum = reached.offset, reached.position, reached.checksum
+        values = (end, position.size, position.inode, position.modified_ns, reached.head, checksum)
+        self._added.append((self._last_id, stream.name, *values, reached.bad))
+        self._remembered.pop(stream.name, None)
+        self._count = None
+        return Checkpoint(self._last_id, *values)
+
+    @property
+    def has_added(self) -> bool:
+        """Whether rows are not written yet."""
+        return bool(self._added)
+
+    def write_added(self) -> None:
+        """Write the rows of streams that were added: before anything else is asked of this object, or changed."""
+        if self._added:
+            self._connection.executemany(
+                "INSERT INTO stream(id, name, offset, size, inode, modified, head, checksum, bad)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                self._added,
+            )
+            self._added.clear()
+
     def move_to(self, stream: Stream, reached: Reached) -> Checkpoint:
         """Say that a stream is applied as far as it was read; `reached.bad` is how many more lines are no events."""
         end, position, checksum = reached.offset, reached.position, reached.checksum
@@ -130,6 +163,7 @@ class Checkpoints:
     def reload(self) -> None:
         """Believe the file alone, after a transaction was undone."""
         self._remembered.clear()
+        self._added.clear()
         self._count = None
 
     def _remember(self, name: str, checkpoint: Checkpoint | None) -> Checkpoint | None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from itertools import groupby
 from typing import ClassVar, Generic, TypeVar, cast
 
 import msgspec
@@ -56,8 +55,9 @@ S = TypeVar("S", bound=Part)
 class Parts(Generic[S]):
     """The parts of one stream, loaded on demand and written back when changed."""
 
-    def __init__(self, projection: FoldedProjection[S], stream_id: int, tables: Tables | None) -> None:
+    def __init__(self, projection: FoldedProjection[S], stream: str, stream_id: int, tables: Tables | None) -> None:
         self._projection = projection
+        self._stream = stream
         self._stream_id = stream_id
         self._tables = tables
         """None: nothing of this stream can be stored yet."""
@@ -74,6 +74,8 @@ class Parts(Generic[S]):
         return found[0]
 
     def _stored(self, entity: str, tables: Tables) -> Sequence[tuple[object, ...]]:
+        if entity == self._stream:
+            return tables.execute(self._projection.select_own, (self._stream_id,)).fetchall()
         return tables.execute(self._projection.select_part, (entity, self._stream_id)).fetchall()
 
     def changed(self) -> list[tuple[str, bytes]]:
@@ -87,21 +89,22 @@ class FoldedPreparation(Generic[S]):
 
     def __init__(self, projection: FoldedProjection[S]) -> None:
         self._projection = projection
-        self._parts = Parts(projection, 0, None)
+        self.parts = Parts(projection, "", 0, None)
 
     def add(self, batch: Batch) -> None:
         """Fold the next events."""
-        self._projection.fold(self._parts, batch)
+        self._projection.fold(self.parts, batch)
 
     def take(self, *, is_end: bool) -> list[tuple[str, bytes]] | None:
         """Entities with their encoded parts, at the end."""
-        return self._parts.changed() if is_end else None
+        return self.parts.changed() if is_end else None
 
 
 class FoldedProjection(ABC, Generic[S]):
     """Base class for projections of this pattern: implement `fold`, `merge` and give `tables_schema`.
 
-    The parts live in the table `<name>_part`; the merged tables are the subclass's own.
+    What a stream says about the entity of its own name lives in the table `<name>_own`, about another one in `<name>_part`;
+    so the usual part takes no name, and is written behind the one before. The merged tables are the subclass's own.
     """
 
     name: str
@@ -109,27 +112,38 @@ class FoldedProjection(ABC, Generic[S]):
     streams: frozenset[StreamKind] = frozenset({"run", "artifact", "store"})
     part_type: type[S]
     tables_schema: ClassVar[str]
+    is_merged: ClassVar[str] = "0"
+    """Condition in SQL that an `apply_prepared` which writes merged rows itself has done so for the stream `s`."""
 
     def __init__(self) -> None:
-        table = f"{self.name}_part"
+        own, other = f"{self.name}_own", f"{self.name}_part"
         self.encode = msgspec.msgpack.Encoder().encode
         self.decode = msgspec.msgpack.Decoder(self.part_type).decode
-        self.select_part = f"SELECT state FROM {table} WHERE entity = ? AND stream_id = ?"
+        self.select_own = f"SELECT state FROM {own} WHERE stream_id = ?"
+        self.select_part = f"SELECT state FROM {other} WHERE entity = ? AND stream_id = ?"
         self._all_parts = (
-            f"SELECT s.name, p.state FROM {table} p JOIN stream s ON s.id = p.stream_id WHERE p.entity = ?"
+            f"SELECT s.name, o.state FROM stream s JOIN {own} o ON o.stream_id = s.id WHERE s.name = ?1 UNION ALL"
+            f" SELECT s.name, p.state FROM {other} p JOIN stream s ON s.id = p.stream_id WHERE p.entity = ?1"
         )
-        self._every_part = (
-            f"SELECT p.entity, s.name, p.state FROM {table} p CROSS JOIN stream s ON s.id = p.stream_id"
-            " ORDER BY p.entity"
+        self._of_others = f"SELECT DISTINCT entity FROM {other}"
+        self._of_one_only = (
+            f"SELECT s.name, o.state FROM {own} o CROSS JOIN stream s ON s.id = o.stream_id"
+            f" WHERE NOT EXISTS (SELECT 1 FROM {other} WHERE entity = s.name) AND NOT {self.is_merged}"
         )
-        self._store_part = f"INSERT OR REPLACE INTO {table}(entity, stream_id, state) VALUES (?, ?, ?)"
-        self._entities = f"SELECT entity FROM {table} WHERE stream_id = ?"
-        self._forget = f"DELETE FROM {table} WHERE stream_id = ?"
+        self._is_of_another = f"SELECT 1 FROM {other} WHERE entity = ? LIMIT 1"
+        self._store_own = f"INSERT OR REPLACE INTO {own}(stream_id, state) VALUES (?, ?)"
+        self._store_part = f"INSERT OR REPLACE INTO {other}(entity, stream_id, state) VALUES (?, ?, ?)"
+        self._entities = (
+            f"SELECT s.name FROM {own} o JOIN stream s ON s.id = o.stream_id WHERE o.stream_id = ?1"
+            f" UNION ALL SELECT entity FROM {other} WHERE stream_id = ?1"
+        )
+        self._forget = tuple(f"DELETE FROM {table} WHERE stream_id = ?" for table in (own, other))
 
     @property
     def schema(self) -> str:
-        """The table of parts, then the subclass's tables."""
+        """The tables of parts, then the subclass's tables."""
         return f"""
+            CREATE TABLE {self.name}_own(stream_id INTEGER PRIMARY KEY, state BLOB NOT NULL);
             CREATE TABLE {self.name}_part(
                 entity TEXT NOT NULL, stream_id INTEGER NOT NULL, state BLOB NOT NULL,
                 PRIMARY KEY(entity, stream_id)) WITHOUT ROWID;
@@ -147,9 +161,9 @@ class FoldedProjection(ABC, Generic[S]):
 
     def apply(self, batch: Batch, tables: Tables) -> None:
         """Fold the batch into the parts of its stream, then merge what changed."""
-        parts = Parts(self, batch.stream_id, tables if batch.start else None)
+        parts = Parts(self, batch.stream.name, batch.stream_id, tables if batch.start else None)
         self.fold(parts, batch)
-        self._store(parts.changed(), batch.stream_id, tables)
+        self._store(parts.changed(), batch.stream, batch.stream_id, tables)
 
     def preparation(self, stream: Stream) -> FoldedPreparation[S]:
         """See `PreparesStreams`. A subclass with an `apply` of its own has to override this one and the next one, too."""
@@ -157,29 +171,44 @@ class FoldedProjection(ABC, Generic[S]):
 
     def apply_prepared(self, stream: Stream, stream_id: int, prepared: object, tables: Tables) -> None:
         """Store the parts of a stream, then merge them."""
-        self._store(cast("list[tuple[str, bytes]]", prepared), stream_id, tables)
+        changed = cast("list[tuple[str, bytes]]", prepared)
+        if tables.postpones_merges and len(changed) == 1 and changed[0][0] == stream.name:
+            tables.collect(self._store_own, (stream_id, changed[0][1]))
+        else:
+            self._store(changed, stream, stream_id, tables)
 
-    def _store(self, changed: Sequence[tuple[str, bytes]], stream_id: int, tables: Tables) -> None:
-        tables.executemany(self._store_part, [(entity, stream_id, state) for entity, state in changed])
+    def _store(self, changed: Sequence[tuple[str, bytes]], stream: Stream, stream_id: int, tables: Tables) -> None:
+        for entity, state in changed:
+            if entity == stream.name:
+                tables.execute(self._store_own, (stream_id, state))
+            else:
+                tables.execute(self._store_part, (entity, stream_id, state))
         for entity, _ in changed:
             self._merge(entity, tables)
 
     def forget(self, stream_id: int, tables: Tables) -> None:
         """Delete the parts of a stream, then merge the entities that it spoke of."""
         entities = [str(row[0]) for row in tables.execute(self._entities, (stream_id,))]
-        tables.execute(self._forget, (stream_id,))
+        for statement in self._forget:
+            tables.execute(statement, (stream_id,))
         for entity in entities:
             self._merge(entity, tables)
 
     def merge_all(self, tables: Tables) -> None:
         """See `MergesLast`."""
-        rows = tables.execute(self._every_part)
-        for entity, group in groupby(rows, key=lambda row: row[0]):
-            parts = sorted((str(name), cast(bytes, state)) for _, name, state in group)
-            self.merge(str(entity), [(name, self.decode(state)) for name, state in parts], tables)
+        for name, state in tables.execute(self._of_one_only):
+            self.merge(str(name), [(str(name), self.decode(cast(bytes, state)))], tables)
+        for (entity,) in tables.execute(self._of_others):
+            self._merge_parts(str(entity), tables)
+
+    def is_of_another(self, entity: str, tables: Tables) -> bool:
+        """Whether another stream than the one of its name speaks of an entity."""
+        return bool(tables.execute(self._is_of_another, (entity,)).fetchall())
 
     def _merge(self, entity: str, tables: Tables) -> None:
-        if tables.postpones_merges:
-            return
+        if not tables.postpones_merges:
+            self._merge_parts(entity, tables)
+
+    def _merge_parts(self, entity: str, tables: Tables) -> None:
         rows = tables.execute(self._all_parts, (entity,)).fetchall()
         self.merge(entity, [(str(name), self.decode(cast(bytes, state))) for name, state in sorted(rows)], tables)

@@ -31,6 +31,7 @@ from runicorn.projection.base import (
 )
 from runicorn.projection.checkpoints import Checkpoint, Checkpoints, Reached
 from runicorn.projection.generations import FRAMEWORK_SCHEMA, fingerprint, newest, next_path, set_aside
+from runicorn.projection.prepared import Prepared
 
 logger = logging.getLogger("runicorn.projection")
 
@@ -50,6 +51,8 @@ STORAGE_ERRORS = (
     MemoryError,
 )
 """The disk or the machine is to blame, not the projection: trying again later helps."""
+
+_NOTHING = Reached(0, Position(0, 0, 0), b"", 0, 0)
 
 DAMAGE = (apsw.CorruptError, apsw.NotADBError)
 
@@ -101,6 +104,8 @@ class ReadModel:
         self._in_transaction = False
         self._moved: dict[str, int] = {}
         self._postponed: list[str] = []
+        self._begun: dict[str, Checkpoint] = {}
+        """Streams of which a piece was prepared, and not yet the last one."""
         try:
             self._set_pragmas(is_scratch)
             self.ready = self._create_or_check()
@@ -149,6 +154,7 @@ class ReadModel:
                 with self.blamed("before_commit"):
                     for projection in self._writing_at_commit:
                         projection.before_commit(self._tables)
+            self._write_collected()
             with self.blamed():  # a projection may have closed the connection, or ended the transaction
                 self._connection.execute("COMMIT")
             self._moved.update(self._tables.end_transaction())
@@ -157,6 +163,7 @@ class ReadModel:
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
                 self._checkpoints.reload()
+            self._begun.clear()
             self._tables.end_transaction()
             self._tables.memory.clear()
             raise
@@ -164,13 +171,14 @@ class ReadModel:
             self._in_transaction = False
 
     @contextlib.contextmanager
-    def blamed(self, what: str = "") -> Generator[None]:
+    def blamed(self, what: str = "", *, is_limited: bool = True) -> Generator[None]:
         """Tell whether the disk, the file or the projections are to blame for what is raised: ModelFailed if it is they.
 
-        `what` of theirs is called inside; empty: nothing, but they may have left something that raises now.
+        `what` of theirs is called inside, and waited for, unless the caller sees to that itself (`is_limited` false);
+        empty: nothing, but they may have left something that raises now.
         """
         try:
-            if what:
+            if what and is_limited:
                 with self.patience.call(self.plugin, what):
                     yield
             else:
@@ -230,6 +238,7 @@ class ReadModel:
         `modified_ns` is 0. ValueError if `lines` begin elsewhere.
         """
         with self.transaction():
+            self._write_collected()
             before = self._checkpoints.get(stream.name)
             start = 0 if before is None else before.offset
             if lines.start != start:
@@ -249,20 +258,43 @@ class ReadModel:
         """Whether streams of this kind can be prepared in another process, for all projections."""
         return all(isinstance(p, PreparesStreams) for p in self.projections if kind in p.streams)
 
-    def apply_prepared(self, stream: Stream, prepared: Sequence[object], end: Reached | None) -> None:
-        """Write what each projection prepared of a stream (None: nothing); with `end`, that is all of it."""
-        with self.transaction():
-            known = self._checkpoints.get(stream.name)
-            if end is not None:
-                known = self._checkpoints.move_to(stream, end)
-            elif known is None:
-                known = self._checkpoints.move_to(stream, Reached(0, Position(0, 0, 0), b"", 0, 0))
-            for projection, value in zip(self._preparing, prepared, strict=True):
-                if value is not None and projection is not None:
-                    projection.apply_prepared(stream, known.stream_id, value, self._tables)
+    def apply_prepared(self, pieces: Sequence[Prepared]) -> None:
+        """Write what its projections prepared of streams, of which the file has nothing but what this wrote.
+
+        One projection after the other, each in the order of the pieces. Inside a transaction. ModelFailed if one raises.
+        """
+        with self.blamed("apply_prepared", is_limited=False):
+            stream_ids = [self._begin_or_end(piece.stream, piece.end) for piece in pieces]
+            for place, projection in enumerate(self._preparing):
+                if projection is None:
+                    continue
+                for piece, stream_id in zip(pieces, stream_ids, strict=True):
+                    value = piece.values[self.plugin][place]
+                    if value is not None:
+                        with self.patience.call(self.plugin, "apply_prepared"):
+                            projection.apply_prepared(piece.stream, stream_id, value, self._tables)
+
+    def _begin_or_end(self, stream: Stream, end: Reached | None) -> int:
+        known = self._begun.pop(stream.name, None)
+        if known is None:
+            known = self._checkpoints.add(stream, end or _NOTHING)
+        elif end is not None:
+            self._checkpoints.write_added()
+            known = self._checkpoints.move_to(stream, end)
+        if end is None:
+            self._begun[stream.name] = known
+        return known.stream_id
+
+    def _write_collected(self) -> None:
+        if self._checkpoints.has_added or self._tables.has_collected:
+            with self.blamed("apply_prepared"):
+                self._checkpoints.write_added()
+                self._tables.write_collected()
 
     def forget(self, stream: Stream) -> None:
         """Undo all that a stream contributed, and its checkpoint."""
+        self._write_collected()
+        self._begun.pop(stream.name, None)
         known = self._checkpoints.get(stream.name)
         if known is None:
             return

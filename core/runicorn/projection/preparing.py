@@ -13,20 +13,19 @@ import os
 import socket
 import subprocess
 import sys
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 from runicorn.errors import RunicornError
-from runicorn.events.log import FileLog, Stream, StreamKind, StreamReplaced
+from runicorn.events.log import FileLog, Stream
 from runicorn.events.past import PastLog
-from runicorn.host import PluginHost, Selection, describe
+from runicorn.host import PluginHost, Selection
 from runicorn.patience import Patience
-from runicorn.projection.base import Batch, Preparation, PreparesStreams, Projection
-from runicorn.projection.checkpoints import Reached
+from runicorn.projection.base import Projection
 from runicorn.projection.generations import fingerprint
+from runicorn.projection.prepared import NotPrepared, PreparationFailed, Prepared, prepare, preparing
 
 _GROUPS_AHEAD = 2
 _MESSAGES_AT_ONCE = 64
@@ -36,24 +35,7 @@ _IDLE = 19
 _START = "import sys; from runicorn.projection.preparing import main; sys.exit(main())"
 
 
-class Prepared(NamedTuple):
-    """What a process has made of the next piece of a stream."""
-
-    stream: Stream
-    bytes: int
-    events: int
-    values: dict[str, list[object]]
-    """By plugin: what each of its projections prepared."""
-    end: Reached | None
-
-
-class NotPrepared(NamedTuple):
-    """The stream changed while it was read, or could not be read: what was sent of it is void."""
-
-    stream: Stream
-
-
-class PreparationFailed(NamedTuple):
+class Failed(NamedTuple):
     """A projection raised."""
 
     plugin: str
@@ -64,7 +46,7 @@ class GroupDone(NamedTuple):
     """All streams of a group were sent."""
 
 
-Message = Prepared | NotPrepared | PreparationFailed | GroupDone
+Message = Prepared | NotPrepared | Failed | GroupDone
 
 
 class PreparationEnded(RunicornError):
@@ -121,7 +103,10 @@ class Preparers:
             while any(open_groups.values()):
                 ready = cast("list[Connection]", wait([by_number[n] for n, count in open_groups.items() if count]))
                 for connection in ready:
-                    messages = cast("list[Message]", connection.recv())
+                    messages = [
+                        Prepared.unpacked(cast("tuple[Any, ...]", item)) if type(item) is tuple else cast(Message, item)
+                        for item in connection.recv()
+                    ]
                     if messages and isinstance(messages[-1], GroupDone):
                         open_groups[connection.fileno()] += _send_next(connection, left) - 1
                         messages.pop()
@@ -140,23 +125,16 @@ def _send_next(connection: Connection, groups: Iterator[list[Stream]]) -> int:
 # ── in the other process ────────────────────────────────────────────────────
 
 
-Preparing = dict[str, list[tuple[Callable[[Stream], Preparation], frozenset[StreamKind]] | None]]
-
-
 def _serve(
     connection: Connection, log: FileLog, projections: dict[str, Sequence[Projection]], patience: Patience
 ) -> None:
-    # Whether a projection prepares is asked once: for a protocol, `isinstance` takes microseconds.
-    preparing: Preparing = {
-        plugin: [(one.preparation, one.streams) if isinstance(one, PreparesStreams) else None for one in found]
-        for plugin, found in projections.items()
-    }
-    waiting: deque[Message] = deque()
+    how = preparing(projections)
+    waiting: list[object] = []
     size = 0
 
     def flush() -> None:
         nonlocal size
-        connection.send(list(waiting))
+        connection.send(waiting)
         waiting.clear()
         size = 0
 
@@ -165,76 +143,21 @@ def _serve(
             group = cast("list[Stream]", connection.recv())
         except EOFError:
             return
-        for stream in group:
-            for message in _prepare(log, preparing, stream, patience):
-                waiting.append(message)
-                size += message.bytes if isinstance(message, Prepared) else 0
-                if isinstance(message, PreparationFailed):  # the rebuild ends: the next stream would fail as slowly
-                    flush()
-                    return
+        try:
+            for message in prepare(log, how, group, patience):
+                if isinstance(message, Prepared):
+                    waiting.append(message.packed())
+                    size += message.bytes
+                else:
+                    waiting.append(message)
                 if len(waiting) >= _MESSAGES_AT_ONCE or size >= _BYTES_AT_ONCE:
                     flush()
+        except PreparationFailed as failure:  # the rebuild ends: the next stream would fail as slowly
+            waiting.append(Failed(failure.plugin, failure.reason))
+            flush()
+            return
         waiting.append(GroupDone())
         flush()
-
-
-def _prepare(log: FileLog, preparing: Preparing, stream: Stream, patience: Patience) -> Iterator[Message]:
-    preparations: dict[str, list[Preparation | None]] = {}
-    for plugin, found in preparing.items():
-        try:
-            with patience.call(plugin, "preparation"):
-                preparations[plugin] = [
-                    None if one is None or stream.kind not in one[1] else one[0](stream) for one in found
-                ]
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:  # a stranger's projection may raise anything
-            yield PreparationFailed(plugin, describe(error))
-            return
-    after = bad = checksum = 0
-    head = b""
-    inode: int | None = None
-    while True:
-        position = log.position(stream)
-        try:
-            if position is None or inode not in (None, position.inode):
-                raise StreamReplaced
-            inode = position.inode
-            lines, level = log.read_level(stream, after=after, head=head)
-        except (StreamReplaced, OSError):
-            yield NotPrepared(stream)
-            return
-        if level is not None and level.inode != inode:
-            yield NotPrepared(stream)
-            return
-        head = lines.head if after == 0 else head
-        bad += len(lines.bad)
-        checksum = lines.checksum(checksum)
-        values: dict[str, list[object]] = {}
-        # One for all projections: what they decode of a batch together, they find by its identity.
-        batch = Batch(stream, 0, lines) if lines.end > lines.start else None
-        for plugin, found in preparations.items():
-            try:
-                with patience.call(plugin, "preparation"):
-                    values[plugin] = [_take(one, batch, is_end=level is not None) for one in found]
-            except KeyboardInterrupt:
-                raise
-            except BaseException as error:  # a stranger's projection may raise anything
-                yield PreparationFailed(plugin, describe(error))
-                return
-        end = None if level is None else Reached(lines.end, level, head, bad, checksum)
-        yield Prepared(stream, lines.end - after, len(lines.events), values, end)
-        if end is not None:
-            return
-        after = lines.end
-
-
-def _take(preparation: Preparation | None, batch: Batch | None, *, is_end: bool) -> object:
-    if preparation is None:
-        return None
-    if batch is not None:
-        preparation.add(batch)
-    return preparation.take(is_end=is_end)
 
 
 def main() -> int:

@@ -30,21 +30,14 @@ from runicorn.projection.base import Projection
 from runicorn.projection.catch_up import catch_up
 from runicorn.projection.generations import FINISHED_BY, next_path, remove_superseded
 from runicorn.projection.model import STORAGE_ERRORS, ModelFailed, ReadModel
-from runicorn.projection.preparing import (
-    GroupDone,
-    Message,
-    NotPrepared,
-    PreparationEnded,
-    PreparationFailed,
-    Prepared,
-    Preparers,
-)
+from runicorn.projection.prepared import NotPrepared, Prepared
+from runicorn.projection.preparing import Failed, GroupDone, Message, PreparationEnded, Preparers
 from runicorn.projection.wire import PROJECTOR_LOCK, Reply, Request, decode_message, encode_message, published_address
 
 _TRANSACTION_BYTES = 8 << 20
 _BYTES_PER_STREAM = 512
 _MOST_STREAMS = 500  # a message that names them fits into the buffer of a socket
-_ALONE_S = 0.5  # starting other processes takes as long as reading some thousand runs
+_ALONE_S = 0.25  # starting other processes takes as long as reading a thousand runs
 _MOST_PROCESSES = 4  # one writes what they prepare, and could not keep up with more
 _HAND_OVER_S = 600.0
 
@@ -147,7 +140,7 @@ def _build(
     models = [ReadModel(building[name], name, projections, is_scratch=True) for name, projections in chosen.items()]
     build = _Build(log, models, progress)
     try:
-        groups = _groups(log, log.streams())
+        groups = _groups(log.sized_streams())
         deadline = time.monotonic() + (_ALONE_S if processes is None else 0.0)
         count = min(os.cpu_count() or 1, _MOST_PROCESSES) if processes is None else processes
         prepared = [model for model in models if model.reads("run") and model.prepares("run")]
@@ -201,27 +194,39 @@ class _Build:
         others = [model for model in self._models if model not in prepared]
         for several in messages:
             with _one_transaction(self._models):
+                pieces: list[Prepared] = []
                 for message in several:
+                    if isinstance(message, Prepared):
+                        pieces.append(message)
+                        continue
+                    self._write_pieces(pieces, prepared, others)
+                    pieces = []
                     match message:
-                        case Prepared():
-                            for model in prepared:
-                                if model.reads(message.stream.kind):
-                                    with model.blamed("apply_prepared"):
-                                        model.apply_prepared(message.stream, message.values[model.plugin], message.end)
-                            self._progress(message.bytes)
-                            self.events += message.events
-                            reading = [model for model in others if model.reads(message.stream.kind)]
-                            if reading and message.end is not None:
-                                self.apply([message.stream], reading, is_told=False)
                         case NotPrepared(stream):
                             for model in prepared:
                                 with model.blamed("forget"):
                                     model.forget(stream)
                             self.apply([stream])
-                        case PreparationFailed(plugin, reason):
+                        case Failed(plugin, reason):
                             raise ReplayFailed(f"The plugin {plugin} cannot apply the log: {reason}")
                         case GroupDone():
                             pass
+                self._write_pieces(pieces, prepared, others)
+
+    def _write_pieces(
+        self, pieces: Sequence[Prepared], prepared: Sequence[ReadModel], others: Sequence[ReadModel]
+    ) -> None:
+        if not pieces:
+            return
+        for model in prepared:
+            model.apply_prepared([piece for piece in pieces if model.reads(piece.stream.kind)])
+        self._progress(sum(piece.bytes for piece in pieces))
+        self.events += sum(piece.events for piece in pieces)
+        ended = [piece.stream for piece in pieces if piece.end is not None] if others else []
+        for stream in ended:
+            reading = [model for model in others if model.reads(stream.kind)]
+            if reading:
+                self.apply([stream], reading, is_told=False)
 
 
 @contextlib.contextmanager
@@ -232,13 +237,12 @@ def _one_transaction(models: Sequence[ReadModel]) -> Generator[None]:
         yield
 
 
-def _groups(log: FileLog, streams: Iterable[Stream]) -> Generator[list[Stream]]:
+def _groups(streams: Iterable[tuple[Stream, int]]) -> Generator[list[Stream]]:
     """The streams, in groups of one kind that make a transaction of about 8 MiB. A longer stream is a group of its own."""
     group: list[Stream] = []
     size = 0
-    for stream in streams:
-        position = log.position(stream)
-        length = _BYTES_PER_STREAM if position is None else max(position.size, _BYTES_PER_STREAM)
+    for stream, found in streams:
+        length = max(found, _BYTES_PER_STREAM)
         if group and (
             size + length > _TRANSACTION_BYTES or len(group) >= _MOST_STREAMS or stream.kind != group[0].kind
         ):

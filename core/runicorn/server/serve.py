@@ -13,7 +13,6 @@ from typing import NoReturn
 import msgspec
 
 from runicorn.cli.progress import progress_bar
-from runicorn.events.log import FileLog
 from runicorn.events.past import PastLog, moment_text
 from runicorn.host import PluginHost
 from runicorn.root import RootUnusable, check_belongs, prepare
@@ -60,15 +59,11 @@ def _past(settings: ServeSettings, as_of: float) -> Generator[ServeSettings]:
     log = PastLog(settings.root_path, settings.state_path, as_of)
     before = signal.signal(signal.SIGTERM, _end)  # or the directory would stay behind
     with contextlib.ExitStack() as stack:
-        with progress_bar(f"Building the store as of {moment_text(as_of)}", _size(log)) as progress:
+        with progress_bar(f"Building the store as of {moment_text(as_of)}", log.size) as progress:
             host = PluginHost.load(settings.selection)
             models_dir = stack.enter_context(past_models(log, host, progress))
         signal.signal(signal.SIGTERM, before)
         yield msgspec.structs.replace(settings, models_dir=str(models_dir))
-
-
-def _size(log: FileLog) -> int:
-    return sum(position.size for stream in log.streams() if (position := log.position(stream)) is not None)
 
 
 def _end(*_: object) -> NoReturn:

@@ -15,7 +15,7 @@ from runicorn_query.language.sql import DURATION
 _RUN_DIR = ":root || '/' || r.key"
 _LAST_ACTIVITY = (
     "max(ifnull(r.created, 0), ifnull(r.started, 0),"
-    " ifnull((SELECT max(a.last_ts) FROM activity AS a WHERE a.key = r.key), 0))"
+    " ifnull((SELECT a.last_ts FROM stream AS s JOIN activity AS a ON a.stream_id = s.id WHERE s.name = r.key), 0))"
 )
 _STALE_SINCE = (
     "CASE WHEN r.status = 'running' AND r.listed"

@@ -14,7 +14,8 @@ _SHOWN = (
     "run.run_id, coalesce(label ->> 'project', project), coalesce(label ->> 'name', name), tags, description,"
     " coalesce(label ->> 'created_at', created), archived, pinned,"
     " coalesce(annotated, nullif(max(ifnull(created, 0), ifnull(started, 0), ifnull(ended, 0),"
-    " ifnull((SELECT max(last_ts) FROM activity WHERE activity.key = run.key), 0)), 0)) AS updated"
+    " ifnull((SELECT last_ts FROM stream JOIN activity ON stream_id = stream.id WHERE stream.name = run.key), 0)), 0))"
+    " AS updated"
 )
 
 

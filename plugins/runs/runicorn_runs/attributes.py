@@ -32,10 +32,13 @@ def attributes(content: bytes | str) -> dict[str, Attribute]:
 
     Null, NaN and lists are no values. Of several values with one name the last counts.
     """
-    if content in _EMPTY:
-        return {}
+    return {} if content in _EMPTY else attributes_of(parsed(content))
+
+
+def attributes_of(content: Mapping[str, Any]) -> dict[str, Attribute]:
+    """The same of an object that is parsed already."""
     found: dict[str, Attribute] = {}
-    _collect(parsed(content), "", 0, found)
+    _collect(content, "", 0, found)
     return found
 
 

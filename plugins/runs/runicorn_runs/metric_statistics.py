@@ -245,6 +245,7 @@ class _Closed:
         steps = given.steps
         start, stop = start + given.start, stop + given.start
         self.rows += stop - start
+        every = steps[start:stop]
         counted: BoolArray | None = np.zeros(stop - start, np.bool_)
         for name, cells in given.columns.items():
             place, rows = cells.between(start, stop)
@@ -258,7 +259,7 @@ class _Closed:
                 continue
             if rows is None:
                 counted = None
-                self.metric(name).add(numbers, steps[start:stop])
+                self.metric(name).add(numbers, every)
             else:
                 if counted is not None:
                     counted[rows - start] = True
@@ -326,8 +327,10 @@ class _Total:
             total = sum(values)
             if total - total == 0.0:  # all are finite
                 low, high = min(values), max(values)
-                self.low = min(self.low, low)
-                self.high = max(self.high, high)
+                if low < self.low:
+                    self.low = low
+                if high > self.high:
+                    self.high = high
                 self.last, self.last_step, self.diverged = values[-1], int(steps[-1]), None
                 return
         finite = np.isfinite(numbers)

@@ -50,7 +50,7 @@ def _silent_since(
 ) -> dict[int, float]:
     rows = db.execute(
         "SELECT id, last FROM (SELECT rowid AS id, max(ifnull(created, 0), ifnull(started, 0),"
-        " ifnull((SELECT max(last_ts) FROM activity WHERE activity.key = run.key), 0)) AS last"
+        " ifnull((SELECT last_ts FROM stream JOIN activity ON stream_id = stream.id WHERE stream.name = run.key), 0)) AS last"
         f" FROM run WHERE listed AND status = 'running'{condition}) WHERE last < ? ORDER BY id",
         (*parameters, limit),
     )

@@ -180,6 +180,7 @@ def test_what_other_processes_prepare_are_the_rows_of_one(store, tmp_path, proce
             },
             "levels": {(names[i >> 34], i & 0x3FFFFFFFF): r for i, *r in model.execute("SELECT * FROM metric_level")},
             "chunks": {(names[i >> 32], i & 0xFFFFFFFF): r for i, *r in model.execute("SELECT * FROM metric_chunk")},
+            "own parts": {names[i]: b for i, b in model.execute("SELECT * FROM run_list_own")},
             "parts": {(e, names[i]): b for e, i, b in model.execute("SELECT * FROM run_list_part")},
             "checkpoints": set(
                 model.execute("SELECT name, offset, size, inode, modified, head, checksum, bad FROM stream")
@@ -192,6 +193,40 @@ def test_what_other_processes_prepare_are_the_rows_of_one(store, tmp_path, proce
     assert len(tables[0]["levels"]) == 3 * (7 + 2)
     assert len(tables[0]["images"]) == 2
     assert tables[0] == tables[processes]
+
+
+def test_what_is_no_file_is_no_stream_to_a_rebuild(store, state):
+    expected = expected_rows(store)[0].keys() - {"runs/old"}
+    os.mkfifo(make_run(store, "p/n/runs/pipe") / "events.jsonl")
+    (make_run(store, "p/n/runs/directory") / "events.jsonl").mkdir()
+    make_run(store, "p/n/runs/empty", events="")
+    make_run(store, "p/n/runs/torn", events=created("torn")[:-1])
+    rebuild(store, state, runs_host(), processes=1)
+    [file] = model_files(state, "runs")
+    model = apsw.Connection(os.fspath(file.path))
+    odd = ("p/n/runs/pipe", "p/n/runs/directory", "p/n/runs/empty", "p/n/runs/torn")
+    found = model.execute(f"SELECT name, offset FROM stream WHERE name IN {odd} ORDER BY name").fetchall()
+    assert found == [("p/n/runs/empty", 0), ("p/n/runs/torn", 0)]
+    assert actual_rows(model)[0].keys() == expected
+    model.close()
+
+
+def test_the_key_of_a_run_is_stored_in_two_columns(store, state):
+    """Each takes fifty bytes of every run, twice with its index; other tables have the number of the stream or of the run."""
+    rebuild(store, state, runs_host(), processes=1)
+    [file] = model_files(state, "runs")
+    model = apsw.Connection(os.fspath(file.path))
+    columns = model.execute(
+        "SELECT t.name, c.name FROM pragma_table_list t JOIN pragma_table_info(t.name) c"
+        " WHERE t.schema = 'main' AND t.type = 'table' AND t.name NOT LIKE 'sqlite%'"
+    ).fetchall()
+    found = [
+        (table, column)
+        for table, column in columns
+        if model.execute(f'SELECT 1 FROM "{table}" WHERE "{column}" = ?', ("p/n/runs/7",)).fetchall()
+    ]
+    assert sorted(found) == [("run", "key"), ("stream", "name")]
+    model.close()
 
 
 def test_another_version_of_a_plugin_prepares_nothing(store, state, monkeypatch):

@@ -163,9 +163,8 @@ def _files(chosen: Chosen, into: Path) -> dict[str, Path]:
 @contextmanager
 def _bar(log: FileLog) -> Generator[tuple[Callable[[int], None], Callable[[], int]]]:
     """What to tell the bytes that were read, and how many these were in the end."""
-    total = sum(position.size for stream in log.streams() if (position := log.position(stream)) is not None)
     done = 0
-    with progress_bar("Replaying", total) as advance:
+    with progress_bar("Replaying", log.size) as advance:
 
         def progress(count: int) -> None:
             nonlocal done

@@ -133,9 +133,8 @@ def _damage_told_once() -> Generator[None]:
 def _verify_models(log: FileLog, host: PluginHost, findings: Findings, *, is_repairing: bool) -> list[Checked]:
     from runicorn.projection.verifying import verify_models
 
-    total = sum(position.size for stream in log.streams() if (position := log.position(stream)) is not None)
     with ExitStack() as bars:
-        replaying = bars.enter_context(progress_bar("Replaying", total))
+        replaying = bars.enter_context(progress_bar("Replaying", log.size))
 
         def comparing(rows: int) -> Callable[[int], None]:
             bars.pop_all().close()
@@ -143,7 +142,7 @@ def _verify_models(log: FileLog, host: PluginHost, findings: Findings, *, is_rep
 
         checks = verify_models(log.root, log.state_dir, host, replaying=replaying, comparing=comparing)
     wrong = [checked.plugin for checked in checks if not checked.is_sound]
-    failure = _rebuild(log, host, wrong, total) if is_repairing and wrong else None
+    failure = _rebuild(log, host, wrong) if is_repairing and wrong else None
     for checked in checks:
         _tell_model(checked, findings, is_repaired=is_repairing and failure is None)
     if failure is not None:
@@ -151,7 +150,7 @@ def _verify_models(log: FileLog, host: PluginHost, findings: Findings, *, is_rep
     return checks
 
 
-def _rebuild(log: FileLog, host: PluginHost, plugins: list[str], total: int) -> RunicornError | None:
+def _rebuild(log: FileLog, host: PluginHost, plugins: list[str]) -> RunicornError | None:
     """Build read models again; why that could not be done, which is to be told after what was found."""
     from runicorn.errors import RunicornError
     from runicorn.projection.rebuild import rebuild
@@ -159,7 +158,7 @@ def _rebuild(log: FileLog, host: PluginHost, plugins: list[str], total: int) -> 
 
     try:
         bind(log.root, log.state_dir)
-        with progress_bar("Replaying", total) as advance:
+        with progress_bar("Replaying", log.size) as advance:
             rebuild(log.root, log.state_dir, host, plugins, advance)
     except RunicornError as error:
         return error

@@ -84,7 +84,7 @@ class RunFacts(NamedTuple):
 
 FACTS = (
     "SELECT run.key, status, listed, config, summary, ifnull(activity.events, 0), run.rowid"
-    " FROM run LEFT JOIN activity ON activity.key = run.key"
+    " FROM run LEFT JOIN stream ON stream.name = run.key LEFT JOIN activity ON activity.stream_id = stream.id"
 )
 """The columns of `RunFacts`, and the row's id, from the read model of the plugin `runs`."""
 

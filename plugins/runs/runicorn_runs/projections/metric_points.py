@@ -41,7 +41,7 @@ class MetricPoints:
 
     def apply_prepared(self, stream: Stream, stream_id: int, prepared: object, tables: Tables) -> None:
         """Write encoded pieces."""
-        cast(SeriesPart, prepared).write(StoredSeries(tables, stream_id))
+        cast(SeriesPart, prepared).write(StoredSeries(tables, stream_id), tables.collect)
 
     def forget(self, stream_id: int, tables: Tables) -> None:
         """Delete the points of a stream."""

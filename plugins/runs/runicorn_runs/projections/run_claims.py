@@ -155,13 +155,15 @@ def _facts_of_one(part: RunPart) -> RunFacts:
 
 def facts_of(db: apsw.Connection, key: str) -> RunFacts | None:
     """What the read model knows of a run, from its parts; None if no stream speaks of it."""
-    rows = db.execute(
-        "SELECT s.name, p.state FROM run_list_part p JOIN stream s ON s.id = p.stream_id WHERE p.entity = ?", (key,)
-    ).fetchall()
+    rows = db.execute(_PARTS, (key,)).fetchall()
     parts = [(str(name), _decode_part(cast(bytes, state))) for name, state in rows]
     return merged(parts) if parts else None
 
 
+_PARTS = (
+    "SELECT s.name, o.state FROM stream s JOIN run_list_own o ON o.stream_id = s.id WHERE s.name = ?1 UNION ALL"
+    " SELECT s.name, p.state FROM run_list_part p JOIN stream s ON s.id = p.stream_id WHERE p.entity = ?1"
+)
 _decode_part = msgspec.msgpack.Decoder(RunPart).decode
 
 

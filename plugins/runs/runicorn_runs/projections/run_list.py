@@ -6,7 +6,7 @@
 | `run_count` | merged | how many rows of `run` there are by (listed, project, status)                 |
 | `run_named` | view   | the run that an id means: one row (run_id, key, listed) per id                |
 | `run_tag`   | merged | one row (tag, key) per tag of a run, runs in the recycle bin included         |
-| `activity`  | owned  | per run stream: time of the last event, number of events                      |
+| `activity`  | owned  | per run stream (its name is the run's key): time of the last event, number of events |
 
 Other plugins query these tables. *List order* (`LIST_ORDER`) is by project and name (case-folded), newest first, legacy
 runs last; behind all of them come runs of other machines that are not in their place (`is_foreign`). Of several runs with
@@ -37,6 +37,7 @@ Counters: `runs` moves when a row of `run` changes, `runs_removed` when one disa
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, cast
 
@@ -60,6 +61,7 @@ from runicorn.plugin import (
 from runicorn_runs.attributes import parsed
 from runicorn_runs.facts import Best, Meta, RunStatus
 from runicorn_runs.projections.run_claims import RunFacts, RunPart, fold_own, fold_store, merged
+from runicorn_runs.projections.single_run import Row, rows_to_write, single_run
 
 Activity = tuple[float | None, int]
 """Time of the last event, number of events."""
@@ -69,9 +71,10 @@ class RunList(FoldedProjection[RunPart]):
     """See the module's docstring."""
 
     name = "run_list"
-    version = 7
+    version = 8
     streams = frozenset[StreamKind]({"run", "store"})
     part_type = RunPart
+    is_merged = "EXISTS (SELECT 1 FROM run WHERE key = s.name)"
     reading_indexes = frozenset(
         {
             "run_list_part_stream",
@@ -83,7 +86,6 @@ class RunList(FoldedProjection[RunPart]):
             "run_newest_of_both",
             "run_changed",
             "run_tag_of_run",
-            "activity_of_run",
         }
     )
     tables_schema: ClassVar[str] = f"""
@@ -117,9 +119,7 @@ class RunList(FoldedProjection[RunPart]):
             PRIMARY KEY(listed, project, status)) WITHOUT ROWID;
         CREATE TABLE run_tag(tag TEXT NOT NULL, key TEXT NOT NULL, PRIMARY KEY(tag, key)) WITHOUT ROWID;
         CREATE INDEX run_tag_of_run ON run_tag(key);
-        CREATE TABLE activity(
-            stream_id INTEGER PRIMARY KEY, key TEXT NOT NULL, last_ts REAL, events INTEGER NOT NULL);
-        CREATE INDEX activity_of_run ON activity(key);
+        CREATE TABLE activity(stream_id INTEGER PRIMARY KEY, last_ts REAL, events INTEGER NOT NULL);
     """
 
     @property
@@ -138,18 +138,31 @@ class RunList(FoldedProjection[RunPart]):
         """Fold and merge; the activity of a run stream is a row of its own, so that metrics do not touch the list."""
         super().apply(batch, tables)
         if batch.stream.kind == "run" and batch.events:
-            _add_activity(batch.stream, batch.stream_id, _activity(batch.events), tables)
+            _add_activity(batch.stream_id, _activity(batch.events), tables)
 
     def preparation(self, stream: Stream) -> RunPreparation:
         """See `FoldedProjection`."""
-        return RunPreparation(self)
+        return RunPreparation(self, stream)
 
     def apply_prepared(self, stream: Stream, stream_id: int, prepared: object, tables: Tables) -> None:
-        """Store the parts of a stream and its activity."""
-        parts, activity = cast("tuple[list[tuple[str, bytes]], Activity]", prepared)
+        """Store the parts of a stream, its activity, and the row of its run if nobody else speaks of that."""
+        parts, activity, row = cast("tuple[list[tuple[str, bytes]], Activity, Row | None]", prepared)
         super().apply_prepared(stream, stream_id, parts, tables)
         if stream.kind == "run" and activity[1]:
-            _add_activity(stream, stream_id, activity, tables)
+            tables.collect(_ADD_ACTIVITY, (stream_id, *activity))
+        if row is not None and tables.postpones_merges and not self.is_of_another(stream.name, tables):
+            written = _written(tables)
+            written.counts[_line_of(row)] += 1
+            run = rows_to_write(tables)[stream.name] = written.next_id(tables)
+            tables.collect(_INSERT, (run, *row, tables.touch("runs")))
+
+    def before_commit(self, tables: Tables) -> None:
+        """Count the runs whose rows were written as they were prepared."""
+        written = _written(tables)
+        for line, runs in written.counts.items():
+            tables.collect(_ADD_TO_COUNT, (*line, runs))
+        written.forget()
+        rows_to_write(tables).clear()
 
     def forget(self, stream_id: int, tables: Tables) -> None:
         """Undo the stream's parts and its activity."""
@@ -167,17 +180,17 @@ class RunList(FoldedProjection[RunPart]):
                 tables.touch("runs")
                 tables.touch("runs_removed")
             return
-        row = _row(entity, facts)
+        row = _row(entity, facts, _summary(facts))
         before = tables.execute(_SELECT, (entity,)).fetchall()
         if not before:
             _count(tables, None, row)
             _store_tags(tables, entity, None, row)
-            tables.execute(_INSERT, (*row, tables.touch("runs")))
+            tables.execute(_INSERT, (None, *row, tables.touch("runs")))
         elif before[0] != row:
             _count(tables, before[0], row)
             _store_tags(tables, entity, before[0], row)
             # Only what differs: an index is written if one of its columns is set, even to the same value.
-            changes = {name: new for name, old, new in zip(_NAMES, before[0], row, strict=True) if old != new}
+            changes = {name: new for name, old, new in zip(COLUMNS, before[0], row, strict=True) if old != new}
             changes["changed"] = tables.touch("runs")
             values = ", ".join(f"{name} = ?" for name in changes)
             tables.execute(f"UPDATE run SET {values} WHERE key = ?", (*changes.values(), entity))
@@ -189,10 +202,11 @@ class RunList(FoldedProjection[RunPart]):
 
 
 class RunPreparation(FoldedPreparation[RunPart]):
-    """The parts of one stream, and its activity."""
+    """The parts of one stream, its activity, and the row of its run if no other stream speaks of that."""
 
-    def __init__(self, projection: RunList) -> None:
+    def __init__(self, projection: RunList, stream: Stream) -> None:
         super().__init__(projection)
+        self._stream = stream
         self._activity: Activity = None, 0
 
     def add(self, batch: Batch) -> None:
@@ -203,47 +217,95 @@ class RunPreparation(FoldedPreparation[RunPart]):
         self._activity = max((ts for ts in (before, last) if ts is not None), default=None), earlier + count
 
     def take(self, *, is_end: bool) -> Any:
-        """Parts and activity, at the end."""
+        """All of it, at the end."""
         parts = super().take(is_end=is_end)
-        return None if parts is None else (parts, self._activity)
+        if parts is None:
+            return None
+        row = None
+        if self._stream.kind == "run" and parts:
+            key = self._stream.name
+            facts = merged([(key, self.parts[key])])
+            summary = _summary(facts)
+            row = _row(key, facts, summary)
+            single = single_run(self._stream)
+            single.row, single.summary, single.last_ts = row, summary, self._activity[0]
+        return parts, self._activity, row
 
 
 def _activity(events: Sequence[Event]) -> Activity:
     return max([ts for event in events if (ts := event.ts) == ts], default=None), len(events)
 
 
-def _add_activity(stream: Stream, stream_id: int, activity: Activity, tables: Tables) -> None:
-    tables.execute(
-        "INSERT INTO activity(stream_id, key, last_ts, events) VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
-        " last_ts = max(coalesce(last_ts, excluded.last_ts), coalesce(excluded.last_ts, last_ts)),"
-        " events = events + excluded.events",
-        (stream_id, stream.name, *activity),
-    )
+def _add_activity(stream_id: int, activity: Activity, tables: Tables) -> None:
+    tables.execute(_ADD_ACTIVITY, (stream_id, *activity))
 
 
+_ADD_ACTIVITY = (
+    "INSERT INTO activity(stream_id, last_ts, events) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET"
+    " last_ts = max(coalesce(last_ts, excluded.last_ts), coalesce(excluded.last_ts, last_ts)),"
+    " events = events + excluded.events"
+)
 _COLUMNS = (
     "key, run_id, project, name, project_fold, name_fold, run_id_fold, is_foreign, is_legacy, created, status, started, ended,"
     " exit_reason, pid, best_value, best_name, best_step, best_mode, artifacts_created, artifacts_used, hostname, meta,"
     " summary, deleted_at, delete_reason, original_status, listed, config, tags, description, archived, pinned, annotated,"
     " label, source"
 )
-_NAMES = _COLUMNS.replace(" ", "").split(",")
+COLUMNS = tuple(_COLUMNS.replace(" ", "").split(","))
+"""Of a `Row`."""
 _SELECT = f"SELECT {_COLUMNS} FROM run WHERE key = ?"
-_INSERT = f"INSERT INTO run({_COLUMNS}, changed) VALUES ({', '.join('?' * (len(_NAMES) + 1))})"
-_LISTED, _PROJECT, _STATUS, _TAGS = (_NAMES.index(name) for name in ("listed", "project", "status", "tags"))
+_INSERT = f"INSERT INTO run(id, {_COLUMNS}, changed) VALUES ({', '.join('?' * (len(COLUMNS) + 2))})"
+_LISTED, _PROJECT, _STATUS, _TAGS = (COLUMNS.index(name) for name in ("listed", "project", "status", "tags"))
 _NO_TAGS = "[]"
+
+
+_ADD_TO_COUNT = "INSERT INTO run_count VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET runs = runs + excluded.runs"
+
+
+def _line_of(row: Sequence[Any]) -> tuple[Any, ...]:
+    """The key of the line of `run_count` that counts a run."""
+    return row[_LISTED], row[_PROJECT] or "", row[_STATUS]
+
+
+class _Written:
+    """The runs whose rows this transaction has collected."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[tuple[Any, ...]] = Counter()
+        """By line of `run_count`."""
+        self._last_id: int | None = None
+
+    def next_id(self, tables: Tables) -> int:
+        """The id of one more."""
+        if self._last_id is None:
+            rows = tables.execute("SELECT seq FROM sqlite_sequence WHERE name = 'run'").fetchall()
+            self._last_id = cast(int, rows[0][0]) if rows else 0
+        self._last_id += 1
+        return self._last_id
+
+    def forget(self) -> None:
+        """They are written."""
+        self.counts.clear()
+        self._last_id = None
+
+
+def _written(tables: Tables) -> _Written:
+    written = tables.memory.get(RunList.name)
+    if written is None:
+        written = tables.memory[RunList.name] = _Written()
+    return written
 
 
 def _count(tables: Tables, before: Sequence[Any] | None, after: Sequence[Any] | None) -> None:
     """Move a run from one line of `run_count` to another."""
-    old, new = (None if row is None else (row[_LISTED], row[_PROJECT] or "", row[_STATUS]) for row in (before, after))
+    old, new = (None if row is None else _line_of(row) for row in (before, after))
     if old == new:
         return
     if old is not None:
         tables.execute("UPDATE run_count SET runs = runs - 1 WHERE (listed, project, status) = (?, ?, ?)", old)
         tables.execute("DELETE FROM run_count WHERE (listed, project, status) = (?, ?, ?) AND runs = 0", old)
     if new is not None:
-        tables.execute("INSERT INTO run_count VALUES (?, ?, ?, 1) ON CONFLICT DO UPDATE SET runs = runs + 1", new)
+        tables.execute(_ADD_TO_COUNT, (*new, 1))
 
 
 def _store_tags(tables: Tables, key: str, before: Sequence[Any] | None, after: Sequence[Any] | None) -> None:
@@ -256,13 +318,16 @@ def _store_tags(tables: Tables, key: str, before: Sequence[Any] | None, after: S
     tables.executemany("INSERT INTO run_tag(tag, key) VALUES (?, ?)", ((tag, key) for tag in new_tags - old_tags))
 
 
-def _row(key: str, facts: RunFacts) -> tuple[Any, ...]:
+def _summary(facts: RunFacts) -> Mapping[str, Any]:
+    return {} if facts.summary is None else parsed(facts.summary.value)
+
+
+def _row(key: str, facts: RunFacts, summary: Mapping[str, Any]) -> Row:
     """The columns of `_COLUMNS`."""
     run = run_at(key)
     meta = Meta() if facts.meta is None else facts.meta.value
     status = RunStatus() if facts.status is None else facts.status.value
-    summary = b"{}" if facts.summary is None else facts.summary.value
-    best = Best.read(parsed(summary))
+    best = Best.read(summary)
     deletion = None if facts.deleted is None else facts.deleted.value
     project, name = run.names(meta.project, meta.name)
     directory = None if facts.directory is None else facts.directory.value
@@ -290,7 +355,7 @@ def _row(key: str, facts: RunFacts) -> tuple[Any, ...]:
         0 if facts.used is None else facts.used.value.count,
         meta.hostname,
         msgspec.msgpack.encode(meta),
-        summary,
+        b"{}" if facts.summary is None else facts.summary.value,
         None if deletion is None else deletion.at,
         None if deletion is None else deletion.reason,
         None if deletion is None else deletion.original_status,

@@ -27,15 +27,18 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, cast
+from operator import itemgetter
+from typing import Any, NamedTuple, cast
 
 import msgspec
 
 from runicorn.columns import StoredSeries
 from runicorn.plugin import Batch, Meaning, Stream, StreamKind, Tables
-from runicorn_runs.attributes import Attribute, attributes
+from runicorn_runs.attributes import Attribute, attributes, attributes_of
 from runicorn_runs.metric_statistics import MetricStatistics, MetricTotal, RunTotals
 from runicorn_runs.projections.batch_frame import metric_frame
+from runicorn_runs.projections.run_list import COLUMNS
+from runicorn_runs.projections.single_run import rows_to_write, single_run
 
 SUMMARY, CONFIG, METRIC = "s", "c", "m"
 
@@ -130,13 +133,15 @@ class _Memory:
         """By run key, the last ones that were read."""
         self.pending: dict[str, bool] = {}
         """Run keys whose streams were read in this transaction; true where metrics were among the events."""
+        self.prepared: list[tuple[int, PreparedValues]] = []
+        """Runs whose rows were prepared, to be written with this transaction."""
 
 
 class RunValues:
     """See the module's docstring."""
 
     name = "run_values"
-    version = 2
+    version = 3
     streams = frozenset[StreamKind]({"run", "store"})
     schema = """
         CREATE TABLE run_brief(
@@ -156,7 +161,8 @@ class RunValues:
             last_step, diverged, PRIMARY KEY(key, run)) WITHOUT ROWID;
         CREATE TABLE run_values_part(stream_id INTEGER PRIMARY KEY, totals BLOB NOT NULL);
         CREATE TABLE run_touched(run INTEGER PRIMARY KEY);  -- empty outside of a transaction
-        CREATE TRIGGER run_inserted AFTER INSERT ON run BEGIN INSERT OR IGNORE INTO run_touched VALUES (new.id); END;
+        CREATE TRIGGER run_inserted AFTER INSERT ON run WHEN NOT EXISTS (SELECT 1 FROM run_brief WHERE run = new.id)
+            BEGIN INSERT OR IGNORE INTO run_touched VALUES (new.id); END;
         CREATE TRIGGER run_updated AFTER UPDATE ON run BEGIN INSERT OR IGNORE INTO run_touched VALUES (new.id); END;
         CREATE TRIGGER run_deleted AFTER DELETE ON run BEGIN INSERT OR IGNORE INTO run_touched VALUES (old.id); END;
         CREATE INDEX run_described ON run(description) WHERE description IS NOT NULL;
@@ -206,26 +212,34 @@ class RunValues:
     def before_commit(self, tables: Tables) -> None:
         """Write the rows of all runs that changed."""
         memory = _memory(tables)
+        large = [key for key in memory.pending if not memory.streams[key].state.is_small]
         if tables.postpones_merges:
             found = [memory.streams[key] for key, has_metrics in memory.pending.items() if has_metrics]
             for stream in found:
                 if stream.end >= 0:
                     _put_part(stream.stream_id, _encoded(stream.state.totals()), tables)
+            _write_prepared(memory, tables)
         else:
             self._write(memory, tables)
         memory.pending.clear()
-        for key in [key for key, stream in memory.streams.items() if not stream.state.is_small]:
+        for key in large:
             del memory.streams[key]
         while len(memory.streams) > _KEPT_RUNS:
             memory.streams.popitem(last=False)
 
     def preparation(self, stream: Stream) -> ValuesPreparation:
         """See `runicorn.plugin.PreparesStreams`."""
-        return ValuesPreparation()
+        return ValuesPreparation(stream)
 
     def apply_prepared(self, stream: Stream, stream_id: int, prepared: object, tables: Tables) -> None:
-        """Keep the totals of a stream until its run has a row. Without them they are read off the points."""
-        _put_part(stream_id, cast(bytes, prepared), tables)
+        """Write the rows of the run, or keep the totals until it has a row. Without them they are read off the points."""
+        values = cast(PreparedValues, prepared)
+        run = rows_to_write(tables).get(stream.name)
+        if run is None or values.shown is None:
+            if values.totals is not None:
+                tables.collect(_PUT_PART, (stream_id, values.totals))
+        else:
+            _memory(tables).prepared.append((run, values))
 
     def merge_all(self, tables: Tables) -> None:
         """Write the rows of all runs of a file that was built; `run_list`, which comes first, has touched them."""
@@ -253,9 +267,10 @@ class RunValues:
 
 
 class ValuesPreparation:
-    """The totals of one stream, worked out away from the tables."""
+    """The totals of one stream, and what there is of its run, worked out away from the tables."""
 
-    def __init__(self) -> None:
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
         self._state: MetricStatistics | None = MetricStatistics()
 
     def add(self, batch: Batch) -> None:
@@ -270,9 +285,37 @@ class ValuesPreparation:
         else:
             self._state.shrink()
 
-    def take(self, *, is_end: bool) -> bytes | None:
-        """The totals, at the end; None for a run that goes back, whose points have to be read again."""
-        return _encoded(self._state.totals()) if is_end and self._state is not None else None
+    def take(self, *, is_end: bool) -> PreparedValues | None:
+        """All of it, at the end; None for a run that goes back, whose points have to be read again."""
+        if not is_end:
+            return None
+        row, summary, last_ts = single_run(self._stream).take()
+        if self._state is None:
+            return None
+        totals = _encoded(self._state.totals())
+        if totals is None or row is None:
+            return PreparedValues(totals, None, (), [])
+        *facts, config = _facts_of(row)
+        updated = max(*(ts or 0.0 for ts in _times_of(row)), last_ts or 0.0) or None
+        values = [
+            (source, name, number, txt, _folded(txt))
+            for source, found in ((SUMMARY, attributes_of(summary)), (CONFIG, attributes(config)))
+            for name, (number, txt) in found.items()
+        ]
+        return PreparedValues(totals, _shown(facts, updated), _folds(facts), values)
+
+
+class PreparedValues(NamedTuple):
+    """What a stream says about its run."""
+
+    totals: bytes | None
+    """None: they are to be read off the points."""
+    shown: tuple[Any, ...] | None
+    """What `run_brief` has behind the run's id and before the counts; None: the row of the run is not known."""
+    folds: tuple[Any, ...]
+    """What it has at its end."""
+    values: list[tuple[str, str, float | None, str | None, str | None]]
+    """Source, name, number, text and case-folded text."""
 
 
 class _WentBack(Exception):
@@ -295,9 +338,8 @@ class _Changes:
 
     def put(self, row: Sequence[Any]) -> None:
         """The row of a run as `_TOUCHED` reads it, and its values and metrics if it is new or they differ."""
-        run, key, listed, run_id, run_id_fold, project, project_fold, name, name_fold, *facts = row[:18]
+        run, key, *facts = row[:18]
         updated, summary, config, description, stream_id, part, *counts, value_keys, metric_keys = row[18:]
-        status, best_name = row[9], row[16]
         named = {(SUMMARY, name): value for name, value in attributes(summary).items()}
         named.update({(CONFIG, name): value for name, value in attributes(config).items()})
         new_keys = self._put_values(run, named, value_keys)
@@ -309,13 +351,21 @@ class _Changes:
             if metric_keys is None:  # there are no rows, whatever was written for a run that was here before
                 stream.written = {}
             *counts, metric_keys = self._put_totals(run, stream, metric_keys)
-        self._briefs.append(
-            (
-                run, listed, run_id, _unless_same(run_id_fold, run_id), project, _unless_same(project_fold, project),
-                name, _unless_same(name_fold, name), *facts, updated, *counts, new_keys, metric_keys,
-                _folded(status), _folded(best_name),
-            )
-        )  # fmt: skip
+        self._briefs.append((run, *_shown(facts, updated), *counts, new_keys, metric_keys, *_folds(facts)))
+
+    def put_prepared(self, run: int, prepared: PreparedValues) -> None:
+        """All rows of a run that has none yet."""
+        assert prepared.totals is not None
+        assert prepared.shown is not None
+        known = self._memory.keys
+        keys: list[int] = []
+        for source, name, number, txt, fold in prepared.values:
+            key = known.get((source, name)) or self._key((source, name))
+            keys.append(key)
+            self._values.append((key, run, number, txt, fold))
+        *counts, metric_keys = self._write_totals(run, _decode_totals(prepared.totals), {})
+        value_keys = _encode_keys(sorted(keys)).decode()
+        self._briefs.append((run, *prepared.shown, *counts, value_keys, metric_keys, *prepared.folds))
 
     def put_metrics(self, key: str, has_metrics: bool) -> None:
         """Metrics of a stream that was read, and the time of its last event."""
@@ -410,6 +460,17 @@ class _Changes:
         return key
 
 
+def _write_prepared(memory: _Memory, tables: Tables) -> None:
+    """Before the rows of `run`, which were only collected: so no trigger asks for what is there."""
+    if not memory.prepared:
+        return
+    changes = _Changes(memory, tables)
+    for run, prepared in memory.prepared:
+        changes.put_prepared(run, prepared)
+    changes.write()
+    memory.prepared.clear()
+
+
 def _put_part(stream_id: int, totals: bytes | None, tables: Tables) -> None:
     """Keep the totals of a stream; None: they are to be read off its points."""
     if totals is None:
@@ -436,8 +497,38 @@ def _keys(stored: str | None) -> list[int]:
     return _decode_keys(stored) if stored else []
 
 
-def _place(row: tuple[Any, ...]) -> tuple[int, int]:
-    return row[0], row[1]
+_FACTS = (
+    *(
+        "listed",
+        "run_id",
+        "run_id_fold",
+        "project",
+        "project_fold",
+        "name",
+        "name_fold",
+        "status",
+        "created",
+        "started",
+    ),
+    *("ended", "deleted_at", "best_value", "best_step", "best_name", "best_mode"),
+)
+_place = itemgetter(0, 1)
+_facts_of = itemgetter(*map(COLUMNS.index, (*_FACTS, "config")))
+_times_of = itemgetter(*map(COLUMNS.index, ("created", "started", "ended", "deleted_at", "annotated")))
+
+
+def _shown(facts: Sequence[Any], updated: float | None) -> tuple[Any, ...]:
+    """Columns of `run_brief`, from `_FACTS` of a run."""
+    listed, run_id, run_id_fold, project, project_fold, name, name_fold, *others = facts
+    return (
+        listed, run_id, _unless_same(run_id_fold, run_id), project, _unless_same(project_fold, project),
+        name, _unless_same(name_fold, name), *others, updated,
+    )  # fmt: skip
+
+
+def _folds(facts: Sequence[Any]) -> tuple[str | None, str | None]:
+    """The last two of `run_brief`: of status and name of the best metric."""
+    return _folded(facts[7]), _folded(facts[14])
 
 
 def _unless_same(fold: str | None, text: str | None) -> str | None:
