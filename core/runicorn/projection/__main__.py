@@ -73,7 +73,7 @@ class ProjectorProcess:
         self._stopped_models = len(self.projector.models.failed)
         self._was_building = self.projector.models.is_building
         self._journal = Journal(state_dir, is_building=self._was_building)
-        self.reactions = Reactions(state_dir, self.log, host, self.projector.models.committed_end)
+        self.reactions = Reactions(state_dir, self.log, host)
         self.selector = selectors.DefaultSelector()
         self.endpoint = Endpoint(state_dir, self.selector)
         self._wake_receive, self._wake_send = os.pipe()
@@ -94,9 +94,9 @@ class ProjectorProcess:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
         self.projector.start()
+        self.reactions.start(self.projector.models.standing(), self.projector.models.dirty)
         self.watcher.watch(self.projector.directories_to_watch())
         self.watcher.start()
-        self.reactions.start()
         gc.freeze()
         gc.disable()  # until the first build is complete: it makes no cycles, and the collector takes a tenth of its time
         pause = 0.0
@@ -193,6 +193,7 @@ class ProjectorProcess:
 
     def _send(self) -> None:
         notices = self.projector.take_notices()
+        is_news = bool(notices)
         is_building = self.projector.models.is_building
         if self._was_building and not is_building:
             self._journal.begin()  # what was built, nobody was told piece by piece
@@ -202,13 +203,14 @@ class ProjectorProcess:
             if notice.news is not None:
                 notice = msgspec.structs.replace(notice, news=self._journal.record(notice.news.ranges))
             self.endpoint.broadcast(notice)
-            self.reactions.notify(notice)
         if self._stopped_models != len(self.projector.models.failed):
             self._stopped_models = len(self.projector.models.failed)
             # What a stopped read model lacked was committed in all others before: nobody was told of that.
             self._journal.begin()
             self.endpoint.broadcast(Committed(self.projector.models.commit, news=self._journal.where()))
-            self.reactions.look_again()
+            is_news = True
+        if is_news and self.reactions:
+            self.reactions.notify(self.projector.models.standing())
         self.watcher.watch(self.projector.directories_to_watch(), self.projector.replaced_directories)
 
     def _look(self, paths: frozenset[str] | None) -> None:

@@ -38,7 +38,9 @@ CREATE TABLE stream(
     modified INTEGER NOT NULL DEFAULT 0, -- modification time of the file in nanoseconds, 0 while more is left to apply
     head BLOB NOT NULL DEFAULT x'',      -- the first bytes, to notice a replaced stream
     checksum INTEGER NOT NULL DEFAULT 0, -- CRC-32 of the bytes up to offset, to notice one that was edited in place
-    bad INTEGER NOT NULL DEFAULT 0);     -- lines that were not events
+    bad INTEGER NOT NULL DEFAULT 0,      -- lines that were not events
+    moved INTEGER NOT NULL DEFAULT 0);   -- number of the checkpoint's last move, counted over all streams of this file
+CREATE INDEX stream_moved ON stream(moved);
 """
 """The tables that every read model has."""
 

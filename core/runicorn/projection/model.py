@@ -31,6 +31,7 @@ from runicorn.projection.base import (
 )
 from runicorn.projection.checkpoints import Checkpoint, Checkpoints, Reached
 from runicorn.projection.generations import FRAMEWORK_SCHEMA, fingerprint, newest, next_path, set_aside
+from runicorn.projection.moves import Standing
 
 logger = logging.getLogger("runicorn.projection")
 
@@ -217,6 +218,12 @@ class ReadModel:
                 yield known
                 if self.is_closed:
                     return
+
+    @property
+    def standing(self) -> Standing:
+        """Where it stands, for those that follow the moves of checkpoints. Outside of transactions. ModelFailed."""
+        with self.blamed():
+            return Standing(self.plugin, self.path, self._kinds, self.ready, self._checkpoints.last_move)
 
     @property
     def stream_count(self) -> int:

@@ -15,6 +15,7 @@ from runicorn.projection.backlog import Backlog
 from runicorn.projection.catch_up import catch_up
 from runicorn.projection.generations import remove_superseded
 from runicorn.projection.model import ModelFailed, ReadModel, readers
+from runicorn.projection.moves import Standing
 from runicorn.projection.wire import Committed, News, Range
 
 logger = logging.getLogger("runicorn.projection")
@@ -250,6 +251,11 @@ class ReadModels:
     def files(self) -> dict[str, Path]:
         """The file in use, by plugin."""
         return {model.plugin: model.path for model in self._models}
+
+    def standing(self) -> list[Standing]:
+        """Where the models that serve stand."""
+        standing = (self._or_stopped(model, lambda model=model: model.standing) for model in list(self._models))
+        return [model for model in standing if model is not None]
 
     def committed_end(self, stream: Stream) -> int:
         """Up to which offset all models that read a stream have applied it."""
