@@ -110,7 +110,9 @@ class ProjectorProcess:
             pause = self.projector.work()
             if self._tasks:
                 pause = 0.0
-            self._send()
+            self._broadcast()
+            self.endpoint.flush_all()
+            self.watcher.watch(self.projector.directories_to_watch(), self.projector.replaced_directories)
         self.close()
 
     def close(self) -> None:
@@ -146,8 +148,10 @@ class ProjectorProcess:
             if reply is None:
                 self._tasks.append(task)
             else:
-                self._send()  # a worker hears what was committed before the reply
+                # A worker hears what was committed before the reply, and wakes once for both.
+                self._broadcast()
                 self.endpoint.send(task.peer, reply)
+                self.endpoint.flush_all()
 
     def _attempt(self, task: Task) -> Reply | None:
         """The reply; None if the task needs more time."""
@@ -191,7 +195,7 @@ class ProjectorProcess:
         self.projector.succeed(successors)
         return None
 
-    def _send(self) -> None:
+    def _broadcast(self) -> None:
         notices = self.projector.take_notices()
         is_news = bool(notices)
         is_building = self.projector.models.is_building
@@ -211,7 +215,6 @@ class ProjectorProcess:
             is_news = True
         if is_news and self.reactions:
             self.reactions.notify(self.projector.models.standing())
-        self.watcher.watch(self.projector.directories_to_watch(), self.projector.replaced_directories)
 
     def _look(self, paths: frozenset[str] | None) -> None:
         self._looks.append(paths)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TypeVar
@@ -142,7 +142,7 @@ class ReadModels:
         more: list[Stream] = []
         forgotten: list[Stream] = []
         with ExitStack() as transactions:
-            for model in models:
+            for model in models if is_building else _touched(models, streams):
                 transactions.enter_context(model.transaction())
             for stream in streams:
                 known = self._furthest(stream)
@@ -283,3 +283,10 @@ class ReadModels:
 
     def _all(self) -> list[ReadModel]:
         return [*self._models, *self._successors.values()]
+
+
+def _touched(models: Sequence[ReadModel], streams: Iterable[Stream]) -> list[ReadModel]:
+    """The models that are changed by these streams: an empty transaction takes a lock, too."""
+    kinds = {stream.kind: stream for stream in streams}.values()
+    reading = {model.plugin for stream in kinds for model in readers(models, stream)}
+    return [model for model in models if model.plugin in reading]
