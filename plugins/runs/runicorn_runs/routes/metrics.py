@@ -15,7 +15,7 @@ from runicorn.plugin import ModelReader, Pieces, Store, Stream, conditional, fin
 from runicorn_runs import queries
 from runicorn_runs.long_series import long_by_step, long_by_time
 
-_SHORT_BYTES = 64 << 10
+_SHORT_BYTES = 128 << 10
 _SHORT_CELLS = 4000
 """So much of a stream is read, merged and encoded in about a millisecond, if no more cells come of it."""
 
