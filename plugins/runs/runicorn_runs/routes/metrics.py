@@ -65,19 +65,21 @@ async def _answer(
     known = model.checkpoint(stream)
     is_short = known is not None and known.offset <= _SHORT_BYTES
 
-    def at_once(db: apsw.Connection) -> bytes | None:
-        table = merge(queries.metric_frames(db, stream.name))
-        return b"".join(encode_table(table)) if table.rows * len(table.columns) <= _SHORT_CELLS else None
-
     def begin(db: apsw.Connection) -> Pieces:
         slices = stream_by(model, stream.name, db)
         return Pieces(encode_table(merge(queries.metric_frames(db, stream.name))) if slices is None else slices)
 
     async def answer() -> Response[Any]:
         # Two threads that hand over to each other cost more than a short answer, and far more where all processors are busy.
-        body = model.query(at_once) if is_short else None
+        body = model.query(short_answer, stream.name, merge) if is_short else None
         if body is not None:
             return Response(body, media_type="application/json")
         return (await model.run(begin)).response()
 
     return await conditional(request, strong_etag(*model.content_at(known)), answer, counted=known is not None)
+
+
+def short_answer(db: apsw.Connection, key: str, merge: Callable[[list[Frame]], Table]) -> bytes | None:
+    """The whole answer about a run with few events; None if they have so many columns that it takes long."""
+    table = merge(queries.metric_frames(db, key))
+    return b"".join(encode_table(table)) if table.rows * len(table.columns) <= _SHORT_CELLS else None
