@@ -32,13 +32,18 @@ class FollowedEntries:
         """When the file was last written, in Unix seconds."""
 
     def refresh(self, root: Path) -> bool:
-        """Look at the file again; False if there is none, or it cannot be read: then what was known stays."""
+        """Look at the file again; False if there is none, or it cannot be read now: then what was known stays."""
         try:
             if stamp_of(os.stat(root / METADATA_FILE)) == self._stamp:
                 return True
             with open_to_read(root / METADATA_FILE) as file:
                 stat = os.fstat(file.fileno())
                 text = file.read()
+        except FileNotFoundError:
+            self._entries.clear()
+            self.changed.clear()
+            self._stamp = NO_FILE
+            return False
         except OSError:
             return False
         stamp = stamp_of(stat)

@@ -146,3 +146,11 @@ def test_a_reader_that_missed_more_changes_than_are_remembered_reads_all(place: 
     assert looked_at == MANY
     assert changed == {f"run{number}" for number in range(70)}
     assert os.path.getsize(place.root / ".runicorn/entries.json") < 20_000
+
+
+def test_a_file_that_was_gone_is_compared_as_a_whole_when_it_is_back(place: Place) -> None:
+    aside = place.path.rename(place.path.with_suffix(".aside"))
+    assert not place.followed.refresh(place.root)
+    assert place.followed.get("run7") is None
+    aside.rename(place.path)
+    assert place.look() == (MANY, set(place.stored()))
