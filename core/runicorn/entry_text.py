@@ -11,8 +11,7 @@ from collections.abc import Mapping
 
 from runicorn.files import as_file, parse_json
 
-Missing = object
-MISSING: Missing = object()
+MISSING: object = object()
 """Instead of an entry: there is none, or there is to be none."""
 
 _EMPTY = b"{}"

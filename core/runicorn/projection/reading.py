@@ -48,7 +48,8 @@ class ModelReader:
 
     `query` runs on the calling thread and is for point reads and lists of at most about 50 rows; `run` is for everything
     that takes longer than about a millisecond and uses a thread with a connection of its own. All that the function reads
-    is of one moment, however many statements it takes. `query` never waits for a lock: an event loop would wait with it.
+    is of one moment, however many statements it takes. On an event loop `query` waits for no lock:
+    all other requests would wait with it.
     """
 
     def __init__(self, state_dir: Path, plugin: str, projections: list[Projection]) -> None:
@@ -140,7 +141,7 @@ class ModelReader:
 
     def _main(self) -> apsw.Connection:
         if self._connection is None:
-            self._connection = self._open(waits=False)
+            self._connection = self._open(waits=not _is_on_event_loop())
             row = self._connection.execute("SELECT value FROM meta WHERE key = 'build'").fetchall()
             self._build = str(row[0][0]) if row else ""
         return self._connection
@@ -198,6 +199,14 @@ class ModelReader:
             connection.close()
             raise ModelsBeingBuilt(cast("float | None", facts.get("progress")))
         return connection
+
+
+def _is_on_event_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def _at_one_moment(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -77,15 +78,21 @@ def test_a_query_on_an_event_loop_never_waits_for_a_lock_and_a_thread_does(tmp_p
     holder.execute("BEGIN IMMEDIATE; UPDATE meta SET value = value; COMMIT").fetchall()
     reader = ModelReader(tmp_path, "runs", [MetricPoints()])
     with pytest.raises(StorageUnavailable):
-        reader.query(_ready)
+        asyncio.run(_query(reader, _ready))
     with ThreadPoolExecutor(1) as threads:
         found = threads.submit(reader.read, _ready)
         holder.close()
         assert found.result() == 1
-    assert reader.query(_ready) == 1
-    assert reader.query(_busy_timeout) == 0
-    assert reader.read(_busy_timeout) > 0
+    assert asyncio.run(_query(reader, _ready)) == 1
+    assert asyncio.run(_query(reader, _busy_timeout)) == 0
+    assert reader.read(_busy_timeout) == 1000
     reader.reopen()
+    assert reader.query(_busy_timeout) == 1000  # the command line has nobody else to answer
+    reader.reopen()
+
+
+async def _query(reader: ModelReader, function: Callable[[apsw.Connection], object]) -> object:
+    return reader.query(function)
 
 
 def _ready(db: apsw.Connection) -> object:
