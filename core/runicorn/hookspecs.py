@@ -136,6 +136,6 @@ def runicorn_on_events(events: Sequence[LocatedEvent], directory: Path) -> None:
     plugin has a durable cursor per stream that moves after the call returned: events are delivered at least once, and
     after an exception the same events are delivered again, later each time. Meanwhile, and while a call has not returned for
     30 s, `/api/health` shows the plugin in `error`. A plugin that is new to a state directory starts with what is appended
-    from then on. `directory` is the plugin's own, in the state directory, for what it has to remember between calls; it
-    exists. Added in 0.5.
+    from then on. While read models are built, nothing is delivered; what comes meanwhile is delivered afterwards. `directory`
+    is the plugin's own, in the state directory, for what it has to remember between calls; it exists. Added in 0.5.
     """

@@ -94,6 +94,7 @@ from runicorn.files import (
     write_json,
     write_temporary,
 )
+from runicorn.followed_entries import FollowedEntries
 from runicorn.history.entries import FieldChange, HistoryEntry, Who, presentable
 from runicorn.history.facts import Facts
 from runicorn.history.paging import HistoryWanted, history_wanted
@@ -206,6 +207,7 @@ __all__ = [
     "FileLog",
     "FoldedPreparation",
     "FoldedProjection",
+    "FollowedEntries",
     "Forbidden",
     "ForeignReference",
     "HasMeanings",

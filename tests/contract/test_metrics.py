@@ -45,6 +45,18 @@ HOSTILE = (
 )
 
 
+def test_many_columns_in_a_short_file_are_answered_as_the_simple_reader_does(serve: Serve, tmp_path: Path) -> None:
+    events = "".join(metrics_event(ts=float(n), global_step=n, **{f"m{n}": n / 2}) for n in range(400))
+    directory = make_run(tmp_path / "r", "p/n/runs/wide", events=events)
+    server = serve(tmp_path / "r")
+    wait_until_live(server)
+    for _ in range(2):
+        assert server.http.get("/api/runs/wide/metrics_step").json() == metrics_step(directory / "events.jsonl")
+        assert server.http.get("/api/runs/wide/metrics").json() == metrics(directory / "events.jsonl")
+        with open(directory / "events.jsonl", "a") as file:
+            file.write(metrics_event(ts=900.0, global_step=900, other=1.5))
+
+
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server that tests share; each makes runs of its own."""

@@ -65,7 +65,7 @@ def restore_annotations(root: Path, events: Iterable[tuple[str, Event]], known: 
     if not found:
         return
     try:
-        with ExperimentFile(root).changing() as entries:
+        with ExperimentFile(root).changing(found) as entries:
             for run_id, entry in found.items():
                 if run_id not in entries or run_id in replaced:
                     entries[run_id] = entry

@@ -19,7 +19,6 @@ from runicorn.events.discovery import EVENTS_FILE, find_artifacts, find_run_pare
 from runicorn.events.problems import BACKUP, Problem
 from runicorn.events.side_schema import (
     EXPERIMENT,
-    EXPERIMENTS_FILE,
     MANIFEST_FILE,
     RUN_FILES,
     VERSION_FILES,
@@ -28,6 +27,7 @@ from runicorn.events.side_schema import (
     Check,
     wrong_fields,
 )
+from runicorn.experiment_file import METADATA_FILE
 from runicorn.files import SIDE_FILE_BYTES, open_to_read, parse_json
 from runicorn.run_files import LOGS_FILE, META_FILE
 
@@ -43,11 +43,11 @@ def verify_side_files(root: Path) -> Iterator[Problem]:
 
 
 def _verify_experiments(root: Path) -> Iterator[Problem]:
-    if os.path.lexists(root / EXPERIMENTS_FILE):
-        content = _read(root / EXPERIMENTS_FILE)
+    if os.path.lexists(root / METADATA_FILE):
+        content = _read(root / METADATA_FILE)
         entries = content.items() if isinstance(content, dict) else [("", content)]
         for run_id, entry in entries:
-            yield from _problems(f"{EXPERIMENTS_FILE}", _fields_of(entry, EXPERIMENT), prefix=run_id and f"{run_id}: ")
+            yield from _problems(METADATA_FILE, _fields_of(entry, EXPERIMENT), prefix=run_id and f"{run_id}: ")
 
 
 def _verify_runs(root: Path) -> Iterator[Problem]:

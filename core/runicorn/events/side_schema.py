@@ -22,7 +22,6 @@ from runicorn.run_files import (
 Check = Callable[[Any], str | None]
 """What is wrong with a value; None if nothing is."""
 
-EXPERIMENTS_FILE = ".experiments_metadata.json"
 VERSIONS_FILE = "versions.json"
 MANIFEST_FILE = "manifest.json"
 

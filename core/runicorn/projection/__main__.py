@@ -73,7 +73,7 @@ class ProjectorProcess:
         self._stopped_models = len(self.projector.models.failed)
         self._was_building = self.projector.models.is_building
         self._journal = Journal(state_dir, is_building=self._was_building)
-        self.reactions = Reactions(state_dir, self.log, host, self.projector.models.committed_end)
+        self.reactions = Reactions(state_dir, self.log, host)
         self.selector = selectors.DefaultSelector()
         self.endpoint = Endpoint(state_dir, self.selector)
         self._wake_receive, self._wake_send = os.pipe()
@@ -94,9 +94,9 @@ class ProjectorProcess:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
         self.projector.start()
+        self.reactions.start(self.projector.models.standing(), self.projector.models.dirty)
         self.watcher.watch(self.projector.directories_to_watch())
         self.watcher.start()
-        self.reactions.start()
         gc.freeze()
         gc.disable()  # until the first build is complete: it makes no cycles, and the collector takes a tenth of its time
         pause = 0.0
@@ -110,7 +110,9 @@ class ProjectorProcess:
             pause = self.projector.work()
             if self._tasks:
                 pause = 0.0
-            self._send()
+            self._broadcast()
+            self.endpoint.flush_all()
+            self.watcher.watch(self.projector.directories_to_watch(), self.projector.replaced_directories)
         self.close()
 
     def close(self) -> None:
@@ -146,8 +148,10 @@ class ProjectorProcess:
             if reply is None:
                 self._tasks.append(task)
             else:
-                self._send()  # a worker hears what was committed before the reply
+                # A worker hears what was committed before the reply, and wakes once for both.
+                self._broadcast()
                 self.endpoint.send(task.peer, reply)
+                self.endpoint.flush_all()
 
     def _attempt(self, task: Task) -> Reply | None:
         """The reply; None if the task needs more time."""
@@ -191,8 +195,9 @@ class ProjectorProcess:
         self.projector.succeed(successors)
         return None
 
-    def _send(self) -> None:
+    def _broadcast(self) -> None:
         notices = self.projector.take_notices()
+        is_news = bool(notices)
         is_building = self.projector.models.is_building
         if self._was_building and not is_building:
             self._journal.begin()  # what was built, nobody was told piece by piece
@@ -202,14 +207,14 @@ class ProjectorProcess:
             if notice.news is not None:
                 notice = msgspec.structs.replace(notice, news=self._journal.record(notice.news.ranges))
             self.endpoint.broadcast(notice)
-            self.reactions.notify(notice)
         if self._stopped_models != len(self.projector.models.failed):
             self._stopped_models = len(self.projector.models.failed)
             # What a stopped read model lacked was committed in all others before: nobody was told of that.
             self._journal.begin()
             self.endpoint.broadcast(Committed(self.projector.models.commit, news=self._journal.where()))
-            self.reactions.look_again()
-        self.watcher.watch(self.projector.directories_to_watch(), self.projector.replaced_directories)
+            is_news = True
+        if is_news and self.reactions:
+            self.reactions.notify(self.projector.models.standing())
 
     def _look(self, paths: frozenset[str] | None) -> None:
         self._looks.append(paths)

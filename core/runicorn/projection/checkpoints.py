@@ -60,6 +60,15 @@ class Checkpoints:
         self._last_id = 0
         """Of the last one of those."""
         self._count: int | None = None
+        self._last_move: int | None = None
+
+    @property
+    def last_move(self) -> int:
+        """The number of the last move. One that was undone is not given to another."""
+        if self._last_move is None:
+            [(last,)] = self._connection.execute("SELECT ifnull(max(moved), 0) FROM stream").fetchall()
+            self._last_move = int(last)  # type: ignore[arg-type]
+        return self._last_move
 
     @property
     def count(self) -> int:
@@ -134,11 +143,12 @@ class Checkpoints:
         end, position, checksum = reached.offset, reached.position, reached.checksum
         before = self.get(stream.name)
         head = reached.head if before is None else before.head or reached.head
-        values = (end, position.size, position.inode, position.modified_ns, head, checksum, reached.bad)
+        move = self._last_move = self.last_move + 1
+        values = (end, position.size, position.inode, position.modified_ns, head, checksum, reached.bad, move)
         if before is None:
             self._connection.execute(
-                "INSERT INTO stream(offset, size, inode, modified, head, checksum, bad, name)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO stream(offset, size, inode, modified, head, checksum, bad, moved, name)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (*values, stream.name),
             )
             stream_id = self._connection.last_insert_rowid()
@@ -146,8 +156,8 @@ class Checkpoints:
         else:
             stream_id = before.stream_id
             self._connection.execute(
-                "UPDATE stream SET offset = ?, size = ?, inode = ?, modified = ?, head = ?, checksum = ?, bad = bad + ?"
-                " WHERE id = ?",
+                "UPDATE stream SET offset = ?, size = ?, inode = ?, modified = ?, head = ?, checksum = ?, bad = bad + ?,"
+                " moved = ? WHERE id = ?",
                 (*values, stream_id),
             )
         after = Checkpoint(stream_id, end, position.size, position.inode, position.modified_ns, head, checksum)

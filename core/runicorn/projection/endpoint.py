@@ -88,16 +88,20 @@ class Endpoint:
         return [message for message in messages if isinstance(message, Request)]
 
     def send(self, peer: Peer, message: Message) -> None:
-        """Send without waiting."""
+        """Send without waiting, and with it what was broadcast before."""
         if peer in self._peers:
             peer.unsent += encode_message(message) + b"\n"
             self.flush(peer)
 
     def broadcast(self, message: Message) -> None:
-        """Send to every worker."""
+        """Have a message sent to every worker, by its next `send` or by `flush_all`."""
         data = encode_message(message) + b"\n"
-        for peer in list(self._peers):
+        for peer in self._peers:
             peer.unsent += data
+
+    def flush_all(self) -> None:
+        """Send what was broadcast."""
+        for peer in [peer for peer in self._peers if peer.unsent]:
             self.flush(peer)
 
     def flush(self, peer: Peer) -> None:

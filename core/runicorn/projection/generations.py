@@ -22,6 +22,7 @@ from runicorn.projection.base import Projection
 
 _NAME = re.compile(r"(?P<plugin>.+)-(?P<fingerprint>[0-9a-f]{12})-(?P<generation>[0-9]{6})\.db", re.DOTALL)
 _LOOKS = 3
+_BUSY_TIMEOUT_MS = 1000
 FINISHED_BY = ".building"
 """Suffix of a file that nobody reads yet: worthless after a crash."""
 _KEEP_OTHERS_S = 86400.0
@@ -38,7 +39,9 @@ CREATE TABLE stream(
     modified INTEGER NOT NULL DEFAULT 0, -- modification time of the file in nanoseconds, 0 while more is left to apply
     head BLOB NOT NULL DEFAULT x'',      -- the first bytes, to notice a replaced stream
     checksum INTEGER NOT NULL DEFAULT 0, -- CRC-32 of the bytes up to offset, to notice one that was edited in place
-    bad INTEGER NOT NULL DEFAULT 0);     -- lines that were not events
+    bad INTEGER NOT NULL DEFAULT 0,      -- lines that were not events
+    moved INTEGER NOT NULL DEFAULT 0);   -- number of the checkpoint's last move, counted over all streams of this file
+CREATE INDEX stream_moved ON stream(moved);
 """
 """The tables that every read model has."""
 
@@ -81,11 +84,14 @@ def model_files(state_dir: Path, plugin: str | None = None) -> list[ModelFile]:
     return sorted(found, key=lambda file: file.generation, reverse=True)
 
 
-def newest(state_dir: Path, plugin: str, own: str) -> Path | None:
-    """The newest ready file with the fingerprint `own`, else the newest unfinished one, else None."""
+def newest(state_dir: Path, plugin: str, own: str, *, waits: bool = True) -> Path | None:
+    """The newest ready file with the fingerprint `own`, else the newest unfinished one, else None.
+
+    A file that stays locked for a second counts as unfinished; apsw.BusyError at once if not `waits`.
+    """
     for _ in range(_LOOKS):
         files = [file.path for file in model_files(state_dir, plugin) if file.fingerprint == own]
-        ready = next((path for path in files if is_ready(path)), None)
+        ready = next((path for path in files if is_ready(path, waits=waits)), None)
         # A listing is not of one moment: while a new file takes over it may hold neither the new one nor the old one.
         if ready is not None or (files and all(path.exists() for path in files)):
             return ready or files[0]
@@ -104,16 +110,23 @@ def path_after(state_dir: Path, file: ModelFile) -> Path:
     return state_dir / f"{file.plugin}-{file.fingerprint}-{generation:06d}.db"
 
 
-def is_ready(path: Path) -> bool:
-    """Whether a file holds a complete build; False for one that is unfinished or not readable."""
+def is_ready(path: Path, *, waits: bool = True) -> bool:
+    """Whether a file holds a complete build; False for one that is unfinished, not readable, or locked for a second.
+
+    apsw.BusyError at once if it is locked and not `waits`.
+    """
     try:
         connection = apsw.Connection(os.fspath(path), flags=apsw.SQLITE_OPEN_READONLY)
     except apsw.Error:
         return False
     try:
-        connection.set_busy_timeout(1000)
+        connection.set_busy_timeout(_BUSY_TIMEOUT_MS if waits else 0)
         rows = connection.execute("SELECT value FROM meta WHERE key = 'ready'").fetchall()
         return bool(rows and rows[0][0])
+    except apsw.BusyError:
+        if waits:
+            return False
+        raise
     except apsw.Error:
         return False
     finally:

@@ -16,8 +16,9 @@ import msgspec
 from runicorn.errors import StorageUnavailable, Unavailable
 from runicorn.files import LockTimeout, file_lock
 from runicorn.projection.asking import ask
+from runicorn.projection.cursors import CURSORS
 from runicorn.projection.generations import FINISHED_BY, model_named
-from runicorn.projection.reactions import CURSORS, DIRECTORIES
+from runicorn.projection.reactions import DIRECTORIES
 from runicorn.projection.wire import PROJECTOR_LOCK, Request
 
 _ANSWER_S = 5.0

@@ -16,11 +16,9 @@ import apsw
 
 from runicorn.events.envelope import Lines
 from runicorn.events.log import Position, Stream, StreamKind
-from runicorn.host import describe
 from runicorn.patience import BUILT_IN, Patience
 from runicorn.projection.base import (
     Batch,
-    HasReadingIndexes,
     KnowsActiveStreams,
     MergesLast,
     PreparesStreams,
@@ -29,48 +27,23 @@ from runicorn.projection.base import (
     WritesAtCommit,
     kinds_of,
 )
+from runicorn.projection.blame import DAMAGE, STORAGE_ERRORS, ModelDamaged, ModelFailed
 from runicorn.projection.checkpoints import Checkpoint, Checkpoints, Reached
-from runicorn.projection.generations import FRAMEWORK_SCHEMA, fingerprint, newest, next_path, set_aside
+from runicorn.projection.generations import fingerprint, newest, next_path, set_aside
+from runicorn.projection.model_file import (
+    BUSY_TIMEOUT_MS,
+    create_or_check,
+    postpone_indexes,
+    set_pragmas,
+    shrink,
+    truncate_wal,
+)
+from runicorn.projection.moves import Standing
 from runicorn.projection.prepared import Prepared
 
 logger = logging.getLogger("runicorn.projection")
 
-_BUSY_TIMEOUT_MS = 5000
-_BUILDING_CACHE_KIB = 16_000
-_LIVE_CACHE_KIB = 4_000  # what a transaction touches; the operating system has the rest
-
-STORAGE_ERRORS = (
-    apsw.FullError,
-    apsw.IOError,
-    apsw.BusyError,
-    apsw.LockedError,
-    apsw.CantOpenError,
-    apsw.ReadOnlyError,
-    apsw.PermissionsError,
-    apsw.NoMemError,
-    MemoryError,
-)
-"""The disk or the machine is to blame, not the projection: trying again later helps."""
-
 _NOTHING = Reached(0, Position(0, 0, 0), b"", 0, 0)
-
-DAMAGE = (apsw.CorruptError, apsw.NotADBError)
-
-
-class ModelDamaged(Exception):
-    """SQLite found the file damaged: it is to be set aside and built again."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(f"the read model {path.name} is damaged")
-        self.path = path
-
-
-class ModelFailed(Exception):
-    """A projection raised, or left its file in disorder: its read model stays at its checkpoint. The cause says how."""
-
-    def __init__(self, model: ReadModel, error: BaseException) -> None:
-        super().__init__(describe(error))
-        self.model = model
 
 
 class ReadModel:
@@ -107,13 +80,15 @@ class ReadModel:
         self._begun: dict[str, Checkpoint] = {}
         """Streams of which a piece was prepared, and not yet the last one."""
         try:
-            self._set_pragmas(is_scratch)
-            self.ready = self._create_or_check()
+            set_pragmas(self._connection, is_scratch=is_scratch)
+            with self.transaction():
+                self.ready = create_or_check(self._connection, path, projections)
             if self.ready:
-                self._shrink()
+                shrink(self._connection)
             elif is_scratch:
                 self._tables.postpones_merges = True
-                self._postpone_indexes()
+                with self.transaction():
+                    self._postponed = postpone_indexes(self._connection, projections)
         except BaseException as error:
             self._connection.close()
             if isinstance(error, DAMAGE):
@@ -208,7 +183,7 @@ class ReadModel:
             pass
         self._let_go()
         self._lent = apsw.Connection(os.fspath(self.path), flags=apsw.SQLITE_OPEN_READONLY)
-        self._lent.set_busy_timeout(_BUSY_TIMEOUT_MS)
+        self._lent.set_busy_timeout(BUSY_TIMEOUT_MS)
         return self._lent
 
     def checkpoint(self, stream: Stream) -> Checkpoint | None:
@@ -225,6 +200,12 @@ class ReadModel:
                 yield known
                 if self.is_closed:
                     return
+
+    @property
+    def standing(self) -> Standing:
+        """Where it stands, for those that follow the moves of checkpoints. Outside of transactions. ModelFailed."""
+        with self.blamed():
+            return Standing(self.plugin, self.path, self._kinds, self.ready, self._checkpoints.last_move)
 
     @property
     def stream_count(self) -> int:
@@ -334,7 +315,7 @@ class ReadModel:
                 self._postponed = []
                 self._connection.execute("UPDATE meta SET value = 1 WHERE key = 'ready'")
             self.ready = True
-            self._shrink()
+            shrink(self._connection)
 
     def note_progress(self, share: float) -> None:
         """Say to whoever would read the file how much of the log it holds, 0…1. Inside a transaction of `apply`."""
@@ -349,13 +330,8 @@ class ReadModel:
         self._connection.execute(f"PRAGMA journal_mode={'wal' if has_wal else 'delete'}").fetchall()
 
     def truncate_wal(self) -> None:
-        """Write the WAL back into the database file; without this it only grows while readers are busy."""
-        self._connection.set_busy_timeout(50)  # a reader with a long query is not worth waiting for
-        try:
-            with contextlib.suppress(apsw.BusyError):
-                self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
-        finally:
-            self._connection.set_busy_timeout(_BUSY_TIMEOUT_MS)
+        """Write the WAL back into the database file, unless a reader is busy with it."""
+        truncate_wal(self._connection)
 
     def close(self) -> None:
         """Close the file; nothing is lost without it."""
@@ -367,57 +343,6 @@ class ReadModel:
         if self._lent is not None:
             self._lent.close()
             self._lent = None
-
-    def _set_pragmas(self, is_scratch: bool) -> None:
-        self._connection.set_busy_timeout(_BUSY_TIMEOUT_MS)
-        # A machine crash may take the last commits, never their consistency, and the log has every event:
-        # `normal` is enough. (A process that is killed loses nothing either way.)
-        for pragma in (
-            "page_size=8192",
-            f"journal_mode={'memory' if is_scratch else 'wal'}",
-            f"synchronous={'off' if is_scratch else 'normal'}",
-            f"cache_size=-{_BUILDING_CACHE_KIB}",
-            "temp_store=memory",
-        ):
-            self._connection.execute(f"PRAGMA {pragma}").fetchall()
-
-    def _shrink(self) -> None:
-        """Give back the memory that only building needs."""
-        for pragma in (f"cache_size=-{_LIVE_CACHE_KIB}", "shrink_memory"):
-            self._connection.execute(f"PRAGMA {pragma}").fetchall()
-
-    def _create_or_check(self) -> bool:
-        with self.transaction():
-            if self._connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchall():
-                return self._check()
-            for script in (FRAMEWORK_SCHEMA, *(projection.schema for projection in self.projections)):
-                self._connection.execute(script).fetchall()
-            # Counters start again in every file: thanks to this token an ETag of an older file never matches.
-            self._connection.execute("INSERT INTO meta VALUES ('build', ?), ('ready', 0)", (os.urandom(6).hex(),))
-            return False
-
-    def _postpone_indexes(self) -> None:
-        """Drop the indexes that only readers need until the file is ready: filling them row by row took half the time."""
-        with self.transaction():
-            for projection in self.projections:
-                names = projection.reading_indexes if isinstance(projection, HasReadingIndexes) else ()
-                for name in sorted(names):
-                    found = self._connection.execute(
-                        "SELECT sql FROM sqlite_schema WHERE type = 'index' AND name = ?", (name,)
-                    ).fetchall()
-                    if found:
-                        self._connection.execute(f'DROP INDEX "{name}"')
-                        self._postponed.append(str(found[0][0]))
-
-    def _check(self) -> bool:
-        """Whether the file is ready. ModelDamaged if it is not a read model."""
-        try:
-            rows = self._connection.execute("SELECT value FROM meta WHERE key = 'ready'").fetchall()
-        except apsw.SQLError as error:
-            raise ModelDamaged(self.path) from error
-        if not rows:
-            raise ModelDamaged(self.path)
-        return bool(rows[0][0])
 
 
 def readers(models: Sequence[ReadModel], stream: Stream) -> Sequence[ReadModel]:

@@ -20,9 +20,11 @@ from runicorn.projection.backlog import Backlog
 from runicorn.projection.directories import RootPresence, RunDirectories
 from runicorn.projection.lag import MEASURED_STREAMS, measure
 from runicorn.projection.model import ReadModel
+from runicorn.projection.newcomers import Newcomers
 from runicorn.projection.observing import Observer
 from runicorn.projection.read_models import ReadModels
 from runicorn.projection.sweeping import Sweep
+from runicorn.projection.watched import Watched
 from runicorn.projection.wire import Committed, Status
 from runicorn.run_files import META_FILE
 
@@ -35,10 +37,6 @@ _PACE_S = 0.010
 _SETTLE_S = 0.2
 _OBSERVE_LIVE = 50
 _OBSERVE_BUILDING = 200
-_MAX_WATCHED = 4000
-_WATCHED_S = 0.1
-_YOUNG_S = 10.0  # a directory that has just appeared gets its first files now
-_EMPTY_S = 0.5  # so long it is not taken for a run that will stay empty
 _DISCOVER_SHARE = 0.1
 _WAL_CHECK_S = 5.0
 
@@ -57,13 +55,11 @@ class Projector:
         self._root_may_have_changed = True
         self._sweep = Sweep(self.look_at_everything)
         self._is_first_sweep = True
-        self._active: list[str] = []
         self._is_started = False
-        self._young: dict[str, float] = {}
-        self._empty: dict[str, float] = {}
-        self._watched: frozenset[str] = frozenset()
-        self._watched_is_stale = True
-        self._next_watched = 0.0
+        self._newcomers = Newcomers(log.root, {*observer.files, EVENTS_FILE})
+        self._watched = Watched(
+            log.root, self.models.active_streams, self._newcomers, self._directories, self._artifacts
+        )
         self._next_discover = 0.0
         self._next_wal_check = 0.0
 
@@ -99,15 +95,13 @@ class Projector:
         for key in self._artifacts.discover():
             self.models.mark(Stream("artifact", key))
         now = time.monotonic()
-        self._watched_is_stale = True
-        self._next_watched = now
+        self._watched.may_have_changed(at_once=True)
         self._next_discover = now + (now - started) / _DISCOVER_SHARE
 
     def _found(self, appeared: Sequence[str], vanished: Sequence[str]) -> None:
         """Take note of runs that have appeared, or are gone."""
         if self._is_started:
-            until = time.monotonic() + _YOUNG_S
-            self._young.update((key, until) for key in appeared)
+            self._newcomers.add(appeared)
         for key in (*appeared, *vanished):
             self.models.mark(Stream("run", key))
             if self._is_started:  # else all are looked at
@@ -116,9 +110,9 @@ class Projector:
     def changed(self, paths: Iterable[str] | None) -> None:
         """Files changed; None: anything may have changed among what is watched."""
         if paths is None:
-            for name in (*self._active, *self._young):
+            for name in self._watched.followed():
                 self.models.mark(Stream.named(name))
-            for key in self._young:
+            for key in self._newcomers.young():
                 self._look_at(key)
             if time.monotonic() >= self._next_discover:  # polling asks twenty times a second
                 self.discover()
@@ -133,13 +127,13 @@ class Projector:
                 continue
             artifact = self._artifacts.noticed(f"{key}/{name}")
             if artifact is not None:
-                self._watched_is_stale = True
+                self._watched.may_have_changed()
                 self.models.mark(Stream("artifact", artifact))
             # Below `artifacts` a directory is a run only if it says so: an artifact may be called `runs`.
             if is_run_key(key) and (artifact is None or os.path.exists(f"{root}{key}/{META_FILE}")):
                 if name == EVENTS_FILE:
                     self.models.mark(Stream("run", key))
-                    if self._empty.pop(key, None) is not None:
+                    if self._newcomers.has_begun(key):
                         self._to_observe.add(key)
                 elif name in self.observer.files:
                     self._to_observe.add(key)
@@ -154,17 +148,8 @@ class Projector:
 
     def _look_at(self, key: str) -> None:
         """Have a run directory observed: now, or a little later where it has just been made and is still empty."""
-        if key in self._young and self._is_empty(key):
-            self._empty.setdefault(key, time.monotonic() + _EMPTY_S)
-        else:
-            self._empty.pop(key, None)
+        if not self._newcomers.puts_off(key):
             self._to_observe.add(key)
-
-    def _is_empty(self, key: str) -> bool:
-        try:
-            return self.observer.files.union((EVENTS_FILE,)).isdisjoint(os.listdir(self.log.root / key))
-        except OSError:
-            return False
 
     def apply_now(self, stream: Stream) -> None:
         """Bring one stream level with what it holds now, alone and first. Returns after the commit."""
@@ -215,8 +200,7 @@ class Projector:
             self._apply_some(_LIVE_BYTES)
         if self.models.is_handing_over and dirty.is_past_first_round:
             self.models.hand_over(self.observer.replace_model)
-        for key in [key for key, until in self._empty.items() if until <= time.monotonic()]:
-            del self._empty[key]
+        for key in self._newcomers.take_due():
             self._to_observe.add(key)
         self._observe_some(_OBSERVE_LIVE)
         self._observe_root()
@@ -227,8 +211,7 @@ class Projector:
             self.models.truncate_large_wals()
         if dirty:
             return max(0.0, self.models.last_commit + _PACE_S - now)
-        if self._empty:
-            pause = min(pause, max(0.0, min(self._empty.values()) - now))
+        pause = min(pause, self._newcomers.pause_s())
         if self._artifacts.waiting:
             pause = min(pause, self._artifacts.pause_s)
         return 0.0 if self._to_observe else pause
@@ -242,18 +225,7 @@ class Projector:
 
     def directories_to_watch(self) -> frozenset[str]:
         """Absolute paths: running and new runs, the parents of runs to come, and the store stream."""
-        now = time.monotonic()
-        if self._watched_is_stale and now >= self._next_watched:
-            self._watched_is_stale = False
-            self._next_watched = now + _WATCHED_S
-            self._active = self.models.active_streams()[:_MAX_WATCHED]
-            root = os.fspath(self.log.root)
-            self._young = {key: until for key, until in self._young.items() if until > now}
-            followed = dict.fromkeys((*self._active, *self._young))
-            runs = (f"{root}/{name}" for name in list(followed)[:_MAX_WATCHED])
-            parents = self._directories.parents()[:_MAX_WATCHED]
-            self._watched = frozenset((*parents, *runs, *self._artifacts.directories(), f"{root}/{INTERNAL}/log"))
-        return self._watched
+        return self._watched.directories()
 
     @property
     def replaced_directories(self) -> int:
@@ -278,7 +250,8 @@ class Projector:
     def take_notices(self) -> list[Committed]:
         """What was committed since the last call."""
         notices = self.models.take_notices()
-        self._watched_is_stale = self._watched_is_stale or any(notice.counters for notice in notices)
+        if any(notice.counters for notice in notices):
+            self._watched.may_have_changed()
         return notices
 
     def status(self, watching: str) -> Status:

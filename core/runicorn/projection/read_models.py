@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TypeVar
@@ -15,6 +15,7 @@ from runicorn.projection.backlog import Backlog
 from runicorn.projection.catch_up import catch_up
 from runicorn.projection.generations import remove_superseded
 from runicorn.projection.model import ModelFailed, ReadModel, readers
+from runicorn.projection.moves import Standing
 from runicorn.projection.wire import Committed, News, Range
 
 logger = logging.getLogger("runicorn.projection")
@@ -141,7 +142,7 @@ class ReadModels:
         more: list[Stream] = []
         forgotten: list[Stream] = []
         with ExitStack() as transactions:
-            for model in models:
+            for model in models if is_building else _touched(models, streams):
                 transactions.enter_context(model.transaction())
             for stream in streams:
                 known = self._furthest(stream)
@@ -251,6 +252,11 @@ class ReadModels:
         """The file in use, by plugin."""
         return {model.plugin: model.path for model in self._models}
 
+    def standing(self) -> list[Standing]:
+        """Where the models that serve stand."""
+        standing = (self._or_stopped(model, lambda model=model: model.standing) for model in list(self._models))
+        return [model for model in standing if model is not None]
+
     def committed_end(self, stream: Stream) -> int:
         """Up to which offset all models that read a stream have applied it."""
         checkpoints = [model.checkpoint(stream) for model in readers(self._models, stream)]
@@ -277,3 +283,10 @@ class ReadModels:
 
     def _all(self) -> list[ReadModel]:
         return [*self._models, *self._successors.values()]
+
+
+def _touched(models: Sequence[ReadModel], streams: Iterable[Stream]) -> list[ReadModel]:
+    """The models that are changed by these streams: an empty transaction takes a lock, too."""
+    kinds = {stream.kind: stream for stream in streams}.values()
+    reading = {model.plugin for stream in kinds for model in readers(models, stream)}
+    return [model for model in models if model.plugin in reading]

@@ -24,6 +24,8 @@ R = TypeVar("R")
 
 _THREADS = 4
 _RETRY_S = 2
+_PATIENT_MS = 1000
+"""How long a thread waits for a lock. Readers meet one only while SQLite repairs a WAL, or the last writer closes the file."""
 
 # What a file that was superseded, set aside or damaged raises, or a connection that a query has closed. A mistake in a
 # query's SQL is none of these.
@@ -46,7 +48,8 @@ class ModelReader:
 
     `query` runs on the calling thread and is for point reads and lists of at most about 50 rows; `run` is for everything
     that takes longer than about a millisecond and uses a thread with a connection of its own. All that the function reads
-    is of one moment, however many statements it takes.
+    is of one moment, however many statements it takes. On an event loop `query` waits for no lock:
+    all other requests would wait with it.
     """
 
     def __init__(self, state_dir: Path, plugin: str, projections: list[Projection]) -> None:
@@ -102,7 +105,10 @@ class ModelReader:
 
     def content(self, stream: Stream) -> tuple[object, ...]:
         """Changes with what was applied of a stream: build of the read model, offset, and which file and bytes it is."""
-        known = self.checkpoint(stream)
+        return self.content_at(self.checkpoint(stream))
+
+    def content_at(self, known: Checkpoint | None) -> tuple[object, ...]:
+        """The `content` of the stream whose checkpoint was looked up just now."""
         content = (0, 0, 0) if known is None else (known.offset, known.inode, known.checksum)
         return (self._build, *content)
 
@@ -135,7 +141,7 @@ class ModelReader:
 
     def _main(self) -> apsw.Connection:
         if self._connection is None:
-            self._connection = self._open()
+            self._connection = self._open(waits=not _is_on_event_loop())
             row = self._connection.execute("SELECT value FROM meta WHERE key = 'build'").fetchall()
             self._build = str(row[0][0]) if row else ""
         return self._connection
@@ -160,7 +166,7 @@ class ModelReader:
             epoch = self._epoch
             connection = self._idle.pop() if self._idle and not is_fresh else None
         if connection is None:
-            connection = self._open()
+            connection = self._open(waits=True)
         is_kept = False
         try:
             yield connection
@@ -172,12 +178,12 @@ class ModelReader:
             if not is_kept:
                 connection.close()
 
-    def _open(self) -> apsw.Connection:
-        path = newest(self._state_dir, self._plugin, self._fingerprint)
+    def _open(self, *, waits: bool) -> apsw.Connection:
+        path = newest(self._state_dir, self._plugin, self._fingerprint, waits=waits)
         if path is None:
             raise ModelsBeingBuilt
         connection = apsw.Connection(os.fspath(path), flags=apsw.SQLITE_OPEN_READONLY)
-        connection.set_busy_timeout(1000)
+        connection.set_busy_timeout(_PATIENT_MS if waits else 0)
         for pragma in ("cache_size=-8000", "mmap_size=0", "query_only=on"):
             with contextlib.suppress(apsw.Error):
                 connection.execute(f"PRAGMA {pragma}").fetchall()
@@ -193,6 +199,14 @@ class ModelReader:
             connection.close()
             raise ModelsBeingBuilt(cast("float | None", facts.get("progress")))
         return connection
+
+
+def _is_on_event_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def _at_one_moment(

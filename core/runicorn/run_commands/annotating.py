@@ -53,7 +53,7 @@ def annotate(
     `known` counts where the file has no sound entry of the run, or an older one. EntriesLocked, StorageUnavailable, or
     whatever `change` raises: then nothing has changed.
     """
-    with _changing(root, lock_timeout_s) as entries:
+    with _changing(root, known.id, lock_timeout_s) as entries:
         stored = entry_of(entries, known)
         current = known if stored is None or stored.updated_at < known.updated_at else stored
         fields = change(current)
@@ -89,14 +89,14 @@ def store_entry(entries: dict[str, Any], run: ExperimentMetadata, fields: dict[s
 
 
 @contextlib.contextmanager
-def _changing(root: Path, lock_timeout_s: float) -> Generator[dict[str, Any]]:
+def _changing(root: Path, run_id: str, lock_timeout_s: float) -> Generator[dict[str, Any]]:
     with contextlib.ExitStack() as stack:
         try:
-            entries = stack.enter_context(ExperimentFile(root).changing(lock_timeout_s=lock_timeout_s))
+            entries = stack.enter_context(ExperimentFile(root).changing([run_id], lock_timeout_s=lock_timeout_s))
         except LockTimeout as error:
             raise EntriesLocked from error
         except OSError:  # a read-only root has no place for the lock
-            entries = ExperimentFile(root).read()
+            entries = ExperimentFile(root).read_some([run_id])
         yield entries
         try:
             stack.close()

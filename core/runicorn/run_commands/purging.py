@@ -89,10 +89,10 @@ def forget_entries(root: Path, run_ids: Collection[str], *, force: bool = True) 
     Without `force`, pinned ones stay. What cannot be written stays, too: an entry without run means nothing.
     """
     file = ExperimentFile(root)
-    if file.read().keys().isdisjoint(run_ids):
+    if not file.read_some(run_ids):
         return []
     try:
-        with file.changing(lock_timeout_s=_ENTRIES_LOCK_S) as entries:
+        with file.changing(run_ids, lock_timeout_s=_ENTRIES_LOCK_S) as entries:
             gone = [run_id for run_id in run_ids if run_id in entries and (force or not _is_pinned(entries[run_id]))]
             for run_id in gone:
                 del entries[run_id]

@@ -7,9 +7,8 @@ names several runs, its entry speaks of all of them. Our own commands record fir
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,12 +17,12 @@ import apsw
 from runicorn.plugin import (
     METADATA_FILE,
     ExperimentMetadata,
+    FollowedEntries,
     Payload,
     RunDirectory,
     RunObserved,
     dump_json,
     number,
-    read_json_object,
     run_at,
 )
 from runicorn_runs.facts import Content, Entry, Label
@@ -38,33 +37,34 @@ class ObservedEntries:
     """The entries of one root, read again when the file changes."""
 
     def __init__(self) -> None:
-        self._stamp: tuple[int, ...] | None = None
-        self._mtime = 0.0
-        self._entries: dict[str, Content] = {}
-        self._compared: Mapping[str, Content] = {}
+        self._entries = FollowedEntries(_sound)
 
     def say_of(self, root: Path, run: RunDirectory, known: RunFacts | None, now: float) -> Observed:
         """What the entry of a run says and the log does not."""
-        entry = self._read(root).get(run.run_id)
-        return [] if entry is None else self._say([(run, known, entry)], now)
+        entry = self._entries.get(run.run_id) if self._entries.refresh(root) else None
+        return [] if entry is None else [*self._say([(run, known, entry)], now)]
 
     def say_of_changed(self, root: Path, model: apsw.Connection) -> Observed:
         """What entries say that changed since the last call; at the first one, what all of them say."""
-        entries = self._read(root)
-        changed = [run_id for run_id, entry in entries.items() if self._compared.get(run_id) != entry]
-        self._compared = entries
+        if not self._entries.refresh(root):
+            return []
         rows = model.execute(
             "SELECT key, run_id FROM run WHERE run_id IN (SELECT value FROM json_each(?))",
-            (dump_json(changed).decode(),),
+            (dump_json(sorted(self._entries.changed)).decode(),),
         ).fetchall()
-        known = [(run_at(str(key)), facts_of(model, str(key)), entries[str(run_id)]) for key, run_id in rows]
-        return self._say(known, time.time())
+        runs = ((run_at(str(key)), facts_of(model, str(key)), self._entries.get(str(run_id))) for key, run_id in rows)
+        said = self._say(((run, facts, entry) for run, facts, entry in runs if entry is not None), time.time())
+        # What is said is compared again: nobody knows yet whether it gets into the log.
+        self._entries.changed = {payload.run_id for _, payload in said}
+        return [*said]
 
-    def _say(self, runs: Iterable[tuple[RunDirectory, RunFacts | None, Content]], now: float) -> Observed:
-        said: Observed = []
+    def _say(
+        self, runs: Iterable[tuple[RunDirectory, RunFacts | None, Content]], now: float
+    ) -> list[tuple[float, RunObserved]]:
+        said: list[tuple[float, RunObserved]] = []
         for run, known, content in runs:
             since = number(content.get("updated_at"))
-            since = self._mtime if since is None else since
+            since = self._entries.modified if since is None else since
             if not _is_known(run, Entry.read(content), known) and since > _known_since(known):
                 observed = RunObserved(
                     run=run.key, run_id=run.run_id, file=METADATA_FILE, content=dict(content), observed_at=now
@@ -72,22 +72,8 @@ class ObservedEntries:
                 said.append((since, observed))
         return said
 
-    def _read(self, root: Path) -> Mapping[str, Content]:
-        """The sound entries by run id."""
-        path = root / METADATA_FILE
-        try:
-            stat = os.stat(path)
-        except OSError:
-            return {}
-        stamp = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
-        if stamp != self._stamp:
-            found = read_json_object(path, limit=None) or {}
-            self._entries = {run_id: entry for run_id, stored in found.items() if (entry := _sound(stored)) is not None}
-            self._stamp, self._mtime = stamp, stat.st_mtime
-        return self._entries
 
-
-def _sound(stored: object) -> Content | None:
+def _sound(stored: object) -> dict[str, Any] | None:
     """What we know of an entry; None if it is damaged."""
     if not isinstance(stored, dict):
         return None

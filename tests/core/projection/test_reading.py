@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import apsw
+import pytest
 
 from runicorn.columns import StoredSeries
+from runicorn.errors import StorageUnavailable
 from runicorn.events.log import FileLog, Stream
 from runicorn.projection.catch_up import catch_up
 from runicorn.projection.model import ReadModel
@@ -61,3 +65,41 @@ def test_an_error_in_a_query_leaves_the_connection_usable(tmp_path: Path) -> Non
             raise AssertionError("the caller's exception is not hidden")
     reader.reopen()
     model.close()
+
+
+def test_a_query_on_an_event_loop_never_waits_for_a_lock_and_a_thread_does(tmp_path: Path) -> None:
+    model = ReadModel.open_newest(tmp_path, "runs", [MetricPoints()])
+    model.mark_ready()
+    path = model.path
+    model.close()
+    # As SQLite holds a file while it repairs its WAL, or while its last writer closes it.
+    holder = apsw.Connection(str(path))
+    holder.execute("PRAGMA locking_mode=exclusive").fetchall()
+    holder.execute("BEGIN IMMEDIATE; UPDATE meta SET value = value; COMMIT").fetchall()
+    reader = ModelReader(tmp_path, "runs", [MetricPoints()])
+    with pytest.raises(StorageUnavailable):
+        asyncio.run(_query(reader, _ready))
+    with ThreadPoolExecutor(1) as threads:
+        found = threads.submit(reader.read, _ready)
+        holder.close()
+        assert found.result() == 1
+    assert asyncio.run(_query(reader, _ready)) == 1
+    assert asyncio.run(_query(reader, _busy_timeout)) == 0
+    assert reader.read(_busy_timeout) == 1000
+    reader.reopen()
+    assert reader.query(_busy_timeout) == 1000  # the command line has nobody else to answer
+    reader.reopen()
+
+
+async def _query(reader: ModelReader, function: Callable[[apsw.Connection], object]) -> object:
+    return reader.query(function)
+
+
+def _ready(db: apsw.Connection) -> object:
+    return db.execute("SELECT value FROM meta WHERE key = 'ready'").fetchall()[0][0]
+
+
+def _busy_timeout(db: apsw.Connection) -> int:
+    value = db.pragma("busy_timeout")
+    assert isinstance(value, int)
+    return value
