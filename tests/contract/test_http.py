@@ -570,7 +570,11 @@ def test_the_front_end_is_served_with_history_routing(serve, front_end):
     for path in ("/", "/runs/20250114_153045_a1b2c3", "/artifacts/model", "/remote"):
         response = server.http.get(path, headers=page)
         assert (response.status_code, response.text) == (200, "<title>UI</title>"), path
-    assert server.http.get("/runs/x", headers={"accept": "application/json"}).status_code == 404
+    for accept in ("*/*", "application/json"):
+        assert server.http.get("/", headers={"accept": accept}).text == "<title>UI</title>"
+        assert server.http.get("/runs/x", headers={"accept": accept}).status_code == 404
+    head = server.http.head("/", headers={"accept": "*/*"})
+    assert (head.status_code, head.headers["content-type"]) == (200, "text/html; charset=utf-8")
     assert_is_error(server.http.get("/api/nope", headers=page), 404, "Not Found")
     assert server.http.post("/", headers=page).status_code == 405
     assert "swagger-ui" in server.http.get("/docs", headers=page).text
