@@ -35,6 +35,7 @@ from runicorn.errors import (
     StorageUnavailable,
     TooLarge,
     Unavailable,
+    WrongFields,
     shown,
 )
 from runicorn.events.actor import Actor, Decision
@@ -282,6 +283,7 @@ __all__ = [
     "Unavailable",
     "UnusableArchive",
     "Who",
+    "WrongFields",
     "annotate_run",
     "append_artifact_events",
     "appended_tags",
