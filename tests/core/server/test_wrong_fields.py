@@ -39,6 +39,7 @@ class Body(msgspec.Struct):
     [
         ({"port": True}, ("port", "must be an integer, a string or null")),
         ({"count": 0}, ("count", "must be an integer of at least 1")),
+        ({"count": "9" * 5000}, ("count", "out of range")),
         ({"count": "x"}, ("count", "must be an integer")),
         ({"ratio": 2}, ("ratio", "must be a number less than 1.0")),
         ({"width": []}, ("width", "must be a number or null")),
