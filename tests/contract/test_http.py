@@ -522,6 +522,16 @@ def test_names_of_this_machine_are_accepted(server, host):
     assert server.http.get("/api/health", headers={"host": host}).status_code == 200
 
 
+@pytest.mark.parametrize("host", ["localhost:24500@evil", "[::1", "localhost:x", "localhost:1:2"])
+def test_a_host_header_that_only_begins_with_a_name_of_this_machine_is_refused(server, host):
+    assert_is_error(server.http.get("/api/health", headers={"host": host}), 400, "Invalid host header")
+
+
+def test_an_origin_is_allowed_as_browsers_send_it_and_in_no_other_spelling(server):
+    assert server.http.get("/api/health", headers={"origin": DEVELOPMENT}).status_code == 200
+    assert_is_error(server.http.get("/api/health", headers={"origin": DEVELOPMENT.upper()}), 403, "Origin not allowed")
+
+
 def test_a_cross_site_fetch_without_origin_is_refused_but_a_link_works(server):
     fetch = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "no-cors"}
     link = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate"}

@@ -237,6 +237,8 @@ class Run:
         """
         from runicorn_artifacts.run_api import use_artifact
 
+        if not isinstance(spec, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers are not all type-checked
+            raise ValueError(f"Artifact spec must be in format 'name:version' or 'name:alias', got: {spec!r}")
         return use_artifact(self, spec)
 
     def record(self, payload: Payload) -> None:

@@ -18,9 +18,10 @@ from runicorn.host import PluginHost
 from runicorn.root import RootUnusable, check_belongs, prepare
 from runicorn.server.access_log import set_up_logging
 from runicorn.server.app import build
+from runicorn.server.clients import Clients
 from runicorn.server.health_route import plugins_summary
 from runicorn.server.listening import listen, url_of
-from runicorn.server.origins import is_loopback_host
+from runicorn.server.origins import Callers, is_loopback_host
 from runicorn.server.settings import ServeSettings
 from runicorn.server.worker import Server, run_server
 from runicorn.store_as_of import past_models
@@ -28,6 +29,8 @@ from runicorn.store_as_of import past_models
 
 def serve(settings: ServeSettings) -> int:
     """Serve until SIGTERM or SIGINT (status 0). RunicornError if the server cannot start."""
+    Callers(settings.host, allow_hosts=settings.allow_hosts, allow_origins=settings.allow_origins)
+    Clients(settings.trusted_proxies)
     set_up_logging(settings.log_level)
     if settings.as_of is not None:
         with _past(settings, settings.as_of) as past:

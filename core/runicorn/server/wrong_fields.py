@@ -66,6 +66,14 @@ def wrong_fields(
     return found
 
 
+def found_wrong(text: str) -> str | None:
+    """What the decoder found, such as `default.max_requests must be an integer`; None if it says something else."""
+    place, reason = _finding("", text)
+    if reason == _NOT_ALLOWED:
+        return None
+    return f"{place.removeprefix('.') or 'the whole'} {'is missing' if reason == REQUIRED else reason}"
+
+
 def in_words(message: str) -> str:
     """The decoder's message about one value, as people say it. The value itself is not repeated: it may be a secret."""
     expected = _EXPECTED.fullmatch(message)
