@@ -63,7 +63,7 @@ from runicorn.events.discovery import (
 )
 from runicorn.events.envelope import Event, InvalidPayload, Payload, decode_data, decode_payload
 from runicorn.events.log import FileLog, LocatedEvent, Stream, StreamKind, StreamReplaced
-from runicorn.events.observed import RunMirrored, RunObserved
+from runicorn.events.observed import RunLost, RunMirrored, RunObserved
 from runicorn.events.past import moment_text
 from runicorn.events.run import (
     METRICS,
@@ -254,6 +254,7 @@ __all__ = [
     "RunDirectory",
     "RunFinished",
     "RunImported",
+    "RunLost",
     "RunMirrored",
     "RunNotFound",
     "RunObserved",

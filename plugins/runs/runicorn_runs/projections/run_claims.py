@@ -30,6 +30,7 @@ from runicorn.plugin import (
     RunDeleted,
     RunDescribed,
     RunFinished,
+    RunLost,
     RunMirrored,
     RunObserved,
     RunPinned,
@@ -45,7 +46,7 @@ from runicorn.plugin import (
     parse_json,
     text,
 )
-from runicorn_runs.events import RunLost, RunVanished
+from runicorn_runs.events import RunVanished
 from runicorn_runs.facts import (
     DIRECTORY,
     ArtifactList,
