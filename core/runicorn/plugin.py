@@ -16,7 +16,7 @@ from runicorn.archive import (
     staging_directory,
 )
 from runicorn.artifact_place import ArtifactPlace, PlaceCopies, PlaceState
-from runicorn.cli.group import state_dir_option, storage_option
+from runicorn.cli.group import state_dir_option, storage_option, unused_storage_option
 from runicorn.cli.json_output import print_json, without_controls
 from runicorn.cli.opened_store import OpenedStore, open_store
 from runicorn.cli.table import clean, table
@@ -364,6 +364,7 @@ __all__ = [
     "table",
     "take_back_decision",
     "text",
+    "unused_storage_option",
     "weak_etag",
     "whole_numbers",
     "without_controls",
