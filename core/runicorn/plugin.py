@@ -103,6 +103,7 @@ from runicorn.history.positions import EventPositions
 from runicorn.history.subject import ChangedSince, NotReversible, Subject, Subjects
 from runicorn.history.telling import HistoryPage, Teller, Told, decider, decode_among, history_page
 from runicorn.hookspecs import hookimpl
+from runicorn.log_lines import set_up_logging
 from runicorn.process_identity import ProcessIdentity, has_ended
 from runicorn.projection.base import Batch, Preparation, PreparesStreams, Projection, Tables
 from runicorn.projection.directories import RootPresence
@@ -351,6 +352,7 @@ __all__ = [
     "run_at",
     "run_meant",
     "said_of",
+    "set_up_logging",
     "set_user_root",
     "shown",
     "soft_delete",

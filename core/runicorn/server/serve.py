@@ -15,8 +15,8 @@ import msgspec
 from runicorn.cli.progress import progress_bar
 from runicorn.events.past import PastLog, moment_text
 from runicorn.host import PluginHost
+from runicorn.log_lines import set_up_logging
 from runicorn.root import RootUnusable, check_belongs, prepare
-from runicorn.server.access_log import set_up_logging
 from runicorn.server.app import build
 from runicorn.server.clients import Clients
 from runicorn.server.health_route import plugins_summary

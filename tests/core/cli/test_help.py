@@ -33,6 +33,10 @@ def examples(command: click.Command) -> list[str]:
     return [] if found is None else [line.strip() for line in found[1].strip().splitlines()]
 
 
+def _words(part: str) -> list[str]:
+    return shlex.split(part.partition(" > ")[0], comments=True)
+
+
 def test_the_walk_reaches_commands_of_commands_and_of_plugins() -> None:
     assert {("serve",), ("viewer",), ("events", "verify"), ("remote", "check"), ("artifacts", "gc")} <= ALL.keys()
 
@@ -42,8 +46,7 @@ def test_help_has_examples_that_the_command_line_accepts(path: tuple[str, ...]) 
     shown = examples(ALL[path])
     assert shown
     for example in shown:
-        words = shlex.split(example.rpartition("|")[2].partition(" > ")[0], comments=True)
-        assert words[0] == "runicorn", example
+        (words,) = [words for part in example.split("|") if (words := _words(part))[0] == "runicorn"]
         depth = next((n for n in range(len(words) - 1, 0, -1) if tuple(words[1 : n + 1]) in ALL), 0)
         named = tuple(words[1 : depth + 1])
         assert named[: len(path)] == path or path == ("viewer",), example
