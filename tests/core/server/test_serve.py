@@ -521,3 +521,15 @@ def test_the_process_of_the_indexes_logs_the_same_form(tmp_path: Path) -> None:
     assert done.returncode == 1
     told = json.loads(done.stderr)
     assert (told["level"], told["logger"]) == ("error", "runicorn.query")
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_what_the_environment_says_in_vain_is_warned_of_once(tmp_path: Path, workers: str) -> None:
+    wrong = {"RUNICORN_IMPORT_UNPACKED_BYTES": "abc", "RUNICORN_STALE_AFTER": "x", "RUNICORN_PLUGIN_PATIENCE": "nan"}
+    server = Server(tmp_path / "root", "--workers", workers, environment=wrong)
+    try:
+        server.http.get("/api/runs")
+        server.wait_until_live()
+    finally:
+        server.stop()
+    assert {name: server.log.count(f"{name} is not a ") for name in wrong} == dict.fromkeys(wrong, 1)
