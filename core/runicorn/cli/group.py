@@ -126,7 +126,7 @@ def storage_option(command: C) -> C:
 def unused_storage_option(command: C) -> C:
     """`--storage PATH` for a command that needs no storage root: scripts may give the option to every command alike."""
     help = "Accepted as by every command; this one needs no storage root."
-    return click.option("--storage", metavar="PATH", expose_value=False, help=help)(command)
+    return click.option("--storage", metavar="PATH", callback=_directory, expose_value=False, help=help)(command)
 
 
 def state_dir_option(command: C) -> C:

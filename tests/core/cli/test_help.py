@@ -4,28 +4,13 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator
 
 import click
 import pytest
 
-from runicorn.cli import CORE_COMMANDS
-from runicorn.cli.group import Commands
+from tests.commands import commands
 
-
-def commands(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
-    """Every command of every plugin with its words."""
-    if path:
-        yield path, command
-    if isinstance(command, click.Group):
-        context = click.Context(command)
-        for name in command.list_commands(context):
-            inner = command.get_command(context, name)
-            assert inner is not None
-            yield from commands(inner, (*path, name))
-
-
-ALL = dict(commands(Commands(CORE_COMMANDS)))
+ALL = dict(commands())
 
 
 def examples(command: click.Command) -> list[str]:
