@@ -49,10 +49,12 @@ class BadInput(RunicornError):
 class WrongFields:
     """Collects what is wrong with several fields of one request, so that its error names them all.
 
-    wrong = WrongFields()
-    tags = wrong.of("tags", checked_tags, data.tags)
-    size = wrong.of("size", checked_size, data.size)
-    wrong.refuse()
+        wrong = WrongFields()
+        tags = wrong.of("tags", checked_tags, data.tags)
+        size = wrong.of("size", checked_size, data.size)
+        wrong.refuse()
+
+    What is done with the fields comes behind that.
     """
 
     def __init__(self) -> None:

@@ -20,7 +20,7 @@ def completion() -> None:
     """
 
 
-def _command(shell: str, where: str, file: str) -> click.Command:
+def _command(shell: str, file: str, elsewhere: str) -> click.Command:
     def show() -> None:
         from runicorn.cli import main
 
@@ -29,17 +29,13 @@ def _command(shell: str, where: str, file: str) -> click.Command:
         click.echo(kind(main, {}, "runicorn", "_RUNICORN_COMPLETE").source())
 
     examples = f"\b\nExamples:\n  runicorn completion {shell} > {file}"
-    command = click.Command(shell, callback=show, help=f"For {shell}: put it into {where}.\n\n{examples}")
+    command = click.Command(shell, callback=show, help=f"For {shell}: put it into {file}{elsewhere}.\n\n{examples}")
     return unused_storage_option(command)
 
 
-for _shell, _where, _file in (
-    (
-        "bash",
-        "~/.local/share/bash-completion/completions/runicorn",
-        "~/.local/share/bash-completion/completions/runicorn",
-    ),
-    ("zsh", "a file named _runicorn in a directory of $fpath", "~/.zfunc/_runicorn"),
-    ("fish", "~/.config/fish/completions/runicorn.fish", "~/.config/fish/completions/runicorn.fish"),
+for _shell, _file, _else in (
+    ("bash", "~/.local/share/bash-completion/completions/runicorn", ""),
+    ("zsh", "~/.zfunc/_runicorn", " or another directory of $fpath"),
+    ("fish", "~/.config/fish/completions/runicorn.fish", ""),
 ):
-    completion.add_command(_command(_shell, _where, _file))
+    completion.add_command(_command(_shell, _file, _else))

@@ -92,7 +92,7 @@ def make_run_directory(
     while True:
         folders = RunFolders(root, project, name, run_id if run_id is not None else new_run_id())
         _check_place(folders)
-        if run_id is not None and not folders.run_dir.exists():
+        if run_id is not None and not os.path.exists(folders.run_dir):
             folders = msgspec.structs.replace(folders, namesake=_namesake(root, run_id))
         try:
             folders.runs_dir.mkdir(parents=True, exist_ok=True)

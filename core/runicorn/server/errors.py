@@ -14,12 +14,12 @@ from typing import Any, cast
 
 import msgspec
 from litestar.connection import Request
-from litestar.exceptions import HTTPException, InternalServerException, ValidationException
+from litestar.exceptions import HTTPException, InternalServerException, LitestarException, ValidationException
 from litestar.exceptions.http_exceptions import RequestEntityTooLarge
 from litestar.response import Response
 
 from runicorn.errors import BadInput, NotFound, RunicornError, TooLarge, Unavailable, shown
-from runicorn.server.wrong_fields import REQUIRED, in_words, wrong_fields
+from runicorn.server.wrong_fields import REQUIRED, finding, wrong_fields
 
 logger = logging.getLogger("runicorn.server")
 
@@ -110,8 +110,10 @@ def _wrong_fields(request: Request[Any, Any, Any]) -> list[tuple[str, str]]:
     """Everything that is wrong with the body of a refused request; empty if it is something else, or no JSON object."""
     body = request.route_handler.parsed_fn_signature.parameters.get("data")
     wanted = None if body is None else body.annotation
+    if not (isinstance(wanted, type) and issubclass(wanted, msgspec.Struct)):
+        return []
     content = _parsed_body(request)
-    if not (isinstance(wanted, type) and issubclass(wanted, msgspec.Struct) and isinstance(content, dict)):
+    if not isinstance(content, dict):
         return []
     return wrong_fields(wanted, cast("dict[str, object]", content), checks=request.route_handler.opt.get("checks", {}))
 
@@ -122,8 +124,8 @@ def _parsed_body(request: Request[Any, Any, Any]) -> object:
         parsing.send(None)  # what was refused has been read as a whole: there is nothing left to wait for
     except StopIteration as parsed:
         return parsed.value
-    except HTTPException:
-        return None
+    except (LitestarException, RecursionError):  # it is no JSON
+        pass
     finally:
         parsing.close()
     return None
@@ -145,9 +147,11 @@ def _invalid(error: ValidationException) -> BadInput:
     for entry in _entries(error.extra):
         field, message = str(entry.get("key", "")), str(entry.get("message", ""))
         is_body = str(getattr(entry.get("source"), "value", entry.get("source"))) == "body"
-        if is_body and field in ("data", ""):
+        is_whole = is_body and field in ("data", "")
+        found = finding("" if is_whole else field, message)
+        if is_whole and found[1] != REQUIRED:
             return BadInput(NOT_A_JSON_OBJECT)
-        fields.append((field, in_words(message)))
+        fields.append(found)
     return _all_wrong(fields) if fields else BadInput(NOT_A_JSON_OBJECT)
 
 

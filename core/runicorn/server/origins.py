@@ -95,7 +95,7 @@ def checked_origin(text: str) -> str:
     found = _ORIGIN.fullmatch(text.lower())
     if found is None:
         raise BadInput(f"Not an origin, such as https://example.org:8080, without a path: {shown(text)!r}")
-    return found[0].removesuffix(_DEFAULT_PORTS.get(found[1], " "))
+    return found[0].removesuffix(_DEFAULT_PORTS.get(found[1], ""))
 
 
 def _name(host: bytes) -> str | None:

@@ -60,15 +60,24 @@ def wrong_fields(
             converted = msgspec.convert(value, field.type, strict=False, str_keys=True)
             checks.get(field.name, _accept)(converted)
         except msgspec.ValidationError as error:
-            found.append(_finding(path, str(error)))
+            found.append(finding(path, str(error)))
         except BadInput as error:
             found.append((path, reason_of(path, error)))
     return found
 
 
+def finding(path: str, text: str) -> tuple[str, str]:
+    """The path and the reason of the decoder's message about the value at `path`."""
+    parts = _PLACE.fullmatch(text)
+    assert parts is not None  # the expression takes any text
+    place = f"{path}{parts['place'] or ''}"
+    missing = _MISSING.fullmatch(parts["message"])
+    return (f"{place}.{missing[1]}".removeprefix("."), REQUIRED) if missing else (place, in_words(parts["message"]))
+
+
 def found_wrong(text: str) -> str | None:
     """What the decoder found, such as `default.max_requests must be an integer`; None if it says something else."""
-    place, reason = _finding("", text)
+    place, reason = finding("", text)
     if reason == _NOT_ALLOWED:
         return None
     return f"{place.removeprefix('.') or 'the whole'} {'is missing' if reason == REQUIRED else reason}"
@@ -101,11 +110,3 @@ def _limit(text: str) -> str:
         if text.startswith(sign):
             return f" {words} {text.removeprefix(sign)}"
     return " of another form" if text else ""
-
-
-def _finding(path: str, text: str) -> tuple[str, str]:
-    parts = _PLACE.fullmatch(text)
-    assert parts is not None  # the expression takes any text
-    place = f"{path}{parts['place'] or ''}"
-    missing = _MISSING.fullmatch(parts["message"])
-    return (f"{place}.{missing[1]}", REQUIRED) if missing else (place, in_words(parts["message"]))

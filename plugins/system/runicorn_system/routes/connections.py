@@ -175,9 +175,12 @@ def _short(field: str) -> Callable[[str | None], None]:
     return check
 
 
-_CHECKED = ("host", "port", "username", "name", "remember_password")
 _CHECKS: dict[str, Callable[[Any], Any]] = {
-    **dict(zip(_CHECKED, (_host, _port, _username, _name, _remember), strict=True)),
+    "host": _host,
+    "port": _port,
+    "username": _username,
+    "name": _name,
+    "remember_password": _remember,
     **{field: _short(field) for field in (*SECRET_FIELDS, "private_key_path")},
 }
 
@@ -218,15 +221,13 @@ def delete_connection(key: FromPath[str], serving: Serving) -> ConnectionDeleted
 def checked(data: NewConnection) -> SavedConnection:
     """The connection that a client describes, without secrets. BadInput names every field that is wrong, and no value."""
     wrong = WrongFields()
-    host, port, username, name, remember = (wrong.of(field, _CHECKS[field], getattr(data, field)) for field in _CHECKED)
-    for field in (*SECRET_FIELDS, "private_key_path"):
-        wrong.of(field, _CHECKS[field], getattr(data, field))
+    right = {field: wrong.of(field, check, getattr(data, field)) for field, check in _CHECKS.items()}
     wrong.refuse()
     return SavedConnection(
-        address=Address(host, port, username),
-        name=name,
+        address=Address(right["host"], right["port"], right["username"]),
+        name=right["name"],
         auth_method=data.auth_method,
-        remember_password=remember,
+        remember_password=right["remember_password"],
         private_key_path=data.private_key_path or None,
     )
 
