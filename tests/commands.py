@@ -10,8 +10,10 @@ import contextlib
 import os
 import subprocess
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
 from click.testing import CliRunner
 
 from runicorn.cli import main
@@ -28,3 +30,17 @@ def runicorn(
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         error += "".join(traceback.format_exception(result.exception))
     return subprocess.CompletedProcess(words, result.exit_code, result.stdout_bytes.decode(), error)
+
+
+def commands(
+    group: click.Command = main, path: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    """All commands of all plugins and the groups that they are in, by the words that call them."""
+    if path:
+        yield path, group
+    if isinstance(group, click.Group):
+        context = click.Context(group)
+        for name in group.list_commands(context):
+            command = group.get_command(context, name)
+            assert command is not None
+            yield from commands(command, (*path, name))

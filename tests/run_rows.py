@@ -111,7 +111,10 @@ class _World:
     def _say(self, key: str, field: str, stream: str, ts: float, value: Any) -> None:
         said = self.claims.setdefault(key, {}).setdefault(field, {})
         before = said[stream][0] if stream in said else -math.inf
-        said[stream] = (before if ts != ts else max(ts, before), value)
+        ts = before if ts != ts else max(ts, before)
+        said[stream] = (ts, value)
+        if field == "status" and value[1] != _SAME:
+            self.claims[key].setdefault("started", {})[stream] = (ts, value[1])
 
     def _said(self, key: str, field: str, stream: str) -> Any:
         return self.claims.get(key, {}).get(field, {}).get(stream, (0, None))[1]
@@ -121,7 +124,7 @@ class _World:
             self._say(run, "meta", run, ts, _meta(data))
             self._say(run, "status", run, ts, ("running", _number(data["created_at"]), None, None))
         elif kind == "run.finished" and _has(data, status=str, ended_at=float):
-            started = (self._said(run, "status", run) or (None, None))[1]
+            started = self._said(run, "started", run)
             self._say(
                 run, "status", run, ts, (data["status"], started, _number(data["ended_at"]), data.get("exit_reason"))
             )
@@ -137,8 +140,7 @@ class _World:
         if kind == "run.vanished" and _has(data, observed_at=float):
             self._say(key, "present", stream, ts, False)
         elif kind == "run.lost" and _has(data, ended_at=float):
-            started = (self._said(key, "status", stream) or (None, None))[1]
-            ended = (data.get("status", "failed"), started, _number(data["ended_at"]), "process_not_found")
+            ended = (data.get("status", "failed"), _SAME, _number(data["ended_at"]), "process_not_found")
             self._say(key, "status", stream, ts, ended)
         elif kind == "run.observed" and _has(data, file=str, observed_at=float):
             self._observed(stream, ts, data)
@@ -211,6 +213,10 @@ class _World:
         return rows
 
 
+_SAME = "as the run says"
+"""In place of a start, in what is said about a run by whoever found it dead."""
+
+
 def _sortable(said: dict[str, tuple[float, Any]]) -> list[tuple[str, tuple[float, list[Any]]]]:
     return [(stream, (ts, [value])) for stream, (ts, value) in said.items()]  # streams differ: values never compare
 
@@ -220,6 +226,7 @@ def _row(key: str, winner: Any) -> Row:
     legacy = len(path) == 2
     meta = winner("meta", {})
     status, started, ended, exit_reason = winner("status", ("finished", None, None, None))
+    started = winner("started") if started == _SAME else started
     summary = winner("summary", {})
     deleted = winner("deleted")
     project = meta.get("project") or (None if legacy else path[0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import sys
 from collections.abc import Iterable
@@ -76,7 +77,7 @@ def state_directory(root: Path, explicit: str | os.PathLike[str] | None = None) 
 def whole_numbers(prefix: str, names: Iterable[str]) -> dict[str, int]:
     """What the environment says of limits: `whole_numbers("RUNICORN_IMPORT_", ["members"])` reads `RUNICORN_IMPORT_MEMBERS`.
 
-    Names that are not set are left out; so is what is no whole number, with a warning in the log.
+    Names that are not set are left out; so is what is no whole number, with a warning in the log, once per process.
     """
     found: dict[str, int] = {}
     for name in names:
@@ -85,5 +86,37 @@ def whole_numbers(prefix: str, names: Iterable[str]) -> dict[str, int]:
         if text.isascii() and text.isdigit():
             found[name] = int(text)
         elif text:
-            logger.warning("%s is not a whole number; the default holds", variable)
+            _warn_once(variable, "a whole number")
     return found
+
+
+def positive_number(variable: str, default: float) -> float:
+    """The number above 0 in a variable of the environment; the default if it is not set.
+
+    So it is for anything else, with a warning in the log, once per process.
+    """
+    text = os.environ.get(variable, "")
+    if not text:
+        return default
+    try:
+        given = float(text)
+    except ValueError:
+        given = 0.0
+    if math.isfinite(given) and given > 0:
+        return given
+    _warn_once(variable, "a number above 0")
+    return default
+
+
+def misunderstood() -> frozenset[str]:
+    """The variables of the environment that this process has warned of."""
+    return frozenset(_warned)
+
+
+def _warn_once(variable: str, expected: str) -> None:
+    if variable not in _warned:
+        _warned.add(variable)
+        logger.warning("%s is not %s; the default holds", variable, expected)
+
+
+_warned: set[str] = set()

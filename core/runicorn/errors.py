@@ -18,7 +18,11 @@ do; they carry no absolute paths, no secrets and no text of a library's exceptio
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import ParamSpec, TypeVar, cast
+
+P = ParamSpec("P")
+V = TypeVar("V")
 
 
 class RunicornError(Exception):
@@ -40,6 +44,41 @@ class BadInput(RunicornError):
     def __init__(self, detail: str, errors: list[tuple[str, str]] | None = None) -> None:
         super().__init__(detail)
         self.errors = errors or []
+
+
+class WrongFields:
+    """Collects what is wrong with several fields of one request, so that its error names them all.
+
+        wrong = WrongFields()
+        tags = wrong.of("tags", checked_tags, data.tags)
+        size = wrong.of("size", checked_size, data.size)
+        wrong.refuse()
+
+    What is done with the fields comes behind that.
+    """
+
+    def __init__(self) -> None:
+        self._found: list[tuple[str, BadInput]] = []
+
+    def of(self, field: str, check: Callable[P, V], *args: P.args, **kwargs: P.kwargs) -> V:
+        """What `check` returns. If it raises BadInput, the result is None, and `refuse` ends what is being done."""
+        try:
+            return check(*args, **kwargs)
+        except BadInput as error:
+            self._found.append((field, error))
+            return cast(V, None)
+
+    def refuse(self) -> None:
+        """Raise the BadInput that was found first, with the list of all of them; nothing if all is right."""
+        if self._found:
+            _, error = self._found[0]
+            error.errors = [(field, reason_of(field, found)) for field, found in self._found]
+            raise error
+
+
+def reason_of(field: str, error: BadInput) -> str:
+    """The text of an error about a field, without naming the field again."""
+    return "required" if str(error).startswith("Missing ") else str(error).removeprefix(f"Invalid value for {field}: ")
 
 
 class InvalidName(BadInput, ValueError):

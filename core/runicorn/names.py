@@ -9,7 +9,7 @@ import os
 import re
 import time
 
-from runicorn.errors import InvalidName, shown
+from runicorn.errors import InvalidName
 
 RUN_ID = re.compile(r"[0-9]{8}_[0-9]{6}_[a-f0-9]{6}")
 """Generated run ids; use `fullmatch`."""
@@ -33,9 +33,9 @@ def is_segment(value: str) -> bool:
 
 
 def check_segment(value: str, what: str) -> str:
-    """`value` itself, or `InvalidName` with the text `Invalid <what>: '<value>'`."""
+    """`value` itself, or `InvalidName` with the text `Invalid <what>: '<value>'`, control characters escaped."""
     if not is_segment(value):
-        raise InvalidName(f"Invalid {what}: {shown(value)!r}")
+        raise InvalidName(f"Invalid {what}: {value[:_MAX_BYTES]!r}")
     return value
 
 

@@ -11,9 +11,7 @@ The plugins that come with Runicorn are waited for: a stalled disk is no fault o
 from __future__ import annotations
 
 import contextlib
-import math
 import mmap
-import os
 import signal
 import threading
 import time
@@ -24,6 +22,8 @@ from types import FrameType
 from typing import NoReturn
 
 import msgspec
+
+from runicorn.config import positive_number
 
 BUILT_IN = frozenset({"runs", "artifacts", "remote", "query", "system"})
 """The plugins that come with Runicorn."""
@@ -51,11 +51,7 @@ class Call(msgspec.Struct, frozen=True):
 
 def patience_s() -> float:
     """Seconds after which a plugin that does not return is given up: `RUNICORN_PLUGIN_PATIENCE`, 30 by default."""
-    try:
-        given = float(os.environ.get("RUNICORN_PLUGIN_PATIENCE") or _DEFAULT_S)
-    except ValueError:
-        return _DEFAULT_S
-    return given if math.isfinite(given) and given > 0 else _DEFAULT_S
+    return positive_number("RUNICORN_PLUGIN_PATIENCE", _DEFAULT_S)
 
 
 class Patience:

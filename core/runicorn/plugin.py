@@ -16,7 +16,7 @@ from runicorn.archive import (
     staging_directory,
 )
 from runicorn.artifact_place import ArtifactPlace, PlaceCopies, PlaceState
-from runicorn.cli.group import state_dir_option, storage_option
+from runicorn.cli.group import state_dir_option, storage_option, unused_storage_option
 from runicorn.cli.json_output import print_json, without_controls
 from runicorn.cli.opened_store import OpenedStore, open_store
 from runicorn.cli.table import clean, table
@@ -35,6 +35,7 @@ from runicorn.errors import (
     StorageUnavailable,
     TooLarge,
     Unavailable,
+    WrongFields,
     shown,
 )
 from runicorn.events.actor import Actor, Decision
@@ -62,7 +63,7 @@ from runicorn.events.discovery import (
 )
 from runicorn.events.envelope import Event, InvalidPayload, Payload, decode_data, decode_payload
 from runicorn.events.log import FileLog, LocatedEvent, Stream, StreamKind, StreamReplaced
-from runicorn.events.observed import RunMirrored, RunObserved
+from runicorn.events.observed import RunLost, RunMirrored, RunObserved
 from runicorn.events.past import moment_text
 from runicorn.events.run import (
     METRICS,
@@ -102,6 +103,7 @@ from runicorn.history.positions import EventPositions
 from runicorn.history.subject import ChangedSince, NotReversible, Subject, Subjects
 from runicorn.history.telling import HistoryPage, Teller, Told, decider, decode_among, history_page
 from runicorn.hookspecs import hookimpl
+from runicorn.log_lines import set_up_logging
 from runicorn.process_identity import ProcessIdentity, has_ended
 from runicorn.projection.base import Batch, Preparation, PreparesStreams, Projection, Tables
 from runicorn.projection.directories import RootPresence
@@ -253,6 +255,7 @@ __all__ = [
     "RunDirectory",
     "RunFinished",
     "RunImported",
+    "RunLost",
     "RunMirrored",
     "RunNotFound",
     "RunObserved",
@@ -282,6 +285,7 @@ __all__ = [
     "Unavailable",
     "UnusableArchive",
     "Who",
+    "WrongFields",
     "annotate_run",
     "append_artifact_events",
     "appended_tags",
@@ -348,6 +352,7 @@ __all__ = [
     "run_at",
     "run_meant",
     "said_of",
+    "set_up_logging",
     "set_user_root",
     "shown",
     "soft_delete",
@@ -361,6 +366,7 @@ __all__ = [
     "table",
     "take_back_decision",
     "text",
+    "unused_storage_option",
     "weak_etag",
     "whole_numbers",
     "without_controls",

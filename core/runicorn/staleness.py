@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import os
+from runicorn.config import positive_number
 
 _STALE_AFTER_S = 1800.0
 
 
 def stale_after_s() -> float:
     """For how many seconds a running run may be silent: `RUNICORN_STALE_AFTER`, else half an hour."""
-    try:
-        seconds = float(os.environ.get("RUNICORN_STALE_AFTER", ""))
-    except ValueError:
-        return _STALE_AFTER_S
-    return seconds if seconds > 0 else _STALE_AFTER_S
+    return positive_number("RUNICORN_STALE_AFTER", _STALE_AFTER_S)

@@ -8,6 +8,8 @@ import io
 import json
 import re
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -127,6 +129,21 @@ def test_a_markdown_report_has_the_sections_of_the_files_that_exist(server: Serv
     ):
         assert expected in text
     assert "| time" not in text
+
+
+def test_project_name_and_id_are_those_of_lists_where_the_file_does_not_say_them(server: Server, root: Path) -> None:
+    make_run(root, "place/here/runs/quiet", events=metrics_event(loss=1.0), meta={"project": "", "name": 5})
+    make_run(root, "runs/legacy", events=metrics_event(loss=1.0), meta={"id": "another"})
+
+    csv_text = server.http.get("/api/export/quiet/csv").text
+    assert "# Project: place\n# Experiment: here\n# Run ID: quiet\n" in csv_text
+    report = server.http.get("/api/export/quiet/report").text
+    assert "- **Project**: place\n- **Experiment**: here\n- **Run ID**: quiet\n" in report
+    csv_text = server.http.get("/api/export/legacy/csv").text
+    assert "# Project: N/A\n# Experiment: N/A\n# Run ID: legacy\n" in csv_text
+    command = [sys.executable, "-m", "runicorn", "export-data", "--storage", str(root), "--run-id", "quiet"]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert "# Project: place\n# Experiment: here\n# Run ID: quiet\n" in printed
 
 
 def test_nothing_in_an_html_report_is_active(server: Server, root: Path) -> None:

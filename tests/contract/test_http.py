@@ -120,6 +120,97 @@ def test_all_wrong_values_are_listed_and_the_first_is_the_detail(server):
     assert [error["field"] for error in body["errors"]] == ["flag", "number"]
 
 
+@pytest.mark.parametrize(
+    ("query", "detail", "fields"),
+    [
+        (
+            "page=x&per_page=0&order_by=x",
+            "Invalid value for page: must be an integer",
+            ["page", "per_page", "order_by"],
+        ),
+        ("order_by=x&page=0", "Invalid order_by: x", ["order_by", "page"]),
+        ("per_page=1001", "Invalid value for per_page: must be between 1 and 1000", []),
+        ("page=0", "Invalid value for page: must be at least 1", []),
+        ("q=(&page=0", "Invalid value for q: ", ["q", "page"]),
+    ],
+)
+def test_wrong_values_of_all_kinds_are_listed_together(server, query, detail, fields):
+    body = server.http.get(f"/api/v2/experiments?{query}").json()
+
+    assert body["detail"].startswith(detail)
+    assert [error["field"] for error in body.get("errors", [])] == fields
+
+
+def test_all_missing_parameters_are_listed(server):
+    body = server.http.get("/api/config/column-widths").json()
+
+    assert body["detail"] == "Missing required parameter: table"
+    assert body["errors"] == [{"field": name, "message": "required"} for name in ("table", "size")]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "errors"),
+    [
+        (
+            "POST",
+            "/api/config/ssh_connections",
+            {"host": 5, "username": 6, "port": "x"},
+            {"host": "must be a string", "port": "must be between 1 and 65535", "username": "must be a string"},
+        ),
+        ("POST", "/api/config/ssh_connections", {}, {"host": "required", "username": "required"}),
+        (
+            "POST",
+            "/api/config/column-widths",
+            {"table": "", "size": 5, "widths": {"a": "x"}},
+            {
+                "table": "must have 1 to 64 characters",
+                "size": "must be a string",
+                "widths": "the width of 'a' must be a finite number",
+            },
+        ),
+        (
+            "POST",
+            "/api/config/column-widths",
+            {"table": "", "size": "1@2", "widths": {}, "window_width": "x"},
+            {
+                "table": "must have 1 to 64 characters",
+                "size": "must have 1 to 64 characters, without @",
+                "window_width": "must be a finite number",
+            },
+        ),
+        (
+            "POST",
+            "/api/experiments/tag",
+            {"tags": 5, "append": 1},
+            {
+                "run_id": "run_id is required",
+                "append": "must be true or false",
+                "tags": "must be a list of strings",
+            },
+        ),
+        (
+            "PATCH",
+            "/api/experiments/x",
+            {"tags": [5], "description": 5, "pinned": "yes"},
+            {
+                "tags": "must be a list of strings",
+                "description": "must be null or a text of at most 10000 characters",
+                "pinned": "must be true or false",
+            },
+        ),
+    ],
+)
+def test_all_wrong_fields_of_a_body_are_listed_and_the_first_is_the_detail(server, method, path, body, errors):
+    response = server.http.request(method, path, json=body)
+    answer = response.json()
+
+    assert response.status_code == 400
+    assert {error["field"]: error["message"] for error in answer["errors"]} == errors
+    first = answer["errors"][0]
+    assert first["field"] in answer["detail"]
+    assert answer["detail"].endswith(first["message"]) or answer["detail"].startswith("Missing required field: ")
+
+
 def test_a_missing_parameter_and_a_missing_field_are_named(server):
     assert_is_error(server.http.get("/api/probe/needs"), 400, "Missing required parameter: metric")
     assert_is_error(server.http.post("/api/probe/body", json={}), 400, "Missing required field: run_id")
@@ -431,6 +522,16 @@ def test_names_of_this_machine_are_accepted(server, host):
     assert server.http.get("/api/health", headers={"host": host}).status_code == 200
 
 
+@pytest.mark.parametrize("host", ["localhost:24500@evil", "[::1", "localhost:x", "localhost:1:2"])
+def test_a_host_header_that_only_begins_with_a_name_of_this_machine_is_refused(server, host):
+    assert_is_error(server.http.get("/api/health", headers={"host": host}), 400, "Invalid host header")
+
+
+def test_an_origin_is_allowed_as_browsers_send_it_and_in_no_other_spelling(server):
+    assert server.http.get("/api/health", headers={"origin": DEVELOPMENT}).status_code == 200
+    assert_is_error(server.http.get("/api/health", headers={"origin": DEVELOPMENT.upper()}), 403, "Origin not allowed")
+
+
 def test_a_cross_site_fetch_without_origin_is_refused_but_a_link_works(server):
     fetch = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "no-cors"}
     link = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate"}
@@ -570,7 +671,11 @@ def test_the_front_end_is_served_with_history_routing(serve, front_end):
     for path in ("/", "/runs/20250114_153045_a1b2c3", "/artifacts/model", "/remote"):
         response = server.http.get(path, headers=page)
         assert (response.status_code, response.text) == (200, "<title>UI</title>"), path
-    assert server.http.get("/runs/x", headers={"accept": "application/json"}).status_code == 404
+    for accept in ("*/*", "application/json"):
+        assert server.http.get("/", headers={"accept": accept}).text == "<title>UI</title>"
+        assert server.http.get("/runs/x", headers={"accept": accept}).status_code == 404
+    head = server.http.head("/", headers={"accept": "*/*"})
+    assert (head.status_code, head.headers["content-type"]) == (200, "text/html; charset=utf-8")
     assert_is_error(server.http.get("/api/nope", headers=page), 404, "Not Found")
     assert server.http.post("/", headers=page).status_code == 405
     assert "swagger-ui" in server.http.get("/docs", headers=page).text

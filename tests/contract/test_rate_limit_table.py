@@ -96,6 +96,20 @@ def test_a_route_has_the_limit_of_the_table(server: Server, served: set[str], ro
     assert answer.headers["x-ratelimit-limit"] == str(limit)
 
 
+def test_the_default_of_the_file_is_that_of_every_route_without_a_number_of_its_own(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    config = tmp_path_factory.mktemp("config")
+    (config / "runicorn").mkdir()
+    (config / "runicorn" / "rate_limits.json").write_text('{"default": {"max_requests": 7}}')
+    with Server(tmp_path_factory.mktemp("default") / "root", environment={"XDG_CONFIG_HOME": str(config)}) as server:
+        for route in TABLE[60]:
+            method, path = route.split(" ")
+            answer = server.http.request(method, "/api" + re.sub(r"\{[^}]*\}", "1", path))
+            assert answer.headers["x-ratelimit-limit"] == "7", route
+        assert server.http.get("/api/runs").headers["x-ratelimit-limit"] == "100"
+
+
 def test_all_paths_that_nothing_serves_share_one_bucket(server: Server) -> None:
     statuses = [server.http.get(f"/api/nope/{number}").status_code for number in range(61)]
     assert statuses == [404] * 60 + [429]

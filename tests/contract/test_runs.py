@@ -246,6 +246,16 @@ def test_a_run_that_has_been_silent_for_long_is_shown_as_stale_and_not_rewritten
     wait_until(lambda: "stale" not in listed(server)["silent"])
 
 
+_TRAINER = """
+import sys, time
+import runicorn
+run = runicorn.init("p", sys.argv[1], name="n", capture_env=False)
+runicorn.log(loss=1.0)
+print(run.id, flush=True)
+time.sleep(600)
+"""
+
+
 class TestStatusCheck:
     def meta(self, **fields: object) -> dict[str, object]:
         return {"pid": 1, "hostname": socket.gethostname(), "created_at": 1.0, **fields}
@@ -269,6 +279,22 @@ class TestStatusCheck:
             "updated": 0,
             "message": "Checked 0 running experiments, updated 0 statuses",
         }
+
+    def test_a_killed_trainer_keeps_its_start(self, serve: Serve, tmp_path: Path) -> None:
+        root = tmp_path / "r"
+        with subprocess.Popen([sys.executable, "-c", _TRAINER, str(root)], stdout=subprocess.PIPE) as trainer:
+            assert trainer.stdout is not None
+            run_id = trainer.stdout.readline().decode().strip()
+            trainer.kill()
+        server = serve_live(serve, root)
+        server.http.post("/api/status/check")
+
+        (status_file,) = root.glob("p/n/runs/*/status.json")
+        status = json.loads(status_file.read_text())
+        run = server.http.get(f"/api/v2/experiments/{run_id}").json()["experiment"]
+        assert (run["status"], status["status"]) == ("failed", "failed")
+        assert (run["started_at"], run["ended_at"]) == (status["started_at"], status["ended_at"])
+        assert run["duration_seconds"] == status["ended_at"] - status["started_at"]
 
     def test_what_cannot_be_known_is_not_judged(self, serve: Serve, tmp_path: Path) -> None:
         root = tmp_path / "r"

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import statistics
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -129,6 +131,30 @@ def test_projects_are_counted_in_the_period(server: Server) -> None:
     assert (third["project"], third["total_experiments"], third["best_metric_name"]) == (None, 1, None)
     counts = {item["project"]: item["total_experiments"] for item in get(server, "projects", days=101)["projects"]}
     assert counts == {"a": 4, "b": 3, None: 1}
+
+
+def test_of_equal_best_values_the_least_id_counts_also_after_a_rebuild(
+    serve: Callable[..., Server], tmp_path: Path
+) -> None:
+    root = tmp_path / "root"
+    server = serve(root)
+    for run_id in ("b", "a", "c"):  # in the order in which they become known
+        summary = {"best_metric_name": "acc", "best_metric_value": 0.5}
+        make_run(root, f"p/n/runs/{run_id}", meta={"created_at": NOW}, summary=summary)
+        wait_until(lambda run_id=run_id: server.http.get(f"/api/runs/{run_id}").status_code == 200, "the run")
+
+    before = get(server, "projects")["projects"]
+    assert [project["best_experiment_id"] for project in before] == ["a"]
+    server.stop()
+    shutil.rmtree(root / ".runicorn" / "state")
+    server = serve(root)
+    wait_until(lambda: get_total(server) == 3, "the rebuilt read models")
+    assert get(server, "projects")["projects"] == before
+
+
+def get_total(server: Server) -> object:
+    answer = server.http.get("/api/v2/experiments")
+    return answer.json()["total"] if answer.status_code == 200 else None
 
 
 def test_trends_have_the_last_finite_value_of_every_run(server: Server) -> None:

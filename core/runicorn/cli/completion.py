@@ -5,13 +5,22 @@ from __future__ import annotations
 import click
 from click.shell_completion import get_completion_class
 
+from runicorn.cli.group import unused_storage_option
+
 
 @click.group()
 def completion() -> None:
-    """Print the script that makes a shell complete `runicorn`."""
+    """Print the script that makes a shell complete `runicorn`.
+
+    \b
+    Examples:
+      runicorn completion bash > ~/.local/share/bash-completion/completions/runicorn
+      runicorn completion zsh > ~/.zfunc/_runicorn
+      runicorn completion fish > ~/.config/fish/completions/runicorn.fish
+    """
 
 
-def _command(shell: str, where: str) -> click.Command:
+def _command(shell: str, file: str, elsewhere: str) -> click.Command:
     def show() -> None:
         from runicorn.cli import main
 
@@ -19,12 +28,14 @@ def _command(shell: str, where: str) -> click.Command:
         assert kind is not None  # click brings all three
         click.echo(kind(main, {}, "runicorn", "_RUNICORN_COMPLETE").source())
 
-    return click.Command(shell, callback=show, help=f"For {shell}: put it into {where}.")
+    examples = f"\b\nExamples:\n  runicorn completion {shell} > {file}"
+    command = click.Command(shell, callback=show, help=f"For {shell}: put it into {file}{elsewhere}.\n\n{examples}")
+    return unused_storage_option(command)
 
 
-for _shell, _where in (
-    ("bash", "~/.local/share/bash-completion/completions/runicorn"),
-    ("zsh", "a file named _runicorn in a directory of $fpath"),
-    ("fish", "~/.config/fish/completions/runicorn.fish"),
+for _shell, _file, _else in (
+    ("bash", "~/.local/share/bash-completion/completions/runicorn", ""),
+    ("zsh", "~/.zfunc/_runicorn", " or another directory of $fpath"),
+    ("fish", "~/.config/fish/completions/runicorn.fish", ""),
 ):
-    completion.add_command(_command(_shell, _where))
+    completion.add_command(_command(_shell, _file, _else))

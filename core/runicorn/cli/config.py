@@ -16,7 +16,14 @@ from runicorn.user_config import set_user_root
 @click.option("--set-user-root", "chosen", metavar="PATH", help="Store PATH as the storage root of this user.")
 @click.option("--json", "as_json", is_flag=True, help="Show it as JSON, with the storage root that commands would use.")
 def config(storage: str | None, show: bool, chosen: str | None, as_json: bool) -> None:
-    """Show or change the configuration of this user."""
+    """Show or change the configuration of this user.
+
+    \b
+    Examples:
+      runicorn config
+      runicorn config --json
+      runicorn config --set-user-root ~/experiments
+    """
     if chosen is not None:
         stored = set_user_root(chosen)
         if not as_json:

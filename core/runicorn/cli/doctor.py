@@ -20,6 +20,11 @@ def doctor(context: click.Context, storage: str | None, state_dir: Path | None, 
     """Check root, state, disks, clock, inotify, SQLite and plugins. Exit status 1 if something does not work.
 
     Changes nothing; a server may be running.
+
+    \b
+    Examples:
+      runicorn doctor
+      runicorn doctor --storage /data/runicorn --json
     """
     import logging
 

@@ -41,9 +41,9 @@ def export_data(storage: str | None, run_id: str, kind: str, output: str | None)
     run = _find(root, run_id)
     try:
         if kind == "csv":
-            _csv(root / run.key, output)
+            _csv(root, run, output)
         else:
-            _document(root / run.key, run.run_id, kind, output)
+            _document(root, run, kind, output)
     except ImportError as error:
         raise Failure(f"Exporting {kind} needs {_NEEDS.get(kind, error)}") from error
     except BrokenPipeError:
@@ -78,11 +78,11 @@ def _find(root: Path, run_id: str) -> RunDirectory:
     return found[0]
 
 
-def _csv(directory: Path, output: str | None) -> None:
+def _csv(root: Path, place: RunDirectory, output: str | None) -> None:
     from runicorn.export import csv_pieces, open_run
     from runicorn.output_file import output_file
 
-    run = open_run(directory)
+    run = open_run(root / place.key, place=place)
     pieces = csv_pieces(run.metrics, run.meta)
     first = next(pieces, None)
     if first is None:
@@ -101,22 +101,22 @@ def _csv(directory: Path, output: str | None) -> None:
     click.echo(f"Exported to {output}")
 
 
-def _document(directory: Path, run_id: str, kind: str, output: str | None) -> None:
+def _document(root: Path, place: RunDirectory, kind: str, output: str | None) -> None:
     from runicorn.export import build_report, html_pieces, markdown_pieces, open_run
     from runicorn.export.excel import excel_bytes
     from runicorn.export.pdf import pdf_bytes
     from runicorn.output_file import write_output
 
-    run = open_run(directory)
+    run = open_run(root / place.key, place=place)
     if kind == "excel":
         if not any(run.metrics):
             raise Failure("No metrics to export")
-        path = output or f"{run_id}_metrics.xlsx"
+        path = output or f"{place.run_id}_metrics.xlsx"
         write_output(path, excel_bytes(run, charts=True))
         click.echo(f"Exported to {path}")
         return
     report = build_report(run)
-    path = output or f"{run_id}_report.{kind}"
+    path = output or f"{place.run_id}_report.{kind}"
     if kind == "pdf":
         write_output(path, pdf_bytes(report))
     else:

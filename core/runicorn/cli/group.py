@@ -123,6 +123,12 @@ def storage_option(command: C) -> C:
     return click.option("--storage", metavar="PATH", callback=_directory, help=help)(command)
 
 
+def unused_storage_option(command: C) -> C:
+    """`--storage PATH` for a command that needs no storage root: scripts may give the option to every command alike."""
+    help = "Accepted as by every command; this one needs no storage root."
+    return click.option("--storage", metavar="PATH", callback=_directory, expose_value=False, help=help)(command)
+
+
 def state_dir_option(command: C) -> C:
     """`--state-dir PATH`, for commands that read or build read models."""
     where = "State directory (default: .runicorn/state in the storage root)."

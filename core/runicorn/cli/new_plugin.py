@@ -12,12 +12,15 @@ from string import Template
 
 import click
 
+from runicorn.cli.group import unused_storage_option
+
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _LONGEST = 40
 _SUFFIX = ".txt"  # so that no tool takes the templates for code of this project
 
 
 @click.command("new")
+@unused_storage_option
 @click.argument("name")
 @click.option(
     "--into",

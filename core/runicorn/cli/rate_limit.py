@@ -10,9 +10,12 @@ import msgspec
 from runicorn.cli.group import Failure, storage_option
 from runicorn.cli.json_output import print_json
 from runicorn.errors import BadInput
+from runicorn.host import PluginHost, Selection
 from runicorn.server.rate_limit_table import (
+    CORE_LIMITS,
     Limit,
     LimitFile,
+    LimitTable,
     check_endpoint,
     decode_limit_file,
     limit_file_path,
@@ -53,27 +56,47 @@ class Options(msgspec.Struct):
 @click.option("--log-violations/--no-log-violations", default=None)
 @click.option("--whitelist-localhost/--no-whitelist-localhost", default=None)
 def rate_limit(storage: str | None, action: str, **given: Any) -> None:
-    """Show or change how many requests a client may make."""
+    """Show or change how many requests a client may make.
+
+    `show`, `list` and `get` tell what holds; the other actions change the file, which the server reads at its start.
+
+    \b
+    Examples:
+      runicorn rate-limit
+      runicorn rate-limit --action get --endpoint /api/runs
+      runicorn rate-limit --action set --endpoint "GET /api/runs" --max-requests 600 --burst 50
+      runicorn rate-limit --action settings --whitelist-localhost
+    """
     del storage  # accepted by every command; limits belong to the user
     _ACTIONS[action](Options(**given))
 
 
 def _show(_: Options) -> None:
-    print_json(load_limit_file(), indented=True)
+    print_json(_table().effective(), indented=True)
 
 
 def _list(_: Options) -> None:
-    file = load_limit_file()
-    for key, limit in [("(default)", file.default), *sorted(file.endpoints.items())]:
+    limits = _table().effective()
+    for key, limit in [("(default)", limits.default), *sorted(limits.endpoints.items())]:
         click.echo(f"{key}: {_words(limit)}")
 
 
 def _get(options: Options) -> None:
-    key = _required(options.endpoint)
-    limit = load_limit_file().endpoints.get(key)
-    if limit is None:
-        raise Failure(f"No limit is set for {key}")
-    click.echo(f"{key}: {_words(limit)}")
+    try:
+        limits = _table().limits_of(check_endpoint(_required(options.endpoint)))
+    except ValueError as error:
+        raise Failure(str(error)) from error
+    for key, limit in limits.items():
+        click.echo(f"{key}: {_words(limit)}")
+
+
+def _table() -> LimitTable:
+    """What a server with the configured plugins would apply."""
+    contributed = PluginHost.load(Selection.resolve()).collect("rate_limits")
+    built_in = {
+        key: count for limits in (CORE_LIMITS, *(of_one for _, of_one in contributed)) for key, count in limits.items()
+    }
+    return LimitTable(load_limit_file(), built_in)
 
 
 def _set(options: Options) -> None:

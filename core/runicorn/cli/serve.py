@@ -57,7 +57,15 @@ def serve(
     as_of: str | None,
     reload: bool,
 ) -> None:
-    """Serve the API of a storage root, and a front end where one is configured."""
+    """Serve the API of a storage root, and a front end where one is configured.
+
+    \b
+    Examples:
+      runicorn serve
+      runicorn serve --storage /data/runicorn --port 8000
+      runicorn serve --host 0.0.0.0 --allow-host lab.example.org --workers 4
+      runicorn serve --as-of 2h --port 0
+    """
     import gc
     import time
 

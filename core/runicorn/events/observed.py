@@ -1,10 +1,11 @@
-"""Events of the store stream about what was seen of a run: what its files say, and where it comes from."""
+"""Events of the store stream about what was seen of a run: what its files say, where it comes from, that it died."""
 
 from __future__ import annotations
 
 from typing import Any, ClassVar
 
 from runicorn.events.envelope import Payload
+from runicorn.run_files import FAILED
 
 
 class RunObserved(Payload, frozen=True, kw_only=True):
@@ -29,3 +30,14 @@ class RunMirrored(Payload, frozen=True, kw_only=True):
     run: str
     run_id: str
     source: str
+
+
+class RunLost(Payload, frozen=True, kw_only=True):
+    """The training process is gone without having ended its run. `status` and `exit_reason` are what the run has now."""
+
+    event_type: ClassVar[str] = "run.lost"
+    run: str
+    run_id: str
+    ended_at: float
+    status: str = FAILED
+    exit_reason: str = "process_not_found"

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import msgspec
 
+from runicorn.events.discovery import RunDirectory
 from runicorn.events.envelope import Event, decode_data
 from runicorn.events.log import FileLog, Stream
 from runicorn.events.past import PastLog
@@ -98,14 +99,22 @@ class ExportedRun(msgspec.Struct, frozen=True):
         return self.meta is None and self.status is None and self.summary is None and not self.metrics.exists
 
 
-def open_run(run_dir: str | os.PathLike[str], *, until: float | None = None) -> ExportedRun:
-    """The run in a directory, as it is now. `until` leaves metrics of later events out; side files have no history."""
+def open_run(
+    run_dir: str | os.PathLike[str], *, place: RunDirectory | None = None, until: float | None = None
+) -> ExportedRun:
+    """The run in a directory, as it is now.
+
+    `place` is where it is in its storage root: project, name and id are those that lists show. `until` leaves metrics of
+    later events out; side files have no history.
+    """
     directory = Path(os.path.abspath(run_dir))
 
     def side_file(name: str) -> dict[str, Any] | None:
         path = directory / name
         return (read_json_object(path) or {}) if path.exists() else None
 
-    return ExportedRun(
-        side_file(META_FILE), side_file(STATUS_FILE), side_file(SUMMARY_FILE), LoggedMetrics(directory, until)
-    )
+    meta = side_file(META_FILE)
+    if meta is not None and place is not None:
+        project, name = place.names(meta.get("project"), meta.get("name"))
+        meta = {**meta, "project": project, "name": name, "id": place.run_id}
+    return ExportedRun(meta, side_file(STATUS_FILE), side_file(SUMMARY_FILE), LoggedMetrics(directory, until))

@@ -28,6 +28,7 @@ from runicorn.events.actor import acting
 from runicorn.events.log import FileLog, Stream
 from runicorn.files import LockTimeout, lock_descriptor
 from runicorn.host import PluginHost, Selection
+from runicorn.log_lines import set_up_logging
 from runicorn.patience import Deadly
 from runicorn.projection.assembly import assemble
 from runicorn.projection.endpoint import Endpoint, Peer
@@ -242,9 +243,7 @@ def main() -> int:
     )
     parser.add_argument("--log-level", default="info")
     arguments = parser.parse_args()
-    logging.basicConfig(
-        level=arguments.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
-    )
+    set_up_logging(arguments.log_level)
     state_dir: Path = arguments.state_dir
     try:
         state_dir.mkdir(parents=True, exist_ok=True)

@@ -20,7 +20,7 @@ from runicorn.files import read_json_object, write_json
 from runicorn.process_identity import host_name, own_identity
 from runicorn.run_files import META_FILE, RUNNING, STATUS_FILE
 from runicorn.sdk.appender import Appender
-from runicorn.sdk.run_folders import RunFolders, StorageNotWritable
+from runicorn.sdk.run_folders import RunFolders, not_writable
 from runicorn.sdk.side_file import ABSENT, SideFile
 
 
@@ -59,7 +59,7 @@ class Lifecycle:
         try:
             self._status.merge({"status": RUNNING, "started_at": now}, append_event=append_and_write_meta, replace=True)
         except OSError as error:
-            raise StorageNotWritable(f"The run cannot be created: {error.strerror or 'storage error'}") from error
+            raise not_writable(folders, error) from error
 
     def finish(self, status: str, exit_reason: str | None = None) -> None:
         """Say that the run has ended; may be said again, then the last word counts."""

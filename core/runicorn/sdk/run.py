@@ -73,7 +73,7 @@ class Run:
         brings the run while it is recorded. What goes wrong there is warned about and concerns nothing here.
 
         InvalidRemote (a ValueError) for another kind of URL, or one with a password;
-        InvalidName (a ValueError) for names that cannot be directories and for a run in the recycle bin;
+        InvalidName (a ValueError) for names that cannot be directories and for the id of a run in the recycle bin;
         StorageNotWritable (an OSError) if the run cannot be created: then training could record nothing at all.
         """
         if remote is not None:
@@ -86,6 +86,9 @@ class Run:
             discard_run_directory(folders)
             raise
         exit_hooks.begun(str(self.run_dir), self)
+        if folders.namesake is not None:
+            self._warnings.note("id", f"{folders.namesake} has the id {self.id!r}, too: one of the two is meant by it")
+            self._warnings.say()
         self.configure(config)
         if capture_env:
             capture_environment(self.run_dir / ENVIRONMENT_FILE, self._recording.is_present)
@@ -234,6 +237,8 @@ class Run:
         """
         from runicorn_artifacts.run_api import use_artifact
 
+        if not isinstance(spec, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers are not all type-checked
+            raise ValueError(f"Artifact spec must be in format 'name:version' or 'name:alias', got: {spec!r}")
         return use_artifact(self, spec)
 
     def record(self, payload: Payload) -> None:

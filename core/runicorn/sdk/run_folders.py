@@ -11,7 +11,7 @@ import msgspec
 
 from runicorn.config import storage_root
 from runicorn.errors import InvalidName, StorageUnavailable, shown
-from runicorn.events.discovery import EVENTS_FILE
+from runicorn.events.discovery import EVENTS_FILE, MIRRORS, find_run_parents
 from runicorn.files import file_lock, parse_json
 from runicorn.names import check_project, check_segment, new_run_id
 from runicorn.process_identity import host_name
@@ -39,6 +39,8 @@ class RunFolders(msgspec.Struct, frozen=True, dict=True):
     run_id: str
     is_new: bool = True
     """Whether the directory was made just now."""
+    namesake: str | None = None
+    """Where below the root another run has the id of this new one."""
 
     @cached_property
     def project_dir(self) -> Path:
@@ -77,8 +79,9 @@ def make_run_directory(
     """Make the directory of a new run, or take the one that exists for the given id.
 
     Empty project and name mean `default`, no id a generated one. InvalidName (a ValueError) for names that must not
-    become directories, for a run in the recycle bin, and where a link leads out of the storage root: then nothing was
-    created. StorageNotWritable if the directory cannot be made.
+    become directories, for the id of a run in the recycle bin, and where a link leads out of the storage root: then
+    nothing was created. StorageNotWritable if the directory cannot be made. For the namesake of a new run with a given
+    id, the parent directories of all runs are listed.
     """
     project = _checked(project or _DEFAULT, "project name")
     check_project(project)
@@ -89,6 +92,8 @@ def make_run_directory(
     while True:
         folders = RunFolders(root, project, name, run_id if run_id is not None else new_run_id())
         _check_place(folders)
+        if run_id is not None and not os.path.exists(folders.run_dir):
+            folders = msgspec.structs.replace(folders, namesake=_namesake(root, run_id))
         try:
             folders.runs_dir.mkdir(parents=True, exist_ok=True)
             try:
@@ -101,8 +106,16 @@ def make_run_directory(
                 folders = msgspec.structs.replace(folders, is_new=False)
             folders.media_dir.mkdir(exist_ok=True)
         except OSError as error:
-            raise StorageNotWritable(f"The run cannot be created: {error.strerror or 'storage error'}") from error
+            raise not_writable(folders, error) from error
         return folders
+
+
+def not_writable(folders: RunFolders, error: OSError) -> StorageNotWritable:
+    """Why a run cannot be created, and in which storage root."""
+    root = os.fspath(folders.storage_root)
+    return StorageNotWritable(
+        f"The run cannot be created in {root if root.isprintable() else repr(root)}: {error.strerror or 'storage error'}"
+    )
 
 
 def discard_run_directory(folders: RunFolders) -> None:
@@ -140,6 +153,22 @@ def _checked(value: object, what: str) -> str:
     if not isinstance(value, str):
         raise InvalidName(f"Invalid {what}: {shown(repr(value))}")
     return check_segment(value, what)
+
+
+def _namesake(root: Path, run_id: str) -> str | None:
+    """Where another run has this id; InvalidName if one that has it is in the recycle bin."""
+    found: str | None = None
+    for parent in find_run_parents(root):
+        if parent.key.startswith(f"{MIRRORS}/"):
+            break  # runs of other machines, which come last: of the same id, the run that is made here is meant
+        key = f"{parent.key}/{run_id}"
+        run_dir = os.path.join(root, key)
+        if not os.path.isdir(run_dir) or (parent.needs_meta and not os.path.exists(f"{run_dir}/{META_FILE}")):
+            continue
+        if os.path.lexists(f"{run_dir}/{DELETED_FILE}"):
+            raise InvalidName(f"Invalid run_id: {run_id!r} is in the recycle bin ({key})")
+        found = found or key
+    return found
 
 
 def _check_place(folders: RunFolders) -> None:

@@ -1,4 +1,4 @@
-"""The server's log lines: one per request, and everything else that is logged.
+"""The server's log lines about requests, one each; `runicorn.log_lines` writes the others.
 
 On a terminal they are for people, otherwise each line is a JSON object. Requests are collected and written together, about
 a tenth of a second later.
@@ -7,7 +7,6 @@ a tenth of a second later.
 from __future__ import annotations
 
 import asyncio
-import logging
 import queue
 import sys
 import threading
@@ -119,35 +118,6 @@ class AccessLog:
                 self._waiting -= len(batch.lines)
                 if not self._waiting:
                     self._is_level.set()
-
-
-class JsonFormatter(logging.Formatter):
-    """Log records as JSON objects on one line, tracebacks included."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """One line for one record."""
-        line: dict[str, object] = {
-            "ts": record.created,
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": record.getMessage(),
-        }
-        if record.exc_info:
-            line["traceback"] = self.formatException(record.exc_info)
-        return msgspec.json.encode(line).decode()
-
-
-def set_up_logging(level: str) -> None:
-    """Send all log records of this process from `level` on to the standard error stream."""
-    handler = logging.StreamHandler(sys.stderr)
-    if sys.stderr.isatty():
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S"))
-    else:
-        handler.setFormatter(JsonFormatter())
-    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    # These say at `info` what our own lines say already.
-    for name in ("uvicorn", "watchfiles", "asyncio"):
-        logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLogger().level))
 
 
 def _for_people(entry: Access) -> str:

@@ -14,17 +14,17 @@ from typing import Any, cast
 
 import msgspec
 from litestar.connection import Request
-from litestar.exceptions import HTTPException, InternalServerException, ValidationException
+from litestar.exceptions import HTTPException, InternalServerException, LitestarException, ValidationException
 from litestar.exceptions.http_exceptions import RequestEntityTooLarge
 from litestar.response import Response
 
 from runicorn.errors import BadInput, NotFound, RunicornError, TooLarge, Unavailable, shown
+from runicorn.server.wrong_fields import REQUIRED, finding, wrong_fields
 
 logger = logging.getLogger("runicorn.server")
 
 NOT_A_JSON_OBJECT = "Request body must be a JSON object"
 
-_MISSING_FIELD = re.compile(r"Object missing required field `(.*)`")
 _MISSING_PARAMETER = re.compile(r"Missing required \w+ parameter '(.*)' for path")
 _LEFT = "client disconnected prematurely"  # the framework's text for a client that left, or did not go on, in its body
 _TEXTS = {401: "Unauthorized", 404: "Not Found", 405: "Method Not Allowed", 413: "Request body too large"}
@@ -64,7 +64,9 @@ def error_body(error: RunicornError) -> ErrorBody:
 
 def answer_exception(request: Request[Any, Any, Any], error: Exception) -> Response[ErrorBody]:
     """The response to a request whose handler raised `error`."""
-    translated = translate(error, takes_body=request.method in ("POST", "PUT", "PATCH", "DELETE"))
+    takes_body = request.method in ("POST", "PUT", "PATCH", "DELETE")
+    fields = _wrong_fields(request) if takes_body and isinstance(error, ValidationException) else []
+    translated = _all_wrong(fields) if fields else translate(error, takes_body=takes_body)
     if translated is None:
         report(error, f"{request.method} {request.scope.get('path_template') or request.scope['path']}")
         translated = RunicornError("Internal Server Error")
@@ -104,37 +106,56 @@ def report(error: BaseException, where: str) -> str:
     return error_id
 
 
+def _wrong_fields(request: Request[Any, Any, Any]) -> list[tuple[str, str]]:
+    """Everything that is wrong with the body of a refused request; empty if it is something else, or no JSON object."""
+    body = request.route_handler.parsed_fn_signature.parameters.get("data")
+    wanted = None if body is None else body.annotation
+    if not (isinstance(wanted, type) and issubclass(wanted, msgspec.Struct)):
+        return []
+    content = _parsed_body(request)
+    if not isinstance(content, dict):
+        return []
+    return wrong_fields(wanted, cast("dict[str, object]", content), checks=request.route_handler.opt.get("checks", {}))
+
+
+def _parsed_body(request: Request[Any, Any, Any]) -> object:
+    parsing = request.json()
+    try:
+        parsing.send(None)  # what was refused has been read as a whole: there is nothing left to wait for
+    except StopIteration as parsed:
+        return parsed.value
+    except (LitestarException, RecursionError):  # it is no JSON
+        pass
+    finally:
+        parsing.close()
+    return None
+
+
+def _all_wrong(fields: list[tuple[str, str]]) -> BadInput:
+    field, reason = fields[0]
+    missing = reason == REQUIRED
+    return BadInput(
+        f"Missing required field: {shown(field)}" if missing else f"Invalid value for {shown(field)}: {reason}", fields
+    )
+
+
 def _invalid(error: ValidationException) -> BadInput:
     missing = _MISSING_PARAMETER.match(error.detail)
     if missing:
         return BadInput(f"Missing required parameter: {shown(missing[1])}")
     fields: list[tuple[str, str]] = []
-    details: list[str] = []
     for entry in _entries(error.extra):
         field, message = str(entry.get("key", "")), str(entry.get("message", ""))
         is_body = str(getattr(entry.get("source"), "value", entry.get("source"))) == "body"
-        missing_field = _MISSING_FIELD.match(message)
-        if missing_field:
-            outer = "" if field in ("data", "") else f"{field}."
-            field = outer + missing_field[1]
-            kind = "field" if is_body else "parameter"
-            details.append(f"Missing required {kind}: {shown(field)}")
-            message = "required"
-        elif field in ("data", "") and is_body:
+        is_whole = is_body and field in ("data", "")
+        found = finding("" if is_whole else field, message)
+        if is_whole and found[1] != REQUIRED:
             return BadInput(NOT_A_JSON_OBJECT)
-        else:
-            message = _reason(message)
-            details.append(f"Invalid value for {shown(field)}: {shown(message)}")
-        fields.append((field, message))
-    return BadInput(details[0], fields) if details else BadInput(NOT_A_JSON_OBJECT)
+        fields.append(found)
+    return _all_wrong(fields) if fields else BadInput(NOT_A_JSON_OBJECT)
 
 
 def _entries(extra: object) -> list[dict[str, Any]]:
     if not isinstance(extra, list):
         return []
     return [cast(dict[str, Any], entry) for entry in cast(list[object], extra) if isinstance(entry, dict)]
-
-
-def _reason(message: str) -> str:
-    # A refused value is not repeated: it may be a secret in a field of another name.
-    return "not one of the allowed values" if message.startswith("Invalid enum value") else message

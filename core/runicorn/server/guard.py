@@ -260,7 +260,7 @@ def _unacceptable(scope: Any, route: Route | None, headers: dict[bytes, bytes]) 
         return disabled
     if route.takes_json and not _is_json(headers.get(b"content-type", b"")):
         return BadInput(NOT_A_JSON_OBJECT)
-    if route.query is not None and scope["query_string"]:
+    if route.query is not None and (scope["query_string"] or route.query.required):
         try:
             scope["query_string"] = route.query.apply(scope["query_string"])
         except BadInput as error:

@@ -6,17 +6,21 @@ by a host name that an attacker points at 127.0.0.1. Host names are therefore an
 
 from __future__ import annotations
 
+import re
 import socket
 from collections.abc import Mapping, Sequence
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-from runicorn.errors import BadInput, Forbidden, RunicornError
+from runicorn.errors import BadInput, Forbidden, RunicornError, shown
 
 DEVELOPMENT_ORIGINS = ("http://localhost:5173", "http://127.0.0.1:5173")
 """The front-end's development server."""
 
 _LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
+_NAME = r"(?:\[[0-9a-f:.]+\]|[^\s\x00-\x1f\x7f\[\]:/?#@\\*]+)"
+_HOST = re.compile(rf"({_NAME})(?::[0-9]*)?")
+_ORIGIN = re.compile(rf"([a-z][a-z0-9+.-]*)://{_NAME}(?::[0-9]{{1,5}})?")
 _DEFAULT_PORTS = {"http": ":80", "https": ":443", "ws": ":80", "wss": ":443"}
 
 Headers = Mapping[bytes, bytes]
@@ -26,21 +30,22 @@ class Callers:
     """The rules of one server about `Host`, `Origin` and fetch metadata."""
 
     def __init__(self, bind: str, *, allow_hosts: Sequence[str] = (), allow_origins: Sequence[str] = ()) -> None:
-        self._hosts = set(_LOOPBACK_NAMES | {_bracketed(bind), *(_bracketed(host) for host in allow_hosts)})
+        """BadInput for a host name or an origin that no browser can send."""
+        self._hosts = set(_LOOPBACK_NAMES | {_bracketed(bind), *map(checked_host, allow_hosts)})
         self._any_address = not is_loopback_host(bind)
         if self._any_address:
             self._hosts |= {socket.gethostname().lower(), socket.getfqdn().lower()}
-        self._origins = {origin.lower().encode() for origin in (*DEVELOPMENT_ORIGINS, *allow_origins)}
+        self._origins = {origin.encode() for origin in (*DEVELOPMENT_ORIGINS, *map(checked_origin, allow_origins))}
 
     def allowed_origin(self, headers: Headers) -> bytes | None:
         """The request's Origin, if it is on the allow-list: the only case that gets CORS headers."""
         origin = headers.get(b"origin")
-        return origin if origin is not None and origin.lower() in self._origins else None
+        return origin if origin in self._origins else None
 
     def bad_host(self, headers: Headers) -> RunicornError | None:
         """Why a request is refused whatever it asks for, or None."""
         host = _name(headers.get(b"host", b""))
-        allowed = host in self._hosts or (self._any_address and _is_address(host))
+        allowed = host is not None and (host in self._hosts or (self._any_address and _is_address(host)))
         return None if allowed else BadInput("Invalid host header")
 
     def foreign(self, headers: Headers, method: str, *, has_secrets: bool = False) -> RunicornError | None:
@@ -51,7 +56,7 @@ class Callers:
         origin = headers.get(b"origin")
         if origin is not None:
             own = _same_origin(origin, headers.get(b"host", b""))
-            return None if own or origin.lower() in self._origins else Forbidden("Origin not allowed")
+            return None if own or origin in self._origins else Forbidden("Origin not allowed")
         if headers.get(b"sec-fetch-site") != b"cross-site":
             return None
         navigates = method == "GET" and headers.get(b"sec-fetch-mode") == b"navigate"
@@ -77,11 +82,26 @@ def _same_origin(origin: bytes, host: bytes) -> bool:
     return parts.netloc.removesuffix(default) == host.decode("latin-1").lower().removesuffix(default)
 
 
-def _name(host: bytes) -> str:
-    text = host.decode("latin-1").lower()
-    if text.startswith("["):
-        return text.partition("]")[0] + "]"
-    return text.partition(":")[0]
+def checked_host(name: str) -> str:
+    """A host name or address as `Host` headers have it. BadInput if it is neither, such as a name with a port."""
+    host = _bracketed(name)
+    if _name(host.encode("latin-1", "replace")) != host:
+        raise BadInput(f"Not a host name without a port: {shown(name)!r}")
+    return host
+
+
+def checked_origin(text: str) -> str:
+    """An origin as browsers send it, in lower case and without the port that is its scheme's. BadInput if it is none."""
+    found = _ORIGIN.fullmatch(text.lower())
+    if found is None:
+        raise BadInput(f"Not an origin, such as https://example.org:8080, without a path: {shown(text)!r}")
+    return found[0].removesuffix(_DEFAULT_PORTS.get(found[1], ""))
+
+
+def _name(host: bytes) -> str | None:
+    """The host in a `Host` header, without its port; None if it is none."""
+    found = _HOST.fullmatch(host.decode("latin-1").lower())
+    return None if found is None else found[1]
 
 
 def _bracketed(host: str) -> str:

@@ -14,6 +14,7 @@ import msgspec
 from runicorn.config import user_config_dir
 from runicorn.errors import BadInput
 from runicorn.files import parse_json
+from runicorn.server.wrong_fields import found_wrong
 
 logger = logging.getLogger("runicorn.server")
 
@@ -76,6 +77,7 @@ class LimitTable:
     def __init__(self, file: LimitFile | None = None, built_in: Mapping[str, int] | None = None) -> None:
         self.file = file or LimitFile()
         self.settings = self.file.settings
+        self._keys = sorted(built_in or {})
         self._built_in = {_route_key(key): count for key, count in (built_in or {}).items()}
         self._entries = [(_segments(key), limit) for key, limit in self.file.endpoints.items()]
 
@@ -94,6 +96,21 @@ class LimitTable:
         built_in = self._built_in.get((method, route))
         return Limit(max_requests=built_in) if built_in is not None else self.file.default
 
+    def effective(self) -> LimitFile:
+        """The user's file with an entry for every route that has a built-in number: what holds there."""
+        routes = {key: self.limit(*key.split(" ", 1)) for key in self._keys}
+        return msgspec.structs.replace(self.file, endpoints={**routes, **self.file.endpoints})
+
+    def limits_of(self, endpoint: str) -> dict[str, Limit]:
+        """What holds for `METHOD /path`, or for each method of `/path` that has a limit of its own, by endpoint."""
+        method, segments = _segments(endpoint)
+        found = {
+            key: limit
+            for key, limit in self.effective().endpoints.items()
+            if _split(key.rpartition(" ")[2]) == segments and (method is None or key.startswith(f"{method} "))
+        }
+        return found or {endpoint: self.limit(method or "", endpoint.rpartition(" ")[2])}
+
     @property
     def unmatched(self) -> Limit:
         """The limit of all requests together that match no route."""
@@ -109,6 +126,8 @@ def decode_limit_file(data: bytes) -> LimitFile:
     """Check and decode a `rate_limits.json`. BadInput says what is wrong with it."""
     try:
         return msgspec.convert(parse_json(data), LimitFile)
+    except msgspec.ValidationError as error:
+        raise BadInput(found_wrong(str(error)) or str(error)) from error
     except (ValueError, RecursionError) as error:
         raise BadInput(str(error) or "not JSON") from error
 

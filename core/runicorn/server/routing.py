@@ -147,7 +147,7 @@ def _route(endpoint: Endpoint, owner: Plugin | None) -> Route:
         method=endpoint.method,
         template=endpoint.template,
         owner=owner,
-        query=QueryRules.of(signature, endpoint.template, provided, endpoint.handler.opt.get("keep_empty", ())),
+        query=QueryRules.of(signature, endpoint.template, provided, endpoint.handler.opt),
         takes_json=body is not None and encoding in (None, RequestEncodingType.JSON),
         has_secrets=bool(endpoint.handler.opt.get("has_secrets")),
         only_reads=endpoint.method in _READING or bool(endpoint.handler.opt.get("only_reads")),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import os
 import signal
 import sys
 from collections.abc import Generator
@@ -12,28 +13,45 @@ from typing import NoReturn
 
 import msgspec
 
+from runicorn.archive import Limits
 from runicorn.cli.progress import progress_bar
+from runicorn.config import misunderstood
 from runicorn.events.past import PastLog, moment_text
 from runicorn.host import PluginHost
+from runicorn.log_lines import set_up_logging
+from runicorn.patience import patience_s
 from runicorn.root import RootUnusable, check_belongs, prepare
-from runicorn.server.access_log import set_up_logging
 from runicorn.server.app import build
+from runicorn.server.clients import Clients
 from runicorn.server.health_route import plugins_summary
 from runicorn.server.listening import listen, url_of
-from runicorn.server.origins import is_loopback_host
+from runicorn.server.origins import Callers, is_loopback_host
 from runicorn.server.settings import ServeSettings
 from runicorn.server.worker import Server, run_server
+from runicorn.staleness import stale_after_s
 from runicorn.store_as_of import past_models
 
 
 def serve(settings: ServeSettings) -> int:
     """Serve until SIGTERM or SIGINT (status 0). RunicornError if the server cannot start."""
+    Callers(settings.host, allow_hosts=settings.allow_hosts, allow_origins=settings.allow_origins)
+    Clients(settings.trusted_proxies)
     set_up_logging(settings.log_level)
+    _settle_environment()
     if settings.as_of is not None:
         with _past(settings, settings.as_of) as past:
             return _serve(past)
     prepare(settings.root_path, settings.state_path)
     return _serve(settings)
+
+
+def _settle_environment() -> None:
+    """Warn of what the environment says in vain, once: the processes beside this one inherit it without that."""
+    stale_after_s()
+    patience_s()
+    Limits.configured()
+    for variable in misunderstood():
+        os.environ.pop(variable, None)
 
 
 def _serve(settings: ServeSettings) -> int:

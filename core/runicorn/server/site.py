@@ -77,7 +77,7 @@ class Site:
             return (
                 (ASSETS / "home.html", [_REVALIDATE, (b"content-security-policy", _PAGE_POLICY)]) if is_home else None
             )
-        file = find_file(self._front_end, path)
+        file = find_file(self._front_end, "index.html" if path == "/" else path)
         if file is not None:
             return file, [_FOR_EVER if path.startswith("/assets/") else _REVALIDATE]
         if b"text/html" in accept and ".." not in path.split("/"):

@@ -20,8 +20,8 @@ import uvicorn
 
 from runicorn.errors import RunicornError
 from runicorn.host import PluginHost
+from runicorn.log_lines import set_up_logging
 from runicorn.root import RootUnusable
-from runicorn.server.access_log import set_up_logging
 from runicorn.server.app import Application, build
 from runicorn.server.connection import LimitedConnection
 from runicorn.server.orders import Orders

@@ -141,7 +141,7 @@ class ArtifactStorage:
         """Metadata and manifest of a version, by number or alias; without either, of the latest."""
         if version is not None and alias is not None:
             raise ValueError("Cannot specify both version and alias")
-        if version is not None and (isinstance(version, bool) or version < 1):
+        if version is not None and (isinstance(version, bool | str) or version < 1):
             raise IllegalVersion(version)
         folder = self._lookup.find(name, _plain(type))
         if version is not None:

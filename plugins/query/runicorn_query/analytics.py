@@ -91,10 +91,16 @@ PROJECTS = (
     f" sum(b.status = 'interrupted'), ifnull(avg({DURATION}), 0.0), max(b.updated)"
     " FROM run_brief AS b WHERE b.listed AND b.created >= :since GROUP BY b.project"
 )
-BEST = (
-    "SELECT b.project, b.best_name, count(*), {bound}(b.best_value), b.run_id FROM run_brief AS b"
-    " WHERE b.listed AND b.created >= :since AND b.best_name IS NOT NULL AND b.best_value IS NOT NULL"
-    " AND (ifnull(b.best_mode, 'max') = 'min') = {is_min} GROUP BY b.project, b.best_name"
+_HAS_BEST = (
+    "b.listed AND b.created >= :since AND b.best_name IS NOT NULL AND b.best_value IS NOT NULL"
+    " AND (ifnull(b.best_mode, 'max') = 'min') = {is_min}"
+)
+BEST = (  # of several runs with the best value the one with the least id: the order of rows differs after a rebuild
+    "SELECT best.project, best.best_name, best.runs, best.value, min(b.run_id) FROM run_brief AS b CROSS JOIN ("
+    "SELECT b.project, b.best_name, count(*) AS runs, {bound}(b.best_value) AS value FROM run_brief AS b"
+    f" WHERE {_HAS_BEST} GROUP BY b.project, b.best_name) AS best"
+    " ON best.project IS b.project AND best.best_name = b.best_name AND best.value = b.best_value"
+    f" WHERE {_HAS_BEST} GROUP BY best.project, best.best_name"
 )
 
 
@@ -135,7 +141,7 @@ def mean_and_deviation(values: list[float]) -> tuple[float, float]:
 
 
 def _best_of_projects(db: apsw.Connection, since: float) -> dict[str | None, tuple[str, float, str]]:
-    """By project: its most frequent best metric, the best value, and the run that has it."""
+    """By project: its most frequent best metric, the best value, and the run that has it, by id the first of several."""
     found: dict[str | None, dict[str, list[tuple[int, bool, float, str]]]] = {}
     for is_min, bound in ((False, "max"), (True, "min")):
         statement = BEST.format(bound=bound, is_min=int(is_min))

@@ -30,6 +30,7 @@ from runicorn.plugin import (
     Store,
     file_lock,
     open_store,
+    set_up_logging,
 )
 from runicorn_query.index_database import TROUBLE, remove
 from runicorn_query.search.index_file import index_path
@@ -134,7 +135,7 @@ def main() -> int:
     parser.add_argument("--root", required=True)
     parser.add_argument("--state-dir", type=Path, required=True)
     arguments = parser.parse_args()
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    set_up_logging("warning")
     _be_idle()
     try:
         with (

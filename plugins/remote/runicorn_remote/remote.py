@@ -32,7 +32,8 @@ class Remote:
     """Connections and modes. `serving.own(Remote)` is the one of a server."""
 
     def __init__(self, serving: Serving) -> None:
-        logging.getLogger("paramiko").setLevel(logging.WARNING)
+        # Every failure becomes an error of ours; paramiko would log each of them, line by line of its traceback.
+        logging.getLogger("paramiko").setLevel(logging.CRITICAL)
         self.journal = Journal(lambda *payloads: serving.store.record(*payloads))
         self.registry = Registry()
         self.mirrors = Mirrors(self.registry)

@@ -50,6 +50,13 @@ def manage(
 
     `delete` removes a run for good; `cleanup` puts runs into the recycle bin that are neither pinned, archived nor running
     and did nothing for --days.
+
+    \b
+    Examples:
+      runicorn manage --action tag --run-id 20250114_153045_a1b2c3 --tags baseline,best
+      runicorn manage --action search --project vision --tags baseline
+      runicorn manage --action cleanup --days 90 --dry-run
+      runicorn manage --action delete --run-id 20250114_153045_a1b2c3
     """
     from runicorn.plugin import ExperimentManager, storage_root
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from runicorn.plugin import DECIDED_EVENTS, FAILED, Payload, RunImported, RunMirrored, RunObserved
+from runicorn.plugin import DECIDED_EVENTS, Payload, RunImported, RunLost, RunMirrored, RunObserved
 
 
 class RunVanished(Payload, frozen=True, kw_only=True):
@@ -17,17 +17,6 @@ class RunVanished(Payload, frozen=True, kw_only=True):
     run: str
     run_id: str
     observed_at: float
-
-
-class RunLost(Payload, frozen=True, kw_only=True):
-    """The training process is gone without having ended its run. `status` and `exit_reason` are what the run has now."""
-
-    event_type: ClassVar[str] = "run.lost"
-    run: str
-    run_id: str
-    ended_at: float
-    status: str = FAILED
-    exit_reason: str = "process_not_found"
 
 
 STORE_EVENTS: tuple[type[Payload], ...] = (RunObserved, RunMirrored, RunVanished, RunLost, RunImported, *DECIDED_EVENTS)

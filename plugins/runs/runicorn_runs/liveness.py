@@ -27,6 +27,7 @@ from runicorn.plugin import (
     STATUS_FILE,
     LockTimeout,
     ProcessIdentity,
+    RunLost,
     Store,
     Stream,
     Unavailable,
@@ -36,7 +37,6 @@ from runicorn.plugin import (
     read_json_object,
     write_json,
 )
-from runicorn_runs.events import RunLost
 from runicorn_runs.facts import Meta
 
 logger = logging.getLogger("runicorn.runs")

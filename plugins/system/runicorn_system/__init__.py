@@ -35,7 +35,6 @@ def runicorn_rate_limits() -> Mapping[str, int]:
     return {
         "GET /api/gpu/telemetry": 240,
         "GET /api/system/telemetry": 240,
-        "GET /api/config": 60,
         "POST /api/config/user_root_dir": 10,
         "POST /api/config/ssh_connections": 20,
         "DELETE /api/config/ssh_connections/{key}": 20,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import struct
 import subprocess
@@ -263,6 +264,16 @@ def test_a_connection_that_cannot_be_made_says_why(
         assert nothing_is_connected(http)
         for machine in place.machines:
             wait_until(lambda machine=machine: machine.open_sessions() == 0, "the end of the attempt")
+
+
+def test_a_peer_that_speaks_no_ssh_fills_no_log(server: Server, http: httpx.Client, home: Path, tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        place = Place(stack, http, UNIFIED, home, tmp_path)
+        before = len(server.log)
+        assert http.post(UNIFIED, json=body_for(UNIFIED, **no_ssh(place).fields)).status_code == 400
+    wait_until(lambda: '"path":"/api/unified/connect"' in server.log[before:], "the line of the request")
+    told = [json.loads(line) for line in server.log[before:].splitlines()]
+    assert [line for line in told if line["level"] in ("warning", "error")] == []
 
 
 BAD_HOST = "Invalid value for host: 1 to 253 characters, without white space, /, @ and what a shell interprets"

@@ -31,6 +31,26 @@ def runicorn(
     )
 
 
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--allow-origin", "foo"),
+        ("--allow-origin", "http://x/"),
+        ("--allow-origin", "*"),
+        ("--allow-host", "a b"),
+        ("--trusted-proxy", "proxy.example"),
+    ],
+)
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_what_can_never_match_is_refused_before_anything_is_served(tmp_path, option, value, workers):
+    result = runicorn("serve", "--storage", str(tmp_path / "r"), "--port", "0", "--workers", workers, option, value)
+
+    assert (result.returncode, result.stdout) == (1, "")
+    assert value in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    assert not (tmp_path / "r").exists()
+
+
 @pytest.mark.parametrize("module", ["runicorn", "runicorn.cli"])
 @pytest.mark.parametrize("arguments", [[], ["nonsense"], ["serve", "--nonsense"], ["serve", "--port", "x"]])
 def test_bad_arguments_print_usage_on_stderr_and_exit_2(module, arguments):
@@ -228,7 +248,25 @@ def test_limits_can_be_set_shown_got_listed_and_removed():
     assert got == "GET /api/runs: 5 requests per 10 s, at most 2 within a second\n"
     assert got in runicorn("rate-limit", "--action", "list").stdout
     assert runicorn("rate-limit", "--action", "remove", "--endpoint", "GET /api/runs").returncode == 0
-    assert runicorn("rate-limit", "--action", "get", "--endpoint", "GET /api/runs").returncode == 1
+    got = runicorn("rate-limit", "--action", "get", "--endpoint", "GET /api/runs").stdout
+    assert got == "GET /api/runs: 100 requests per 60 s\n"
+
+
+def test_the_limits_that_hold_are_shown_whoever_has_set_them():
+    shown = json.loads(runicorn("rate-limit").stdout)["endpoints"]
+    assert (shown["GET /api/runs"]["max_requests"], shown["GET /api/health"]["max_requests"]) == (100, 240)
+    got = runicorn("rate-limit", "--action", "get", "--endpoint", "/api/config/ssh_connections").stdout
+    assert got == "POST /api/config/ssh_connections: 20 requests per 60 s\n"
+    got = runicorn("rate-limit", "--action", "get", "--endpoint", "/api/config").stdout
+    assert got == "/api/config: 60 requests per 60 s (Default)\n"
+
+    runicorn("rate-limit", "--action", "set", "--endpoint", "/api/runs", "--max-requests", "7")
+    shown = json.loads(runicorn("rate-limit").stdout)["endpoints"]
+    seven = {"/api/runs", "GET /api/runs", "GET /api/runs/{run_id}", "POST /api/runs/soft-delete"}
+    assert {shown[key]["max_requests"] for key in seven} == {7}
+    got = runicorn("rate-limit", "--action", "get", "--endpoint", "GET /api/runs/{any}/logs").stdout
+    assert got == "GET /api/runs/{any}/logs: 7 requests per 60 s\n"
+    assert list(json.loads(limit_file_path().read_text())["endpoints"]) == ["/api/runs"]
 
 
 @pytest.mark.parametrize(
@@ -240,6 +278,7 @@ def test_limits_can_be_set_shown_got_listed_and_removed():
         ["set", "--endpoint", "/api/runs", "--max-requests", "0"],
         ["set", "--endpoint", "/api/runs", "--max-requests", "5", "--burst", "0"],
         ["get"],
+        ["get", "--endpoint", "api/runs"],
         ["remove", "--endpoint", "/api/nothing"],
     ],
 )
@@ -277,3 +316,12 @@ def test_validate_says_what_is_wrong():
     assert result.returncode == 1
     assert result.stderr.startswith("✗ Configuration error: max_requests must be at least 1")
     assert runicorn("rate-limit", "--action", "settings", "--enable").returncode == 1
+
+    for content, told in (
+        ('{"default": {"max_requests": "x"}}', "default.max_requests must be an integer"),
+        ('{"settings": {"log_violations": 5}}', "settings.log_violations must be true or false"),
+        ("[]", "the whole must be an object"),
+    ):
+        limit_file_path().write_text(content)
+        result = runicorn("rate-limit", "--action", "validate")
+        assert result.stderr == f"✗ Configuration error: {told}\n"

@@ -12,8 +12,7 @@ from pathlib import Path
 import click
 import pytest
 
-from runicorn.cli import main
-from tests.commands import runicorn
+from tests.commands import commands, runicorn
 from tests.stores import make_run
 
 MINIMAL = {
@@ -30,18 +29,6 @@ MINIMAL = {
 """Arguments of commands that need other ones than a word for each that is required."""
 
 
-def commands(group: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[str, click.Command]]:
-    """All commands that do something, by what calls them."""
-    if path and not (isinstance(group, click.Group) and not group.invoke_without_command):
-        yield " ".join(path), group
-    if isinstance(group, click.Group):
-        context = click.Context(group)
-        for name in group.list_commands(context):
-            command = group.get_command(context, name)
-            assert command is not None
-            yield from commands(command, (*path, name))
-
-
 def minimal(name: str, command: click.Command) -> list[str]:
     if name in MINIMAL:
         return MINIMAL[name]
@@ -55,7 +42,7 @@ def _option(parameter: click.Parameter) -> list[str]:
 
 COMMANDS = {
     name: minimal(name, command)
-    for name, command in commands(main)
+    for name, command in ((" ".join(path), command) for path, command in commands())
     if any(parameter.name == "storage" for parameter in command.params) and name != "doctor"
 }
 """All but the one that says in its own words what is wrong with a root; see `test_doctor.py`."""

@@ -40,6 +40,8 @@ def test_a_bad_id_is_refused_and_nothing_is_created(root: Path, bad):
 def test_the_text_names_what_is_wrong(root: Path):
     with pytest.raises(ValueError, match=re.escape("Invalid project name: 'a/b'")):
         Run("a/b", root)
+    with pytest.raises(ValueError, match=re.escape(r"Invalid project name: 'a\n\x1b'")):
+        Run("a\n\x1b", root)
 
 
 @pytest.mark.parametrize("empty", ["", None])
@@ -63,6 +65,35 @@ def test_an_id_in_the_recycle_bin_is_refused(make_run: MakeRun):
     with pytest.raises(ValueError, match=r"^Invalid run_id: 'mine' is in the recycle bin$"):
         make_run("mine")
     assert types_of(run.run_dir) == before
+
+
+@pytest.mark.parametrize("place", ["q/bin/runs/mine", "runs/mine"])
+def test_an_id_in_the_recycle_bin_is_refused_whatever_its_project_and_name_are(root: Path, place: str):
+    (root / place / ".deleted").mkdir(parents=True)
+    with pytest.raises(ValueError, match=rf"^Invalid run_id: 'mine' is in the recycle bin \({place}\)$"):
+        Run("p", root, "mine", capture_env=False)
+    assert not (root / "p").exists()
+
+
+def test_an_id_that_another_run_has_is_warned_about_and_one_that_is_resumed_is_not(root: Path, make_run, caplog):
+    make_run("mine", project="q", name="other").finish()
+    assert not caplog.records
+    make_run("mine").finish()
+    assert [record.message for record in caplog.records] == [
+        "q/other/runs/mine has the id 'mine', too: one of the two is meant by it"
+    ]
+    caplog.clear()
+    assert make_run("mine").run_dir == root / "p/default/runs/mine"
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    "place", [".mirrors/s/tree/p/n/runs/mine", "artifacts/model/runs/mine", ".runicorn/x/runs/mine"]
+)
+def test_directories_that_are_no_runs_here_have_no_id(root: Path, make_run: MakeRun, caplog, place: str):
+    (root / place / ".deleted").mkdir(parents=True)
+    make_run("mine")
+    assert not caplog.records
 
 
 @pytest.mark.parametrize("link", ["p", "p/default", "p/default/runs", "p/default/runs/mine"])
@@ -94,10 +125,10 @@ def test_an_id_that_is_drawn_twice_is_drawn_again(make_run: MakeRun, monkeypatch
 def test_where_no_run_can_be_made_the_error_is_clear_and_an_oserror(tmp_path: Path, obstacle: str):
     (tmp_path / obstacle).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / obstacle).write_text("a file")
-    with pytest.raises(OSError, match=r"^The run cannot be created: ") as error:
+    with pytest.raises(OSError, match=rf"^The run cannot be created in {re.escape(str(tmp_path / 'root'))}: ") as error:
         Run("p", tmp_path / "root", "mine", capture_env=False)
     assert isinstance(error.value, StorageUnavailable)
-    assert str(tmp_path) not in str(error.value)
+    assert "mine" not in str(error.value).removeprefix(f"The run cannot be created in {tmp_path}")
     assert error.value.__cause__ is not None
 
 
@@ -112,7 +143,7 @@ except OSError as error:
     print(error)
 """
     done = run_python(code, root)
-    assert done.stdout == "The run cannot be created: File too large\n", done.stderr
+    assert done.stdout == f"The run cannot be created in {root}: File too large\n", done.stderr
     assert list(root.glob("p/default/runs/*")) == []
 
 
@@ -136,7 +167,7 @@ except OSError as error:
     print(error)
 """
     done = run_python(code, root)
-    assert done.stdout == "The run cannot be created: File too large\n", done.stderr
+    assert done.stdout == f"The run cannot be created in {root}: File too large\n", done.stderr
     assert "mine" in (root / "p/default/runs/shared/logs.txt").read_text()
     assert '"run.created"' in (root / "p/default/runs/shared/events.jsonl").read_text()
 
@@ -157,4 +188,4 @@ except OSError as error:
     for parent in (tmp_path, *tmp_path.parents[:2]):
         parent.chmod(0o755)
     done = run_python(code, tmp_path / "root")
-    assert done.stdout == "The run cannot be created: Permission denied\n", done.stderr
+    assert done.stdout == f"The run cannot be created in {tmp_path / 'root'}: Permission denied\n", done.stderr

@@ -68,6 +68,47 @@ def test_an_odd_origin_is_foreign(origin):
     assert Callers("127.0.0.1").foreign({b"origin": origin, b"host": b"localhost:1"}, "GET") is not None
 
 
+@pytest.mark.parametrize(
+    "host",
+    [
+        b"localhost:24500@evil", b"localhost@evil", b"[::1", b"[::1]x", b"[::1]:x", b"localhost:x", b"localhost:1:2",
+        b"localhost/", b"localhost evil", b"localhost?", b"", b":23300", b"[]", b"localhost#",
+    ],
+)  # fmt: skip
+def test_an_odd_host_is_refused(host: bytes) -> None:
+    assert Callers("127.0.0.1").bad_host({b"host": host}) is not None
+    assert Callers("0.0.0.0").bad_host({b"host": host}) is not None
+
+
+def test_origins_that_are_allowed_match_exactly():
+    callers = Callers("127.0.0.1", allow_origins=["HTTPS://UI.example:443", "tauri://localhost", "http://[::1]:5173"])
+
+    for origin in (b"http://localhost:5173", b"https://ui.example", b"tauri://localhost", b"http://[::1]:5173"):
+        assert callers.allowed_origin({b"origin": origin}) == origin
+    for origin in (
+        b"HTTP://LOCALHOST:5173",
+        b"http://localhost:51730",
+        b"https://ui.example:443",
+        b"https://ui.example/",
+    ):
+        assert callers.allowed_origin({b"origin": origin}) is None
+        assert callers.foreign({b"origin": origin, b"host": b"localhost:1"}, "GET") is not None
+
+
+@pytest.mark.parametrize(
+    "origin", ["foo", "http://x/", "*", "http://*", "", "http://", "http://a b", "http://x:y", "http://u@x"]
+)
+def test_what_no_browser_sends_as_an_origin_cannot_be_allowed(origin: str) -> None:
+    with pytest.raises(BadInput, match=r"^Not an origin"):
+        Callers("127.0.0.1", allow_origins=[origin])
+
+
+@pytest.mark.parametrize("host", ["a b", "x:80", "http://x", "*", "", "x/", "[::1"])
+def test_what_is_no_host_name_cannot_be_allowed(host: str) -> None:
+    with pytest.raises(BadInput, match=r"^Not a host name"):
+        Callers("127.0.0.1", allow_hosts=[host])
+
+
 def test_loopback_addresses_are_told_from_others():
     assert [is_loopback_host(host) for host in ("127.0.0.1", "localhost", "::1", "[::1]", "0.0.0.0", "lab")] == [
         True, True, True, True, False, False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import os
 import shutil
 import signal
@@ -489,3 +490,46 @@ def test_changed_sources_restart_the_server_also_those_of_plugins_and_again(serv
             return bool(set(workers_seen(server, 1)) - {before})
 
         wait_until(restarted, "the restart")
+
+
+def test_all_processes_of_a_server_log_lines_of_one_form(tmp_path: Path) -> None:
+    server = Server(tmp_path / "root", "--log-level", "debug")
+    try:
+        with runicorn.init("p", tmp_path / "root", capture_env=False) as run:
+            run.log(loss=1.0)
+        wait_until(lambda: server.http.get("/api/runs").json(), "the run")
+        wait_until(lambda: '"runicorn.projection' in server.log, "a line of the projector")
+    finally:
+        server.stop()
+    announced = ("Storage root: ", "Plugins: ", "Runicorn is listening on ")  # on the standard output
+    told = [json.loads(line) for line in server.log.splitlines() if not line.startswith(announced)]
+    assert told
+    assert all({"ts", "level"} <= line.keys() for line in told)
+
+
+def test_the_process_of_the_indexes_logs_the_same_form(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    command = [sys.executable, "-m", "runicorn_query.indexes", "--root", str(tmp_path), "--state-dir"]
+    done = subprocess.run(
+        [*command, str(tmp_path / "file")],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    told = json.loads(done.stderr)
+    assert (told["level"], told["logger"]) == ("error", "runicorn.query")
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_what_the_environment_says_in_vain_is_warned_of_once(tmp_path: Path, workers: str) -> None:
+    wrong = {"RUNICORN_IMPORT_UNPACKED_BYTES": "abc", "RUNICORN_STALE_AFTER": "x", "RUNICORN_PLUGIN_PATIENCE": "nan"}
+    server = Server(tmp_path / "root", "--workers", workers, environment=wrong)
+    try:
+        server.http.get("/api/runs")
+        server.wait_until_live()
+    finally:
+        server.stop()
+    assert {name: server.log.count(f"{name} is not a ") for name in wrong} == dict.fromkeys(wrong, 1)

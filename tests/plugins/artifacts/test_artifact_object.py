@@ -168,6 +168,7 @@ def test_module_functions_take_paths(run: rn.Run, make: Make) -> None:
         ("../net:v1", FileNotFoundError, "Artifact not found: net (type=..)"),
         ("net:v9", FileNotFoundError, "Version not found: net:v9"),
         ("bare:v1", FileNotFoundError, "Metadata not found for bare:v1"),
+        (5, ValueError, "Artifact spec must be in format 'name:version' or 'name:alias', got: 5"),
     ],
 )
 def test_what_cannot_be_used_is_told(

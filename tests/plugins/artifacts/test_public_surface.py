@@ -69,6 +69,8 @@ def test_the_status_is_a_text() -> None:
     ("call", "error", "text"),
     [
         (lambda s: s.load_artifact("net", version=1, alias="latest"), ValueError, "Cannot specify both version and alias"),
+        *((lambda s, version=version: s.load_artifact("net", version=version), ValueError,
+           f"Invalid version number: {version}") for version in ("x", "1", 0, True)),
         (lambda s: s.download_artifact("net", "model", 9), FileNotFoundError, "Artifact version not found: net:v9"),
         (lambda s: s.download_artifact("no", None, 1), FileNotFoundError, "Artifact version not found: no:v1"),
         (lambda s: s.get_artifact_file_path("net", "code", 1, "x"), FileNotFoundError,

@@ -19,7 +19,8 @@ EVENTS_COMMANDS = {
 events = LazyGroup(
     "events",
     EVENTS_COMMANDS,
-    help="Look into the event log, check it, take commands back, and replay it into read models.",
+    help="Look into the event log, check it, take commands back, and replay it into read models.\n\n"
+    "\b\nExamples:\n  runicorn events tail\n  runicorn events verify\n  runicorn events replay",
 )
 
 __all__ = ["EVENTS_COMMANDS", "events"]

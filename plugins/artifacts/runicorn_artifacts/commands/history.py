@@ -25,7 +25,13 @@ from runicorn_artifacts.recipes import Provenance, provenance
 @json_option
 @click.pass_context
 def diff(context: click.Context, before: str, after: str, storage: str | None, as_json: bool) -> None:
-    """What changed from one version to another: files, references, metadata. VERSION is v3, or an alias."""
+    """What changed from one version to another: files, references, metadata. VERSION is v3, or an alias.
+
+    \b
+    Examples:
+      runicorn artifacts diff net:v1 net:v2
+      runicorn artifacts diff net:v1 net:latest --json
+    """
     lookup = Lookup(root_of(context, storage))
     (folder, first), (other, second) = lookup.resolve(before), lookup.resolve(after)
     found = compare(folder, first, second, other)
@@ -68,7 +74,13 @@ def _print_diff(found: VersionDiff, title: str) -> None:
 def lineage(
     context: click.Context, version: str, depth: int, form: str | None, storage: str | None, as_json: bool
 ) -> None:
-    """What a version came from, and what was made of it."""
+    """What a version came from, and what was made of it.
+
+    \b
+    Examples:
+      runicorn artifacts lineage net:latest
+      runicorn artifacts lineage net:v3 --depth 5 --format mermaid
+    """
     if as_json and form not in (None, "json"):
         raise click.UsageError(f"Give either --json or --format {form}.")
     facts, key = _facts(context, version, storage)
@@ -89,7 +101,12 @@ def lineage(
 @json_option
 @click.pass_context
 def impact(context: click.Context, version: str, storage: str | None, as_json: bool) -> None:
-    """Everything that was made of a version, directly or not: models first."""
+    """Everything that was made of a version, directly or not: models first.
+
+    \b
+    Examples:
+      runicorn artifacts impact digits:v1
+    """
     facts, key = _facts(context, version, storage)
     found = _known(reach.impact(facts, key), key)
     if as_json:
@@ -109,7 +126,13 @@ def impact(context: click.Context, version: str, storage: str | None, as_json: b
 @json_option
 @click.pass_context
 def show_provenance(context: click.Context, version: str, storage: str | None, as_json: bool) -> None:
-    """The recipe of a version: all runs that led to it, with code, environment and inputs, the first one first."""
+    """The recipe of a version: all runs that led to it, with code, environment and inputs, the first one first.
+
+    \b
+    Examples:
+      runicorn artifacts provenance net:v3
+      runicorn artifacts provenance net:v3 --json
+    """
     facts, key = _facts(context, version, storage)
     found = provenance(root_of(context, storage), _known(reach.ancestry(facts, key), key))
     if as_json:

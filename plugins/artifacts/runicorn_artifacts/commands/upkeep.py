@@ -16,7 +16,12 @@ from runicorn_artifacts.lookup import Lookup
 @json_option
 @click.pass_context
 def restore(context: click.Context, version: str, storage: str | None, as_json: bool) -> None:
-    """Take back the deletion of a version. A deleted one is found by its number only."""
+    """Take back the deletion of a version. A deleted one is found by its number only.
+
+    \b
+    Examples:
+      runicorn artifacts restore net:v3
+    """
     root = root_of(context, storage)
     Actions(root, as_json=as_json).restore(*Lookup(root).resolve(version))
 
@@ -27,7 +32,13 @@ def restore(context: click.Context, version: str, storage: str | None, as_json: 
 @json_option
 @click.pass_context
 def verify(context: click.Context, version: str | None, storage: str | None, as_json: bool) -> None:
-    """Read the contents of all versions again, or of one, and tell what is damaged: exit status 1 if anything is."""
+    """Read the contents of all versions again, or of one, and tell what is damaged: exit status 1 if anything is.
+
+    \b
+    Examples:
+      runicorn artifacts verify
+      runicorn artifacts verify net:v3 --json
+    """
     root = root_of(context, storage)
     actions = Actions(root, as_json=as_json)
     if version is None:
@@ -45,5 +56,11 @@ def verify(context: click.Context, version: str | None, storage: str | None, as_
 @json_option
 @click.pass_context
 def gc(context: click.Context, dry_run: bool, storage: str | None, as_json: bool) -> None:
-    """Remove contents that no version needs, and what killed processes left."""
+    """Remove contents that no version needs, and what killed processes left.
+
+    \b
+    Examples:
+      runicorn artifacts gc --dry-run
+      runicorn artifacts gc
+    """
     Actions(root_of(context, storage), as_json=as_json).gc(dry_run=dry_run)

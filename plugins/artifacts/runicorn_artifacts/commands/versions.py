@@ -50,7 +50,14 @@ def log_version(
     storage: str | None,
     as_json: bool,
 ) -> None:
-    """Save files and directories as a new version, which no run has made."""
+    """Save files and directories as a new version, which no run has made.
+
+    \b
+    Examples:
+      runicorn artifacts log data/ --name digits --type dataset
+      runicorn artifacts log net.pt --name net --type model --alias best --tag baseline
+      runicorn artifacts log net.pt --name net --url http://gpu1:23300 --run 20250114_153045_a1b2c3
+    """
     if run_id is not None and url is None:
         raise click.UsageError("--run needs --url.")
     for alias in aliases:
@@ -73,7 +80,13 @@ def log_version(
 @json_option
 @click.pass_context
 def download(context: click.Context, version: str, target: Path | None, storage: str | None, as_json: bool) -> None:
-    """Copy the files of a version into a directory. Files that it has already are replaced."""
+    """Copy the files of a version into a directory. Files that it has already are replaced.
+
+    \b
+    Examples:
+      runicorn artifacts download net:v3
+      runicorn artifacts download dataset/digits:latest --to data
+    """
     folder, number = Lookup(root_of(context, storage)).resolve(version)
     record = folder.record(number)
     directory = Path(f"{folder.name}-v{number}") if target is None else target
@@ -92,7 +105,13 @@ def download(context: click.Context, version: str, target: Path | None, storage:
 def set_alias(
     context: click.Context, version: str, alias: str, remove: bool, storage: str | None, as_json: bool
 ) -> None:
-    """Let an alias point to a version, from wherever it pointed before; or remove it."""
+    """Let an alias point to a version, from wherever it pointed before; or remove it.
+
+    \b
+    Examples:
+      runicorn artifacts alias net:v3 best
+      runicorn artifacts alias net:v3 best --remove
+    """
     _check_alias(alias)
     folder, number = Lookup(root_of(context, storage)).resolve(version)
     if remove and alias not in folder.active_aliases(number):
@@ -112,7 +131,13 @@ def set_alias(
 def promote(
     context: click.Context, version: str, stage: str, notes: str | None, storage: str | None, as_json: bool
 ) -> None:
-    """Move a version to another stage of its life. The way to production leads through staging."""
+    """Move a version to another stage of its life. The way to production leads through staging.
+
+    \b
+    Examples:
+      runicorn artifacts promote net:v3 staging
+      runicorn artifacts promote net:v3 production --notes "better on the test set"
+    """
     folder, number = Lookup(root_of(context, storage)).resolve(version)
     before = promoting.promote(folder, number, stage, notes=notes)
     _done(f"{folder.name}:v{number} is in {stage} now", as_json, from_stage=before, to_stage=stage)

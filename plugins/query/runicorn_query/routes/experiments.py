@@ -26,7 +26,7 @@ _MOST_DELETED = 1000
 _LONGEST_REASON = 500
 
 
-@get("/api/v2/experiments", operation_id="list_experiments")
+@get("/api/v2/experiments", operation_id="list_experiments", checks={"order_by": Order, "q": parse})
 async def list_experiments(
     store: Store,
     project: FromQuery[str | None] = None,

@@ -63,7 +63,11 @@ class CompareBody(msgspec.Struct, frozen=True):
     smoothing: float = 0.0
 
 
-@get("/api/v2/experiments/{exp_id:str}/metrics/fast", operation_id="fast_metrics")
+@get(
+    "/api/v2/experiments/{exp_id:str}/metrics/fast",
+    operation_id="fast_metrics",
+    checks={"step_range": parse_step_range},
+)
 async def fast_metrics(
     exp_id: FromPath[str],
     request: Request[Any, Any, Any],

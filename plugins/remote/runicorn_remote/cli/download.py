@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from runicorn.plugin import print_json
+from runicorn.plugin import print_json, unused_storage_option
 from runicorn_remote.cli.server_calls import DEFAULT_URL, Server
 
 _LOOK_S = 0.2
@@ -22,6 +22,7 @@ _SPEC = re.compile(r"(?:([^/:]+)/)?([^/:]+):(v[0-9]+)", re.ASCII | re.DOTALL)
 
 
 @click.command()
+@unused_storage_option
 @click.argument("version", metavar="[TYPE/]NAME:vN")
 @click.option("--target-dir", metavar="DIR", help="Where to, below the server's storage root (default: its cache).")
 @click.option(

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import click
 
-from runicorn.plugin import print_json
+from runicorn.plugin import print_json, unused_storage_option
 
 
 @click.command()
+@unused_storage_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def hosts(as_json: bool) -> None:
-    """List the hosts of ~/.ssh/config, with what it says about each."""
+    """List the hosts of ~/.ssh/config, with what it says about each.
 
+    \b
+    Examples:
+      runicorn remote hosts
+      runicorn remote hosts --json
+    """
     from runicorn_remote.ssh_config import Host, HostsFile
 
     file = HostsFile()
@@ -33,6 +39,7 @@ def hosts(as_json: bool) -> None:
 
 
 @click.command()
+@unused_storage_option
 @click.argument("host")
 @click.option(
     "--timeout", "timeout_s", default=10.0, show_default=True, type=click.FloatRange(0.1, 600), help="Seconds."
@@ -43,6 +50,11 @@ def check(context: click.Context, host: str, timeout_s: float, as_json: bool) ->
     """Look whether HOST, an alias of ~/.ssh/config or a host name, is an SSH server that is known.
 
     Shows banner and host key. Nobody logs in, and nothing is changed. Exit status 1 says that something is wrong.
+
+    \b
+    Examples:
+      runicorn remote check gpu-box
+      runicorn remote check gpu.example.org --timeout 3 --json
     """
     import logging
 

@@ -6,11 +6,12 @@ import time
 
 import click
 
-from runicorn.plugin import print_json
+from runicorn.plugin import print_json, unused_storage_option
 from runicorn_remote.cli.login import LoginOptions, connected, login_options
 
 
 @click.command()
+@unused_storage_option
 @click.argument("host")
 @click.argument("path", default="~")
 @login_options

@@ -5,11 +5,12 @@ from __future__ import annotations
 import click
 import msgspec
 
-from runicorn.plugin import print_json
+from runicorn.plugin import print_json, unused_storage_option
 from runicorn_remote.cli.login import LoginOptions, connected, login_options
 
 
 @click.command()
+@unused_storage_option
 @click.argument("host")
 @login_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -35,6 +36,7 @@ def connect(host: str, as_json: bool, **options: object) -> None:
 
 
 @click.command()
+@unused_storage_option
 @click.argument("host")
 @click.argument("remote_root")
 @login_options

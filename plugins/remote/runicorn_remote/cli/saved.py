@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from runicorn.plugin import print_json
+from runicorn.plugin import print_json, unused_storage_option
 
 if TYPE_CHECKING:
     from runicorn.plugin import SavedConnection
 
 
 @click.command()
+@unused_storage_option
 @click.argument("name")
 @click.argument("host")
 @click.option("-i", "--identity", metavar="FILE", help="Private key to log in with; the file is named, not copied.")
@@ -69,6 +70,7 @@ def add(name: str, host: str, identity: str | None, ask_password: bool, password
 
 
 @click.command("list")
+@unused_storage_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_saved(as_json: bool) -> None:
     """List the saved connections; no secrets.
@@ -94,6 +96,7 @@ def list_saved(as_json: bool) -> None:
 
 
 @click.command()
+@unused_storage_option
 @click.argument("name")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def remove(name: str, as_json: bool) -> None:

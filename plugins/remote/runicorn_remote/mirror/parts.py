@@ -26,7 +26,7 @@ class Parts:
         self.connection = connection
         self.source = source
         self.record = record
-        self.stats = MirrorStats(started)
+        self.stats = MirrorStats(started_at=started)
         self.failures = Failures(self.stats)
         self.known = MirrorState(root, source.key)
         self.claims = Claims(root, self.known)

@@ -11,13 +11,13 @@ State = Literal["starting", "syncing", "watching", "reconnecting", "error", "sto
 MAX_ERROR_CHARACTERS = 300
 
 
-class MirrorStats(msgspec.Struct):
+class MirrorStats(msgspec.Struct, kw_only=True):
     """Counted since the task began, but for `failed_files`."""
 
-    started_at: float
     copied_files: int = 0
     appended_bytes: int = 0
     scans: int = 0
+    started_at: float
     last_error: str = ""
     copied_bytes: int = 0
     failed_files: int = 0

@@ -210,14 +210,19 @@ def unified_status(serving: Serving) -> dict[str, Any]:
         "mirror": {"active": bool(current), "tasks": remote.mirrors.reports()},
     }
     rest = {
-        "modes": modes,
         "smart_mode": smart_mode,
         "mirror_mode": mirror_mode,
         "cached_experiments": totals.runs,
         "cached_artifacts": totals.versions,
     }
     if connection is None:
-        return {"connected": False, "connection_id": None, **rest, "connection": {"connected": False}}
+        return {
+            "connected": False,
+            "connection_id": None,
+            "modes": modes,
+            "connection": {"connected": False},
+            **rest,
+        }
     target, is_alive = connection.target, connection.is_alive
     address = {"host": target.host, "port": target.port, "username": target.username}
     return {
@@ -227,8 +232,9 @@ def unified_status(serving: Serving) -> dict[str, Any]:
         "connected_at": connection.connected_at,
         "reference_count": len(connection.holders),
         "last_error": connection.last_error,
-        **rest,
+        "modes": modes,
         "connection": {"connected": is_alive, **address, "uptime_seconds": connection.uptime_s},
+        **rest,
     }
 
 

@@ -24,6 +24,7 @@ from runicorn.plugin import (
     RunDescribed,
     RunFinished,
     RunImported,
+    RunLost,
     RunMirrored,
     RunObserved,
     RunPinned,
@@ -32,7 +33,7 @@ from runicorn.plugin import (
     RunSummarized,
     RunTagged,
 )
-from runicorn_runs.events import RunLost, RunVanished
+from runicorn_runs.events import RunVanished
 from runicorn_runs.facts import DIRECTORY
 
 IMAGE = ImageLogged.event_type

@@ -29,6 +29,7 @@ from runicorn.plugin import (
     RunDescribed,
     RunFinished,
     RunImported,
+    RunLost,
     RunMirrored,
     RunObserved,
     RunPinned,
@@ -43,7 +44,7 @@ from runicorn.plugin import (
     number,
     text,
 )
-from runicorn_runs.events import RunLost, RunVanished
+from runicorn_runs.events import RunVanished
 from runicorn_runs.facts import DIRECTORY, ArtifactList, Content, Entry, Meta, RunStatus, read_tags
 from runicorn_runs.history.labels import OWN, PROCESS, SETS
 

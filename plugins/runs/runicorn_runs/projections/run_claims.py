@@ -30,6 +30,7 @@ from runicorn.plugin import (
     RunDeleted,
     RunDescribed,
     RunFinished,
+    RunLost,
     RunMirrored,
     RunObserved,
     RunPinned,
@@ -45,7 +46,7 @@ from runicorn.plugin import (
     parse_json,
     text,
 )
-from runicorn_runs.events import RunLost, RunVanished
+from runicorn_runs.events import RunVanished
 from runicorn_runs.facts import (
     DIRECTORY,
     ArtifactList,
@@ -81,6 +82,8 @@ class RunPart(Part, omit_defaults=True):
     annotated: Claim[float | None] | None = None
     label: Claim[Label | None] | None = None
     source: Claim[str] | None = None
+    lost: Claim[RunStatus] | None = None
+    """The run was found dead after all that `status` says; who finds it knows its end, not its start."""
 
 
 class RunFacts(msgspec.Struct, frozen=True):
@@ -115,7 +118,7 @@ def merged(parts: Sequence[tuple[str, RunPart]]) -> RunFacts:
         present=present,
         directory=latest((stream, part.directory) for stream, part in parts),
         meta=latest((stream, part.meta) for stream, part in parts),
-        status=latest((stream, part.status) for stream, part in parts),
+        status=_status(parts),
         summary=latest((stream, part.summary) for stream, part in parts),
         deleted=latest((stream, part.deleted) for stream, part in parts),
         created=latest((stream, part.created) for stream, part in parts),
@@ -137,7 +140,7 @@ def _facts_of_one(part: RunPart) -> RunFacts:
         present=part.present,
         directory=part.directory,
         meta=part.meta,
-        status=part.status,
+        status=part.status if part.lost is None else _status([("", part)]),
         summary=part.summary,
         deleted=part.deleted,
         created=part.created,
@@ -151,6 +154,15 @@ def _facts_of_one(part: RunPart) -> RunFacts:
         label=part.label,
         source=part.source,
     )
+
+
+def _status(parts: Sequence[tuple[str, RunPart]]) -> Claim[RunStatus] | None:
+    """The newest claim; a finding that the run is dead leaves the start as the newest record of the run itself has it."""
+    newest = latest((stream, part.lost or part.status) for stream, part in parts)
+    recorded = latest((stream, part.status) for stream, part in parts)
+    if newest is None or recorded is None or newest is recorded:
+        return newest
+    return Claim(newest.ts, msgspec.structs.replace(newest.value, started_at=recorded.value.started_at))
 
 
 def facts_of(db: apsw.Connection, key: str) -> RunFacts | None:
@@ -206,9 +218,8 @@ def fold_store(parts: Parts[RunPart], batch: Batch) -> None:
             case RunVanished():
                 part.present = claim(event.ts, False, part.present)
             case RunLost():
-                started = None if part.status is None else part.status.value.started_at
-                ended = RunStatus(payload.status, started, number(payload.ended_at), payload.exit_reason)
-                part.status = claim(event.ts, ended, part.status)
+                dead = RunStatus(payload.status, None, number(payload.ended_at), payload.exit_reason)
+                part.lost = claim(event.ts, dead, part.lost or part.status)
             case RunDecision():
                 _fold_decided(part, event.ts, payload)
 
@@ -260,7 +271,7 @@ def _fold_observed(part: RunPart, ts: float, observed: RunObserved) -> None:
         case str(file) if file == META_FILE:
             part.meta = claim(ts, Meta.read(content), part.meta)
         case str(file) if file == STATUS_FILE:
-            part.status = claim(ts, RunStatus.read(content), part.status)
+            part.status, part.lost = claim(ts, RunStatus.read(content), part.lost or part.status), None
         case str(file) if file == SUMMARY_FILE:
             part.summary = claim(ts, dump_json(content), part.summary)
         case str(file) if file == DELETED_FILE:

@@ -71,7 +71,7 @@ class RunList(FoldedProjection[RunPart]):
     """See the module's docstring."""
 
     name = "run_list"
-    version = 8
+    version = 9
     streams = frozenset[StreamKind]({"run", "store"})
     part_type = RunPart
     is_merged = "EXISTS (SELECT 1 FROM run WHERE key = s.name)"

@@ -14,6 +14,7 @@ from runicorn.plugin import (
     BadInput,
     RunNotFound,
     Store,
+    WrongFields,
     annotate_run,
     appended_tags,
     checked_tags,
@@ -79,15 +80,13 @@ class Removed(msgspec.Struct, frozen=True):
 @post("/api/experiments/tag", status_code=HTTP_200_OK, operation_id="tag_experiment")
 async def tag_experiment(data: JSONBody[Tagging], store: Store) -> Success:
     """Add tags behind those that a run has, or replace them."""
-    if data.run_id is None or data.run_id == "":
-        raise BadInput("run_id is required")
-    if not isinstance(data.run_id, str):
-        raise BadInput("Invalid value for run_id: must be a string")
-    if not isinstance(data.append, bool):
-        raise BadInput("Invalid value for append: must be true or false")
-    tags, appends = _tags(data.tags), data.append
+    wrong = WrongFields()
+    run_id = wrong.of("run_id", _run_id, data.run_id)
+    appends = wrong.of("append", _boolean, data.append, "append")
+    tags = wrong.of("tags", _tags, data.tags)
+    wrong.refuse()
     try:
-        await annotate_run(store, data.run_id, lambda run: {"tags": appended_tags(run.tags, tags) if appends else tags})
+        await annotate_run(store, run_id, lambda run: {"tags": appended_tags(run.tags, tags) if appends else tags})
     except RunNotFound:
         return Success(False)
     return Success(True)
@@ -135,17 +134,35 @@ def _checked(data: Annotating) -> dict[str, Any]:
     fields = {name: value for name, value in msgspec.structs.asdict(data).items() if value is not UNSET}
     if not fields:
         raise BadInput("Nothing to change: give tags, description, archived or pinned")
+    wrong = WrongFields()
     if "tags" in fields:
-        fields["tags"] = _tags(fields["tags"])
-    description = fields.get("description")
-    if description is not None and not (isinstance(description, str) and len(description) <= _MAX_DESCRIPTION):
+        fields["tags"] = wrong.of("tags", _tags, fields["tags"])
+    wrong.of("description", _description, fields.get("description"))
+    for name in ("archived", "pinned"):
+        wrong.of(name, _boolean, fields.get(name, False), name)
+    wrong.refuse()
+    return fields
+
+
+def _run_id(value: object) -> str:
+    if value is None or value == "":
+        raise BadInput("run_id is required")
+    if not isinstance(value, str):
+        raise BadInput("Invalid value for run_id: must be a string")
+    return value
+
+
+def _description(value: object) -> None:
+    if value is not None and not (isinstance(value, str) and len(value) <= _MAX_DESCRIPTION):
         raise BadInput(
             f"Invalid value for description: must be null or a text of at most {_MAX_DESCRIPTION} characters"
         )
-    for name in ("archived", "pinned"):
-        if not isinstance(fields.get(name, False), bool):
-            raise BadInput(f"Invalid value for {name}: must be true or false")
-    return fields
+
+
+def _boolean(value: object, name: str) -> bool:
+    if not isinstance(value, bool):
+        raise BadInput(f"Invalid value for {name}: must be true or false")
+    return value
 
 
 def _tags(value: object) -> list[str]:

@@ -25,6 +25,7 @@ from runicorn.plugin import (
     html_pieces,
     markdown_pieces,
     open_run,
+    run_at,
 )
 from runicorn_runs import queries
 
@@ -35,8 +36,8 @@ _CSV = "text/csv"
 @get("/api/export/{run_id:str}/csv", media_type=_CSV, operation_id="export_csv")
 async def export_csv(run_id: FromPath[str], store: Store) -> Response[Any]:
     """The metrics of a run as CSV: one row per event, in the order of its file, as it is now."""
-    directory = store.root / await find_run(store, run_id)
-    pieces = await asyncio.to_thread(_begin, directory, store.as_of)
+    key = await find_run(store, run_id)
+    pieces = await asyncio.to_thread(_begin, store.root, key, store.as_of)
     return pieces.response(attachment(f"{run_id}_metrics.csv"))
 
 
@@ -63,7 +64,7 @@ async def export_report(run_id: FromPath[str], store: Store, format: FromQuery[s
     if media_type is None:
         raise BadInput("Format must be markdown or html")
     key = await find_run(store, run_id)
-    run = await asyncio.to_thread(open_run, store.root / key, until=store.as_of)
+    run = await asyncio.to_thread(open_run, store.root / key, place=run_at(key), until=store.as_of)
     if store.as_of is not None:  # what the files say is of now
         status, summary = store.model("runs").query(queries.run_state, key)
         run = msgspec.structs.replace(run, status=status, summary=summary or None)
@@ -71,8 +72,8 @@ async def export_report(run_id: FromPath[str], store: Store, format: FromQuery[s
     return Response(content, media_type=media_type, headers=attachment(f"{run_id}_report.{format}"))
 
 
-def _begin(directory: Path, until: float | None) -> Pieces:
-    run = open_run(directory, until=until)
+def _begin(root: Path, key: str, until: float | None) -> Pieces:
+    run = open_run(root / key, place=run_at(key), until=until)
     pieces = Pieces((piece.encode() for piece in csv_pieces(run.metrics, run.meta)), _CSV)
     if pieces.is_empty:
         raise NotFound("No metrics to export")

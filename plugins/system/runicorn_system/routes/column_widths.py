@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import msgspec
@@ -9,6 +10,7 @@ from litestar import delete, get, post
 from litestar.params import FromQuery, JSONBody
 from litestar.status_codes import HTTP_200_OK
 
+from runicorn.plugin import WrongFields
 from runicorn_system import column_widths
 
 PATH = "/api/config/column-widths"
@@ -39,22 +41,34 @@ class Stored(msgspec.Struct, frozen=True):
     message: str
 
 
-@get(PATH, operation_id="get_column_widths", sync_to_thread=True)
+@get(
+    PATH,
+    operation_id="get_column_widths",
+    sync_to_thread=True,
+    checks={"table": column_widths.check_table, "size": column_widths.check_size},
+)
 def get_column_widths(table: FromQuery[str], size: FromQuery[str]) -> Layout:
     """The layout of a table at a window size."""
     return Layout(table, size, column_widths.read(column_widths.Place.check(table, size)))
 
 
-@post(PATH, operation_id="save_column_widths", status_code=HTTP_200_OK, sync_to_thread=True)
+_CHECKS: dict[str, Callable[[Any], Any]] = {
+    "table": column_widths.check_table,
+    "size": column_widths.check_size,
+    "widths": column_widths.check_widths,
+    "window_width": lambda width: column_widths.check_window(width, "window_width"),
+    "window_height": lambda height: column_widths.check_window(height, "window_height"),
+}
+
+
+@post(PATH, operation_id="save_column_widths", status_code=HTTP_200_OK, sync_to_thread=True, checks=_CHECKS)
 def save_column_widths(data: JSONBody[NewLayout]) -> Stored:
     """Store a layout. Widths are rounded, and clamped to 0…10000."""
-    place = column_widths.Place.check(data.table, data.size)
-    column_widths.save(
-        place,
-        column_widths.check_widths(data.widths),
-        column_widths.check_window(data.window_width, "window_width"),
-        column_widths.check_window(data.window_height, "window_height"),
-    )
+    wrong = WrongFields()
+    checked = {name: wrong.of(name, check, getattr(data, name)) for name, check in _CHECKS.items()}
+    wrong.refuse()
+    place = column_widths.Place(checked["table"], checked["size"])
+    column_widths.save(place, checked["widths"], checked["window_width"], checked["window_height"])
     return Stored(True, "Column width preferences saved")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -10,7 +11,7 @@ from litestar import Response, delete, get, post
 from litestar.params import FromPath, JSONBody
 from litestar.status_codes import HTTP_200_OK
 
-from runicorn.plugin import SECRET_FIELDS, Address, BadInput, SavedConnection, SecretField, Serving
+from runicorn.plugin import SECRET_FIELDS, Address, BadInput, SavedConnection, SecretField, Serving, WrongFields
 
 PATH = "/api/config/ssh_connections"
 
@@ -18,7 +19,7 @@ _MAX_SECRET_BYTES = 64 << 10
 _MAX_HOST = 253
 _MAX_USERNAME = 128
 _MAX_NAME = 128
-_PORT = re.compile(r"[0-9]{1,5}", re.ASCII)
+_DIGITS = re.compile(r"[0-9]{1,5}", re.ASCII)
 
 AuthMethod = Literal["password", "key", "agent"]
 Secret = Annotated[
@@ -126,7 +127,65 @@ def list_connections(serving: Serving) -> ConnectionList:
     return ConnectionList([_listed(connection) for connection in serving.connections.latest()])
 
 
-@post(PATH, operation_id="save_ssh_connection", status_code=HTTP_200_OK, sync_to_thread=True)
+def _host(value: str) -> str:
+    host = value.strip()
+    if not host:
+        raise BadInput("Missing required field: host")
+    if len(host) > _MAX_HOST or any(c.isspace() or _is_control(c) or c in "/@" for c in host):
+        limit = f"at most {_MAX_HOST} characters, no white space, control characters, / or @"
+        raise BadInput(f"Invalid value for host: {limit}")
+    return host
+
+
+def _username(value: str) -> str:
+    username = value.strip()
+    if not username:
+        raise BadInput("Missing required field: username")
+    if len(username) > _MAX_USERNAME or any(_is_control(c) or c == "/" for c in username):
+        raise BadInput(f"Invalid value for username: at most {_MAX_USERNAME} characters, no control characters or /")
+    return username
+
+
+def _port(value: int | str | None) -> int:
+    port = 22 if value is None else value
+    if isinstance(port, str):
+        port = int(port) if _DIGITS.fullmatch(port) else 0
+    if not 0 < port < 1 << 16:
+        raise BadInput("Invalid value for port: must be between 1 and 65535")
+    return port
+
+
+def _name(value: str | None) -> str:
+    if value is not None and len(value) > _MAX_NAME:
+        raise BadInput(f"Invalid value for name: at most {_MAX_NAME} characters")
+    return value or ""
+
+
+def _remember(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise BadInput("Invalid value for remember_password: must be true or false")
+    return value
+
+
+def _short(field: str) -> Callable[[str | None], None]:
+    def check(value: str | None) -> None:
+        if value is not None and len(value.encode("utf-8", "surrogatepass")) > _MAX_SECRET_BYTES:
+            raise BadInput(f"Invalid value for {field}: at most 64 KiB")
+
+    return check
+
+
+_CHECKS: dict[str, Callable[[Any], Any]] = {
+    "host": _host,
+    "port": _port,
+    "username": _username,
+    "name": _name,
+    "remember_password": _remember,
+    **{field: _short(field) for field in (*SECRET_FIELDS, "private_key_path")},
+}
+
+
+@post(PATH, operation_id="save_ssh_connection", status_code=HTTP_200_OK, sync_to_thread=True, checks=_CHECKS)
 def save_connection(data: JSONBody[NewConnection], serving: Serving) -> ConnectionSaved:
     """Save or replace a connection. Of more than ten the oldest go."""
     connection = checked(data)
@@ -161,43 +220,16 @@ def delete_connection(key: FromPath[str], serving: Serving) -> ConnectionDeleted
 
 def checked(data: NewConnection) -> SavedConnection:
     """The connection that a client describes, without secrets. BadInput names every field that is wrong, and no value."""
-    host, username, name = data.host.strip(), data.username.strip(), data.name or ""
-    port = int(data.port) if isinstance(data.port, str) and _PORT.fullmatch(data.port) else data.port
-    if port is None:
-        port = 22
-    wrong: list[tuple[str, str]] = []
-    if not host:
-        wrong.append(("host", _REQUIRED))
-    elif len(host) > _MAX_HOST or any(c.isspace() or _is_control(c) or c in "/@" for c in host):
-        wrong.append(("host", f"at most {_MAX_HOST} characters, no white space, control characters, / or @"))
-    if not username:
-        wrong.append(("username", _REQUIRED))
-    elif len(username) > _MAX_USERNAME or any(_is_control(c) or c == "/" for c in username):
-        wrong.append(("username", f"at most {_MAX_USERNAME} characters, no control characters or /"))
-    if isinstance(port, str) or not 0 < port < 1 << 16:
-        wrong.append(("port", "must be between 1 and 65535"))
-    if not isinstance(data.remember_password, bool):
-        wrong.append(("remember_password", "must be true or false"))
-    if len(name) > _MAX_NAME:
-        wrong.append(("name", f"at most {_MAX_NAME} characters"))
-    for field in (*SECRET_FIELDS, "private_key_path"):
-        value: str | None = getattr(data, field)
-        if value is not None and len(value.encode("utf-8", "surrogatepass")) > _MAX_SECRET_BYTES:
-            wrong.append((field, "at most 64 KiB"))
-    if wrong:
-        field, reason = wrong[0]
-        missing = f"Missing required field: {field}"
-        raise BadInput(missing if reason == _REQUIRED else f"Invalid value for {field}: {reason}", wrong)
+    wrong = WrongFields()
+    right = {field: wrong.of(field, check, getattr(data, field)) for field, check in _CHECKS.items()}
+    wrong.refuse()
     return SavedConnection(
-        address=Address(host, int(port), username),
-        name=name,
+        address=Address(right["host"], right["port"], right["username"]),
+        name=right["name"],
         auth_method=data.auth_method,
-        remember_password=data.remember_password is True,
+        remember_password=right["remember_password"],
         private_key_path=data.private_key_path or None,
     )
-
-
-_REQUIRED = "required"
 
 
 def _is_control(character: str) -> bool:
