@@ -12,7 +12,8 @@ import msgspec
 from runicorn.columns import StoredSeries
 from runicorn.plugin import Tables
 from runicorn_runs.attributes import Attribute, attributes
-from runicorn_runs.metric_statistics import MetricStatistics, MetricTotal, RunTotals
+from runicorn_runs.metric_statistics import MetricStatistics
+from runicorn_runs.metric_totals import MetricTotal, RunTotals
 from runicorn_runs.projections.values_of_run import CONFIG, METRIC, SUMMARY, PreparedValues, folded, folds, shown
 
 _BRIEF = (

@@ -13,7 +13,8 @@ import msgspec
 
 from runicorn.plugin import Batch, Stream
 from runicorn_runs.attributes import attributes, attributes_of
-from runicorn_runs.metric_statistics import MetricStatistics, RunTotals
+from runicorn_runs.metric_statistics import MetricStatistics
+from runicorn_runs.metric_totals import RunTotals
 from runicorn_runs.projections.batch_frame import metric_frame
 from runicorn_runs.projections.run_list import COLUMNS
 from runicorn_runs.projections.single_run import single_run
