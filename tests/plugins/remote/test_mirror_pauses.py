@@ -146,6 +146,7 @@ def test_what_is_waiting_is_counted_until_it_is_here(sshd: Sshd, tmp_path: Path)
     with mirroring(sshd, tmp_path / "there", tmp_path / "here") as task:
         wait_until(lambda: task.report().waiting_bytes >= 300 << 20, f"{task.report()}")
         wait_until(lambda: task.report().state == "watching", f"{task.report()}")
-        wait_until(lambda: task.report().waiting_files == 0, f"{task.report()}", timeout_s=120)
+        here = tmp_path / "here" / RUN / "large.bin"
+        wait_until(lambda: here.exists() and here.stat().st_size == 300 << 20, "the file", timeout_s=120)
+        wait_until(lambda: task.report().waiting_files == 0, f"{task.report()}")
         assert task.report().waiting_bytes == 0
-        assert (tmp_path / "here" / RUN / "large.bin").stat().st_size == 300 << 20
