@@ -343,6 +343,7 @@ def test_what_a_killed_server_left_is_removed_at_the_next_start(serve: Serve, tm
     wait_until(lambda: not left.exists(), "the staging directory to be removed")
 
 
+@pytest.mark.slow(2)
 def test_a_store_makes_the_round_trip_without_loss(serve: Serve, tmp_path: Path) -> None:
     """What 0.4.0 and the SDK wrote, the recycle bin, a lost run, and any event that names a run."""
     root = tmp_path / "from"
@@ -467,6 +468,7 @@ def test_of_two_imports_at_once_one_brings_the_runs(shared: Server) -> None:
     assert staged(shared.root) == []
 
 
+@pytest.mark.slow(3)
 def test_a_server_that_is_stopped_ends_an_import_in_the_middle(serve: Serve, tmp_path: Path) -> None:
     root = tmp_path / "root"
     server = serve(root, "--rate-limit", "off")

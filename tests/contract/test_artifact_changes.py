@@ -16,6 +16,7 @@ __all__ = ["name", "world"]
 
 
 class TestDeleting:
+    @pytest.mark.slow(2)
     def test_a_deleted_version_is_hidden_everywhere_and_comes_back(self, world: World, name: str) -> None:
         world.save(name, "1"), world.save(name, "22")
         before = world.level_stats()

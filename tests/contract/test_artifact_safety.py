@@ -163,6 +163,7 @@ def damaged_files(world: World, name: str) -> Iterator[Path]:
         yield folder / "v1" / file
 
 
+@pytest.mark.slow(3)
 def test_one_damaged_file_fails_no_route_and_hides_no_other_artifact(world: World) -> None:
     world.save("sound")
     evaluations = world.root / "evaluations"

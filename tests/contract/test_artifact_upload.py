@@ -463,6 +463,7 @@ class TestClient:
             upload_artifact("ftp://x", Artifact("net").add_reference("s3://x"))
 
 
+@pytest.mark.slow(3)
 def test_a_server_that_is_killed_meanwhile_is_waited_for(serve: Serve, tmp_path: Path) -> None:
     root = tmp_path / "root"
     server = serve(root, "--rate-limit", "off")

@@ -246,6 +246,7 @@ class TestServer:
         assert world.refused("POST", f"{there}/commit") == (400, text)
         world.send("DELETE", there)
 
+    @pytest.mark.slow(2)
     def test_others_are_answered_while_a_long_declaration_is_checked(self, world: World, name: str) -> None:
         one = digest(b"1")
         deep = "/".join("abcdefgh"[: 1 + number % 8] for number in range(300))

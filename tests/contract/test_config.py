@@ -356,6 +356,7 @@ def test_a_switch_that_a_worker_cannot_follow_leaves_file_and_server_as_they_wer
     assert sorted(os.listdir(blocked)) == [".runicorn"]
 
 
+@pytest.mark.slow(2)
 def test_a_worker_that_dies_after_a_switch_comes_back_on_the_new_root(
     start: Callable[..., Session], tmp_path: Path
 ) -> None:

@@ -88,6 +88,7 @@ class TestMustHold:
         append(run, "new\n")
         assert client.frame() == "new"
 
+    @pytest.mark.slow(3)
     def test_no_line_is_lost_or_doubled_at_the_seam_while_a_writer_appends(
         self, server: Server, run: Path, open_log: Open
     ) -> None:

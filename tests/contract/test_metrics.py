@@ -193,6 +193,7 @@ def test_progress_is_the_same_for_every_run(server: Server) -> None:
     assert operation["deprecated"] is True
 
 
+@pytest.mark.slow(4)
 def test_a_line_appended_between_two_calls_is_in_the_second_answer(server: Server) -> None:
     directory = new_run(server, status={"status": "running"})
     with open(directory / "events.jsonl", "ab", buffering=0) as file:

@@ -78,6 +78,7 @@ def test_every_log_over_websocket_equals_the_file(reader: Server) -> None:
             assert [socket.recv(timeout=5) for _ in lines] == lines
 
 
+@pytest.mark.slow(2)
 def test_serving_changes_no_file_of_the_store(recorded: Path, serve: Serve) -> None:
     def digests() -> dict[str, str]:
         files = (path for path in recorded.rglob("*") if path.is_file())
@@ -112,6 +113,7 @@ def test_serving_changes_no_file_of_the_store(recorded: Path, serve: Serve) -> N
     assert set(after) == set(before)
 
 
+@pytest.mark.slow(3)
 def test_deleting_the_state_directory_gives_byte_identical_answers(recorded: Path, serve: Serve) -> None:
     def answers() -> dict[str, bytes]:
         server = serve(recorded, "--rate-limit", "off")

@@ -61,6 +61,7 @@ def pool(root: Path) -> dict[str, int]:
     return {path.name: path.stat().st_size for path in (root / "artifacts/.dedup").rglob("*") if path.is_file()}
 
 
+@pytest.mark.slow(2)
 def test_answers_are_those_of_the_server_itself(there: History, http: httpx.Client, sshd: Sshd, serve: Serve) -> None:
     there.storage.lookup.find("net")
     direct = History(serve(there.root, "--rate-limit", "off"), there.root)

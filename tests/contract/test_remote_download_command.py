@@ -115,6 +115,7 @@ def test_ctrl_c_cancels_it_on_the_server(server: Server, there: Path, tmp_path: 
     assert [item["error"] for item in downloads()] == ["Cancelled by user"]
 
 
+@pytest.mark.slow(2)
 def test_what_cannot_begin_says_why(server: Server) -> None:
     for arguments, text in (
         (["absent:v1"], "Please sync metadata first"),

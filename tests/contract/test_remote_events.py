@@ -87,6 +87,7 @@ def test_logins_are_told_with_what_came_of_them_and_no_secret(server: Server, li
     assert f"remote.refused RemoteRefused(source='{source}', code='auth_failed')" in server.log
 
 
+@pytest.mark.slow(2)
 def test_a_mirror_tells_when_it_begins_pauses_returns_and_ends(
     server: Server, live: SseClient, sshd: Sshd, tmp_path: Path
 ) -> None:

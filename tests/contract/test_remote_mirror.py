@@ -58,6 +58,7 @@ def brought(root: Path) -> dict[str, bytes]:
     return {path: data for path, data in mirrored(root).items() if path.startswith(("vision", "artifacts", "runs"))}
 
 
+@pytest.mark.slow(3)
 def test_sixteen_mirrors_run_on_one_connection_and_no_more_begin(
     start: Callable[[], Server], sshd: Sshd, tmp_path: Path
 ) -> None:

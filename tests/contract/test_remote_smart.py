@@ -95,6 +95,7 @@ def cache_of(home: Path) -> Path:
     return cache
 
 
+@pytest.mark.slow(4)
 def test_the_flow_of_the_web_page_shows_remote_runs_whose_metrics_and_logs_grow(
     server: Server, http: httpx.Client, sshd: Sshd, remote: Path
 ) -> None:
@@ -605,6 +606,7 @@ def test_a_label_that_cannot_be_set_says_why_and_changes_nothing(
     assert {path: path.read_bytes() for path in (remote / "artifacts").rglob("*") if path.is_file()} == before
 
 
+@pytest.mark.slow(4)
 def test_a_lock_on_the_server_is_respected_unless_it_is_stale(http: httpx.Client, sshd: Sshd, remote: Path) -> None:
     index = write_index(remote, 1)
     lock = Path(f"{index}.lock")

@@ -139,6 +139,7 @@ def test_odd_values_of_meta_and_status_fall_back_one_by_one(odd: Server) -> None
     ]
 
 
+@pytest.mark.slow(2)
 def test_both_layouts_custom_ids_unicode_links_and_empty_directories_are_listed(serve: Serve, tmp_path: Path) -> None:
     root = tmp_path / "r"
     make_run(root, "runs/legacy", meta={"project": "old", "created_at": 1.0})

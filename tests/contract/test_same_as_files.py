@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import pytest
+
 from tests.recorded import RUNS, recorded, run_directories, wait_until_live
 from tests.reference_v1 import Reference, csv_table
 from tests.serving import Server, serve, wait_until
@@ -30,6 +32,7 @@ def as_found(recorded: Path) -> None:
     meta.write_text(json.dumps({**json.loads(meta.read_text()), "project": None, "name": ""}))
 
 
+@pytest.mark.slow(2)
 def test_every_answer_equals_what_the_files_say(recorded: Path, serve: Serve) -> None:
     as_found(recorded)
     expected = Reference(recorded)

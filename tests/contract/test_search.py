@@ -147,6 +147,7 @@ def test_newer_runs_and_later_lines_come_first(server: Server) -> None:
         assert lines == sorted(lines, reverse=True)
 
 
+@pytest.mark.slow(3)
 def test_lines_have_times_that_go_on_over_midnight(server: Server) -> None:
     for run in {hit["run_id"] for hit in every(server, "step", kind="log", limit=200)}:
         hits = every(server, "step", kind="log", run=run, limit=200)[::-1]
@@ -251,6 +252,7 @@ def test_no_text_is_an_error(server: Server, query: str) -> None:
     assert search(server, query)["truncated"] is False
 
 
+@pytest.mark.slow(2)
 def test_deleted_runs_are_not_found_and_restored_ones_are(server: Server) -> None:
     folder = make(server.root, 30)
     (folder / "logs.txt").write_text("12:00:00 | a needle in the hay\n")
@@ -261,6 +263,7 @@ def test_deleted_runs_are_not_found_and_restored_ones_are(server: Server) -> Non
     wait_until(lambda: every(server, "needle in"), "the restored run")
 
 
+@pytest.mark.slow(3)
 def test_logs_are_followed_while_they_grow_are_rotated_and_truncated(server: Server) -> None:
     log = make(server.root, 31) / "logs.txt"
     log.write_text("12:00:00 | first marker\n")
@@ -312,6 +315,7 @@ class TestTheProcess:
         assert len(every(server, "before")) == 1
         assert indexer_of(server) != killed
 
+    @pytest.mark.slow(2)
     def test_it_ends_with_a_server_that_is_killed(self, serve: Callable[..., Server], tmp_path: Path) -> None:
         server = serve(tmp_path / "root")
         wait_until(lambda: indexer_of(server), "the process")
@@ -319,6 +323,7 @@ class TestTheProcess:
         server.stop(signal.SIGKILL)
         wait_until(lambda: not Path(f"/proc/{process}").exists(), "its end")
 
+    @pytest.mark.slow(3)
     def test_an_index_that_is_removed_is_built_again(self, serve: Callable[..., Server], tmp_path: Path) -> None:
         root = tmp_path / "root"
         make(root, 0)
@@ -331,6 +336,7 @@ class TestTheProcess:
         again = serve(root, "--rate-limit", "off")
         wait_until(lambda: every(again, "step 12") == before, "the same answer")
 
+    @pytest.mark.slow(3)
     def test_logs_can_be_left_out(self, serve: Callable[..., Server], tmp_path: Path) -> None:
         root = tmp_path / "root"
         make(root, 0)

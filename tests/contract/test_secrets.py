@@ -151,6 +151,7 @@ def fuzzed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     assert "Traceback" not in server.log
 
 
+@pytest.mark.slow(2)
 @settings(max_examples=150)
 @given(path=PATHS, body=JSON | st.dictionaries(FIELDS, JSON, max_size=8))
 def test_any_body_is_answered_with_success_or_a_text(fuzzed: Server, path: str, body: object) -> None:

@@ -168,6 +168,7 @@ def stored(state: Path) -> dict[str, tuple[Any, ...]]:
     return found
 
 
+@pytest.mark.slow(5)
 def test_vectors_are_a_function_of_the_log(serve: Callable[..., Server], tmp_path: Path) -> None:
     root, state = tmp_path / "root", tmp_path / "root/.runicorn/state"
     make(root, 0, 0)

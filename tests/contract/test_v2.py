@@ -184,6 +184,7 @@ def wanted(item: dict[str, Any], query: dict[str, Any]) -> bool:
     )
 
 
+@pytest.mark.slow(3)
 @settings(max_examples=150)
 @given(query=FILTERS)
 def test_walking_all_pages_gives_every_match_once_and_in_order(
@@ -436,6 +437,7 @@ def test_a_new_run_is_found_at_once(serve: Callable[..., Server], tmp_path: Path
     )
 
 
+@pytest.mark.slow(3)
 def test_counts_follow_every_change_of_a_run(serve: Callable[..., Server], tmp_path: Path) -> None:
     root = tmp_path / "root"
     folders = [

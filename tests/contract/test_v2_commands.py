@@ -312,6 +312,7 @@ def test_after_any_sequence_of_commands_v1_and_v2_list_the_same(tmp_path: Path, 
         server.stop()
 
 
+@pytest.mark.slow(3)
 def test_a_rebuilt_read_model_answers_the_same(serve: Callable[..., Server], tmp_path: Path) -> None:
     root = tmp_path / "root"
     for number in range(6):
@@ -344,6 +345,7 @@ def test_a_rebuilt_read_model_answers_the_same(serve: Callable[..., Server], tmp
     assert answers(serve(root, "--rate-limit", "off")) == before
 
 
+@pytest.mark.slow(2)
 def test_paging_by_cursor_finds_every_run_once_while_others_are_added(
     serve: Callable[..., Server], tmp_path: Path
 ) -> None:

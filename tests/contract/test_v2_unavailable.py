@@ -37,6 +37,7 @@ def server(serve: Callable[..., Server], tmp_path: Path) -> Server:
     return serve(root, "--rate-limit", "off")
 
 
+@pytest.mark.slow(3)
 def test_without_a_read_model_that_opens_every_route_is_unavailable(server: Server) -> None:
     paths = server.http.get("/openapi.json").json()["paths"]
     asked = {path: operations for path, operations in paths.items() if path.startswith("/api/v2/")}

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import httpx
+import pytest
 
 from runicorn.artifacts import create_artifact_storage
 from tests.serving import Server, serve
@@ -21,6 +22,7 @@ BLOCKS = re.findall(r"^```(bash|python)\n(.*?)^```", PAGE, re.M | re.S)
 HOSTS = re.compile(r"http://(127\.0\.0\.1|gpu1):23300")
 
 
+@pytest.mark.slow(5)
 def test_everything_works_one_after_the_other(serve: Callable[..., Server], tmp_path: Path) -> None:
     (tmp_path / "figure.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     root = tmp_path / "my_runs"

@@ -48,6 +48,7 @@ def there(tmp_path: Path) -> Path:
     return tmp_path / "there"
 
 
+@pytest.mark.slow(3)
 def test_all_commands_work_one_after_the_other(server: Server, there: Path, tmp_path: Path) -> None:
     with Sshd(tmp_path / "sshd") as sshd:
         login = {"host": sshd.host, "port": sshd.port, "username": sshd.username, "use_agent": False}

@@ -24,6 +24,7 @@ def installed(tmp_path: Path) -> dict[str, str]:
     return install("leaderboard", tmp_path / "site")
 
 
+@pytest.mark.slow(2)
 def test_the_example_plugin_works_when_installed_with_pip(
     installed: dict[str, str], serve: Callable[..., Server], tmp_path: Path
 ) -> None:

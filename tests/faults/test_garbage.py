@@ -130,6 +130,7 @@ def garbage(recorded: Path, tmp_path: Path) -> tuple[Path, dict[str, Defect]]:
     return root, defects
 
 
+@pytest.mark.slow(3)
 def test_lists_show_every_run_and_every_answer_is_one(
     garbage: tuple[Path, dict[str, Defect]], serve: Callable[..., Server]
 ) -> None:

@@ -144,6 +144,7 @@ def assert_answers(data: bytes, frames: list[Frame]) -> None:
         assert exact(answer(rows_by_time(frames))) == exact(reference_metrics.metrics(path))
 
 
+@pytest.mark.slow(4)
 @given(files)
 @settings(max_examples=400, deadline=None)
 def test_any_file_gives_the_answers_of_the_contract(data: bytes) -> None:

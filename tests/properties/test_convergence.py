@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import apsw
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -325,6 +326,7 @@ def hostile_lines(draw: st.DrawFn) -> bytes:
     return json.dumps({"ts": draw(times), "type": kind, "data": data}).encode() + b"\n"
 
 
+@pytest.mark.slow(6)
 @settings(max_examples=200)
 @given(st.lists(hostile_lines(), max_size=10))
 def test_no_payload_stops_the_built_in_read_models(lines):

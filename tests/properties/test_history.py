@@ -140,6 +140,7 @@ def test_nobody_speaks_for_others(tmp_path: Path) -> None:
     model.close()
 
 
+@pytest.mark.slow(4)
 @settings(max_examples=150)
 @given(st.lists(hostile_lines(), max_size=10))
 def test_whatever_a_file_holds_its_history_can_be_sent(lines: list[bytes]) -> None:
@@ -190,6 +191,7 @@ def check_undo(
         assert state() == before
 
 
+@pytest.mark.slow(4)
 @settings(max_examples=40)
 @given(run_commands, st.data())
 def test_after_an_undo_a_run_is_as_before_and_after_another_as_it_was(
@@ -247,6 +249,7 @@ artifact_commands = st.lists(
 )
 
 
+@pytest.mark.slow(4)
 @settings(max_examples=40)
 @given(artifact_commands, st.data())
 def test_after_an_undo_an_artifact_is_as_before_and_after_another_as_it_was(

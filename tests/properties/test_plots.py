@@ -84,6 +84,7 @@ def test_fewer_than_three_points_are_refused() -> None:
         min_max_lttb(np.arange(9.0), np.arange(9.0), 2)
 
 
+@pytest.mark.slow(3)
 @given(files, st.integers(1, 9), st.sampled_from([None, ("loss",), ("acc", "nothing", "loss")]), st.booleans())
 @settings(max_examples=200, deadline=None)
 def test_any_file_is_drawn_as_the_simple_reader_says(

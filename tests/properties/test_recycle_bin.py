@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -86,6 +87,7 @@ def shown(rows: dict[str, dict[str, Any]]) -> dict[str, bool]:
     return {key: not row["listed"] for key, row in rows.items()}
 
 
+@pytest.mark.slow(4)
 @settings(max_examples=60)
 @given(steps)
 def test_list_and_bin_are_complements_after_any_sequence_and_after_a_replay(steps: list[tuple[str, list[str]]]) -> None:

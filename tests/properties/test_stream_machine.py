@@ -275,6 +275,7 @@ class FilesAndProcess(Files):
         return self.projector.rows()
 
 
+@pytest.mark.slow(4)
 def test_the_read_model_follows_whatever_happens_to_the_files():
     run_state_machine_as_test(
         FilesAndProjector,

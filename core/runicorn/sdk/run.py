@@ -23,10 +23,9 @@ from runicorn.events.run import METRICS, ImageLogged
 from runicorn.remote_place import parse_remote
 from runicorn.run_files import ENVIRONMENT_FILE, FINISHED, INTERRUPTED, MEDIA_DIRECTORY
 from runicorn.sdk import exit_hooks
-from runicorn.sdk.best_metric import BestMetric
+from runicorn.sdk.best_in_summary import BestInSummary
 from runicorn.sdk.capturing import capture_environment
 from runicorn.sdk.images import image_bytes, media_name
-from runicorn.sdk.later import call_later
 from runicorn.sdk.monitor import AnomalyDetector, MetricMonitor
 from runicorn.sdk.recording import Recording
 from runicorn.sdk.remote_push import RemotePush
@@ -42,7 +41,6 @@ if TYPE_CHECKING:
     from runicorn.artifacts import Artifact, ArtifactStorage
 
 _STR = frozenset({str})
-_SAVE_BEST_S = 1.0
 
 
 class Run:
@@ -117,12 +115,8 @@ class Run:
         # All are taken again by a signal handler that logs, or finishes the run.
         self._lock = threading.RLock()
         self._ending = threading.RLock()
-        self._saving_best = threading.RLock()
         self._step = 0
-        self._best: BestMetric | None = None
-        self._best_is_unsaved = False
-        self._best_is_planned = False
-        self._best_saved_at = -_SAVE_BEST_S
+        self._best = BestInSummary(self._lock, self._recording.merge_summary)
         self._owner = os.getpid()
         self._is_finished = False
         _runs.add(self)
@@ -206,10 +200,7 @@ class Run:
 
     def set_primary_metric(self, metric_name: str, mode: Literal["max", "min"] = "max") -> None:
         """Keep the best value of this metric in the summary, from the next one on. ValueError for another mode."""
-        best = BestMetric(metric_name, mode)
-        self._save_best()
-        with self._lock:
-            self._best = best
+        self._best.follow(metric_name, mode)
 
     @property
     def artifact_storage(self) -> ArtifactStorage:
@@ -266,7 +257,7 @@ class Run:
 
     def save(self, *, is_last: bool = False) -> None:
         """Write whatever waits in memory; `is_last`: and warn about what is lost now."""
-        self._save_best()
+        self._best.save()
         self._recording.flush()
         if is_last:
             self._recording.warn_about_loss()
@@ -317,10 +308,7 @@ class Run:
                 values = plain_items(values, self._drop)
                 line = _metrics_line(ts, number, stage, values)
             self._events.append(line)
-            best = self._best
-            if best is not None and best.name in values and best.offer(values[best.name], number):
-                self._best_is_unsaved = True
-                self._plan_saving_best()
+            self._best.offer(values, number)
         for alert in self.monitor.check_metrics(values):
             self.log_text(alert)
 
@@ -348,24 +336,8 @@ class Run:
         what = f"the value of {shown(key)!r} is" if key else "the data is"
         self._warnings.note(f"value {key}", f"{what} not recorded: {shown(why)}")
 
-    def _plan_saving_best(self) -> None:
-        if not self._best_is_planned:
-            self._best_is_planned = True
-            call_later(max(0.0, self._best_saved_at + _SAVE_BEST_S - time.monotonic()), self._save_best)
-
-    def _save_best(self) -> None:
-        with self._saving_best:  # until it is written: the end of the run waits for what another thread has begun
-            with self._lock:
-                self._best_is_planned = False
-                if self._best is None or not self._best_is_unsaved:
-                    return
-                self._best_is_unsaved = False
-                self._best_saved_at = time.monotonic()
-                update = self._best.summary()
-            self._recording.merge_summary(update)
-
     def _finish(self, status: str, exit_reason: str | None) -> None:
-        self._save_best()
+        self._best.save()
         self._recording.finish(status, exit_reason)
         self._is_finished = True
         exit_hooks.finished(str(self.run_dir))
@@ -374,8 +346,7 @@ class Run:
     def _after_fork(self) -> None:
         self._lock = threading.RLock()
         self._ending = threading.RLock()
-        self._saving_best = threading.RLock()
-        self._best_is_unsaved = self._best_is_planned = False
+        self._best.after_fork(self._lock)
         self._recording.after_fork()
 
 

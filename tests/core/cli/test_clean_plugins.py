@@ -106,6 +106,7 @@ def test_only_what_uninstalled_plugins_have_left_is_removed(place: Place, serve:
     assert place.clean()["bytes"] == 0
 
 
+@pytest.mark.slow(3)
 def test_nothing_of_a_plugin_is_removed_while_a_server_still_uses_it(
     place: Place, serve: Callable[..., Server]
 ) -> None:

@@ -178,6 +178,7 @@ while True:
 """
 
 
+@pytest.mark.slow(2)
 def test_a_killed_writer_loses_nothing_that_it_was_told_is_appended(tmp_path):
     path = tmp_path / "events.jsonl"
     chance = random.Random(5)

@@ -69,6 +69,7 @@ def test_killed_during_a_build_every_event_is_applied_exactly_once(root, state, 
     assert points(projector) == 300 * 42 + 400_001
 
 
+@pytest.mark.slow(3)
 def test_killed_while_a_run_is_logged_every_event_is_applied_exactly_once(root, start):
     chance = random.Random(2)
     run = make_run(root, "p/n/runs/one")

@@ -516,15 +516,14 @@ raise ValueError
 def test_the_end_waits_for_a_best_value_that_is_just_being_saved(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch):
     run = make_run()
     run.set_primary_metric("a", mode="min")
-    recording = run._recording
-    merge, has_begun, may_go_on = recording.merge_summary, threading.Event(), threading.Event()
+    merge, has_begun, may_go_on = run._recording.merge_summary, threading.Event(), threading.Event()
 
     def slow(update):
         has_begun.set()
         assert may_go_on.wait(20)
         return merge(update)
 
-    monkeypatch.setattr(recording, "merge_summary", slow)
+    monkeypatch.setattr(run._best, "_write", slow)
     run.log({"a": 1})
     assert has_begun.wait(20)  # in the thread that saves what is best so far
     threading.Timer(0.2, may_go_on.set).start()

@@ -180,6 +180,7 @@ def test_reading_everything_changes_nothing_below_the_root(tmp_path: Path) -> No
     assert files_of(root) == before
 
 
+@pytest.mark.slow(2)
 def test_two_servers_of_one_store_and_two_workers(tmp_path: Path) -> None:
     root = tmp_path / "store"
     populate(root)

@@ -395,6 +395,7 @@ def workers_seen(server: Server, at_least: int) -> dict[int, dict[str, object]]:
     return seen
 
 
+@pytest.mark.slow(3)
 def test_several_workers_share_the_port_and_one_leads(serve, plugins):
     server = serve(None, "--workers", "3", environment=plugins.environment)
     workers = workers_seen(server, 3)
@@ -461,6 +462,7 @@ def test_a_switch_to_an_unusable_root_changes_nothing(serve, plugins, tmp_path):
     assert server.http.get("/api/health").json()["storage"] == str(tmp_path / "one")
 
 
+@pytest.mark.slow(4)
 def test_a_switch_reaches_all_workers(serve, plugins, tmp_path):
     server = serve(tmp_path / "one", "--workers", "2", environment=plugins.environment)
     workers_seen(server, 2)

@@ -70,6 +70,7 @@ def has_scanned(task: MirrorTask) -> bool:
     return task.report().stats.scans >= 2
 
 
+@pytest.mark.slow(3)
 def test_names_that_lead_elsewhere_become_no_files(
     tmp_path: Path, local: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -137,6 +138,7 @@ def endless(offset: int, length: int) -> bytes:
     return b"x" * length
 
 
+@pytest.mark.slow(4)
 def test_sizes_that_change_and_files_without_end_take_no_room(local: Path) -> None:
     growing = itertools.count(1 << 20, 1 << 16)
     tree = tree_of(
@@ -209,6 +211,7 @@ def test_links_that_leave_the_root_bring_nothing(local: Path) -> None:
 # ── what must not be read ───────────────────────────────────────────────────
 
 
+@pytest.mark.slow(4)
 def test_what_a_server_refuses_is_counted_and_everything_else_arrives(local: Path) -> None:
     tree = tree_of({"meta.json": META, "status.json": STATUS, "secret.txt": Entry(b"secret")})
     tree[f"{ROOT}/vision/resnet/runs"]["locked"] = Entry(mode=DIRECTORY)

@@ -106,6 +106,7 @@ def test_a_truncated_and_rewritten_stream_arrives_without_duplicates(sshd: Sshd,
         wait_until(lambda: (local / RUN / "events.jsonl").read_bytes() == path.read_bytes())
 
 
+@pytest.mark.slow(4)
 def test_half_written_json_is_never_seen_and_broken_json_arrives_in_the_end(
     sshd: Sshd, remote: Path, local: Path
 ) -> None:

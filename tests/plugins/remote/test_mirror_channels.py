@@ -28,6 +28,7 @@ def narrow(tmp_path: Path, ssh_directory: Path, request: pytest.FixtureRequest) 
         yield server
 
 
+@pytest.mark.slow(3)
 @pytest.mark.parametrize("narrow", [MAX_CHANNELS], indirect=True)
 def test_four_mirrors_share_a_connection_of_ten_channels(narrow: Sshd, tmp_path: Path) -> None:
     connection = connect_to(narrow)

@@ -120,6 +120,7 @@ def test_an_append_that_breaks_off_goes_on_where_it_ended(
 # ── one file that cannot be brought ─────────────────────────────────────────
 
 
+@pytest.mark.slow(5)
 def test_a_long_name_in_another_script_arrives(sshd: Sshd, there: Path, here: Path) -> None:
     run = write_run(there)
     (run / LONG).write_text("{}")

@@ -122,6 +122,7 @@ def test_a_root_that_is_gone_is_told_once(sshd: Sshd, tmp_path: Path, pauses: li
         assert (tmp_path / "here" / RUN / "meta.json").exists()
 
 
+@pytest.mark.slow(2)
 def test_the_lag_is_small_while_runs_are_followed_and_grows_while_they_are_not(sshd: Sshd, tmp_path: Path) -> None:
     write_run(tmp_path / "there", status="running")
     with mirroring(sshd, tmp_path / "there", tmp_path / "here") as task:
@@ -139,6 +140,7 @@ def test_the_lag_is_small_while_runs_are_followed_and_grows_while_they_are_not(s
         wait_until(lambda: (task.report().lag_s or behind) < behind, f"{task.report()}", timeout_s=60)
 
 
+@pytest.mark.slow(2)
 def test_what_is_waiting_is_counted_until_it_is_here(sshd: Sshd, tmp_path: Path) -> None:
     large = write_run(tmp_path / "there", status="running") / "large.bin"
     large.touch()
@@ -146,6 +148,7 @@ def test_what_is_waiting_is_counted_until_it_is_here(sshd: Sshd, tmp_path: Path)
     with mirroring(sshd, tmp_path / "there", tmp_path / "here") as task:
         wait_until(lambda: task.report().waiting_bytes >= 300 << 20, f"{task.report()}")
         wait_until(lambda: task.report().state == "watching", f"{task.report()}")
-        wait_until(lambda: task.report().waiting_files == 0, f"{task.report()}", timeout_s=120)
+        here = tmp_path / "here" / RUN / "large.bin"
+        wait_until(lambda: here.exists() and here.stat().st_size == 300 << 20, "the file", timeout_s=120)
+        wait_until(lambda: task.report().waiting_files == 0, f"{task.report()}")
         assert task.report().waiting_bytes == 0
-        assert (tmp_path / "here" / RUN / "large.bin").stat().st_size == 300 << 20

@@ -135,6 +135,7 @@ def test_of_machines_that_nobody_connects_to_any_more_nothing_is_kept(sshd: Sshd
     assert registry._busy == {}  # pyright: ignore[reportPrivateUsage]  # what is kept
 
 
+@pytest.mark.slow(3)
 def test_a_mirror_that_has_failed_makes_room_for_the_next_of_the_same_root(sshd: Sshd, tmp_path: Path) -> None:
     remote, local = tmp_path / "remote", tmp_path / "local"
     write_run(remote)

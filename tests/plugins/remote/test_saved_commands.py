@@ -24,6 +24,7 @@ def runicorn(*arguments: str, given: str = "") -> subprocess.CompletedProcess[st
     return subprocess.run(command, input=given, capture_output=True, text=True, timeout=60)
 
 
+@pytest.mark.slow(2)
 def test_a_saved_connection_is_used_by_its_name_until_it_is_removed(sshd: Sshd, tmp_path: Path) -> None:
     address = f"{sshd.username}@{sshd.host}:{sshd.port}"
     added = runicorn("add", "lab", address, "-i", str(sshd.private_key_path))

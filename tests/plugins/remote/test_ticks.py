@@ -31,6 +31,7 @@ def test_a_look_counts_from_when_the_tick_is_over_for_the_same_form_only() -> No
     assert not ticks.is_over(file, after + TICK_S)
 
 
+@pytest.mark.slow(2)
 @pytest.mark.usefixtures("ssh_directory")
 @pytest.mark.parametrize("commands", [True, False])
 def test_a_mirror_brings_the_last_of_contents_with_one_size_and_time(tmp_path: Path, commands: bool) -> None:

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from runicorn.columns import Frame, build_frame
 from runicorn_runs import metric_statistics
-from runicorn_runs.metric_statistics import MetricStatistics, MetricTotal, RunTotals
+from runicorn_runs.metric_statistics import MetricStatistics
+from runicorn_runs.metric_totals import MetricTotal, RunTotals
 
 Event = dict[str, Any]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import time
 from collections.abc import AsyncGenerator
@@ -18,10 +19,20 @@ from litestar.openapi.spec import OpenAPIFormat, OpenAPIMediaType, OpenAPIType, 
 from litestar.params import FromQuery
 from litestar.status_codes import HTTP_200_OK
 
-from runicorn.plugin import Imported, Limits, StorageUnavailable, Store, import_archive, staging_directory
+from runicorn.plugin import (
+    Imported,
+    Limits,
+    ReadModelBehind,
+    StorageUnavailable,
+    Store,
+    Stream,
+    import_archive,
+    staging_directory,
+)
 from runicorn_runs.upload import receive_file
 
 _VISIBLE_S = 5.0
+_VISIBLE_PER_RUN_S = 0.005
 _LISTED_POLL_S = 0.05
 _BREATH_BYTES = 1 << 20
 _BREATH_S = 0.0005
@@ -115,8 +126,7 @@ class _Imports:
             await asyncio.wait([work])  # its directory must not be removed under it
             self._running.discard(stop)
         if done.stream is not None and not self._store.leaving.is_set():  # nobody reads a root that was left
-            await self._store.until_visible(done.stream)
-            await self._until_listed({*done.runs, *done.replaced})
+            await self._until_seen(done.stream, {*done.runs, *done.replaced})
         return done
 
     def _import(self, archive: Path, staging: Path, limits: Limits, overwrite: bool, stop: threading.Event) -> Imported:
@@ -137,8 +147,17 @@ class _Imports:
                 store.root, store.state_dir, file, staging, limits=limits, overwrite=overwrite, tick=tick
             )
 
-    async def _until_listed(self, keys: set[str]) -> None:
-        deadline = time.monotonic() + _VISIBLE_S
+    async def _until_seen(self, stream: Stream, keys: set[str]) -> None:
+        # As long as a projector that is well needs for so many. In any case the import is done, and is answered like that:
+        # a client that was told to try again would send all of it again.
+        deadline = time.monotonic() + _VISIBLE_S + _VISIBLE_PER_RUN_S * len(keys)
+        while time.monotonic() < deadline:
+            with contextlib.suppress(ReadModelBehind):
+                await self._store.until_visible(stream)
+                break
+        await self._until_listed(keys, deadline)
+
+    async def _until_listed(self, keys: set[str], deadline: float) -> None:
         model = self._store.model("runs")
         while time.monotonic() < deadline:
             await self._store.discover()

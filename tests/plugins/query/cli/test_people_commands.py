@@ -78,6 +78,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 class TestBesideAServer:
     """The answers are those without one."""
 
+    @pytest.mark.slow(4)
     def test_every_command_answers_alike(self, root: Path, tmp_path: Path) -> None:
         commands = [
             ("runs", "-n", "100", "--where", "status = finished"),
@@ -285,6 +286,7 @@ class TestFreshness:
         assert as_json(tmp_path, "show", "second")["metrics"][0]["last"] == 2.0
         assert [hit["run_id"] for hit in as_json(tmp_path, "search", "needle")["hits"]] == ["second"]
 
+    @pytest.mark.slow(3)
     def test_what_was_logged_a_moment_ago_is_shown_with_a_server(
         self, tmp_path: Path, serve: Callable[..., Server]
     ) -> None:
@@ -325,6 +327,7 @@ class TestFreshness:
         assert done.stderr.startswith("There is no storage root at ")
         assert not (tmp_path / "nowhere").exists()
 
+    @pytest.mark.slow(2)
     def test_a_server_can_start_while_commands_run(self, tmp_path: Path, serve: Callable[..., Server]) -> None:
         root = tmp_path / "root"
         make_run(root, "p/n/runs/first", events=metrics_event(loss=1.0, global_step=1))
