@@ -17,7 +17,7 @@ Entry = bytes | dict[str, Any]
 def tar_of(entries: Mapping[str, Entry] | list[tuple[str, Entry]], mode: str = "w:gz") -> bytes:
     """A tar archive of files and odd members."""
     buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode=mode, format=tarfile.PAX_FORMAT) as archive:  # type: ignore[call-overload]
+    with tarfile.open(fileobj=buffer, mode=mode, format=tarfile.PAX_FORMAT) as archive:  # type: ignore[call-overload]  # the mode is a parameter
         for name, entry in entries.items() if isinstance(entries, Mapping) else entries:
             info = tarfile.TarInfo(name)
             info.mtime = int(time.time()) - 100

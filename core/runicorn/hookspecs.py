@@ -36,7 +36,7 @@ hookimpl = pluggy.HookimplMarker("runicorn")
 
 
 @hookspec
-def runicorn_event_types() -> Sequence[type[Payload]]:  # type: ignore[empty-body]
+def runicorn_event_types() -> Sequence[type[Payload]]:  # type: ignore[empty-body]  # a specification has no body
     """Contribute event types: payload classes with an `event_type` such as `alert.raised`.
 
     Called once per process at start. A type that another plugin contributes already is an error at start that names
@@ -46,7 +46,7 @@ def runicorn_event_types() -> Sequence[type[Payload]]:  # type: ignore[empty-bod
 
 
 @hookspec
-def runicorn_projections() -> Sequence[Projection]:  # type: ignore[empty-body]
+def runicorn_projections() -> Sequence[Projection]:  # type: ignore[empty-body]  # a specification has no body
     """Contribute projections: read models of this plugin, in a SQLite file of its own.
 
     Called once in the projector process and once in each API worker (which only needs names, versions and schemas to
@@ -58,7 +58,7 @@ def runicorn_projections() -> Sequence[Projection]:  # type: ignore[empty-body]
 
 
 @hookspec
-def runicorn_sources(root: Path) -> Sequence[Source | ArtifactSource]:  # type: ignore[empty-body]
+def runicorn_sources(root: Path) -> Sequence[Source | ArtifactSource]:  # type: ignore[empty-body]  # a specification has no body
     """Contribute sources: readers that turn files of runs or artifacts which are not event streams into events.
 
     Called once in the projector process, before any stream is read; `root` may be read-only. Names are unique over all
@@ -68,7 +68,7 @@ def runicorn_sources(root: Path) -> Sequence[Source | ArtifactSource]:  # type: 
 
 
 @hookspec
-def runicorn_routes() -> Sequence[ControllerRouterHandler]:  # type: ignore[empty-body]
+def runicorn_routes() -> Sequence[ControllerRouterHandler]:  # type: ignore[empty-body]  # a specification has no body
     """Contribute HTTP and WebSocket routes: Litestar route handlers, controllers or routers with full paths.
 
     Called once per API worker, before the application is built. Handlers may take the parameters `store: Store` and
@@ -80,7 +80,7 @@ def runicorn_routes() -> Sequence[ControllerRouterHandler]:  # type: ignore[empt
 
 
 @hookspec
-def runicorn_rate_limits() -> Mapping[str, int]:  # type: ignore[empty-body]
+def runicorn_rate_limits() -> Mapping[str, int]:  # type: ignore[empty-body]  # a specification has no body
     """Contribute rate limits: requests per 60 s and client, by `METHOD /api/path/{parameter}`.
 
     Called once per API worker. Routes without an entry have 60. A user's `rate_limits.json` beats these. An entry for a route
@@ -89,7 +89,7 @@ def runicorn_rate_limits() -> Mapping[str, int]:  # type: ignore[empty-body]
 
 
 @hookspec
-def runicorn_commands() -> Sequence[click.Command]:  # type: ignore[empty-body]
+def runicorn_commands() -> Sequence[click.Command]:  # type: ignore[empty-body]  # a specification has no body
     """Contribute commands to `runicorn`; a `click.Group` adds sub-commands.
 
     Called once at the start of the command line, so keep imports light. A name that exists already is an error that
@@ -98,7 +98,7 @@ def runicorn_commands() -> Sequence[click.Command]:  # type: ignore[empty-body]
 
 
 @hookspec
-def runicorn_subjects() -> Sequence[Subjects]:  # type: ignore[empty-body]
+def runicorn_subjects() -> Sequence[Subjects]:  # type: ignore[empty-body]  # a specification has no body
     """Contribute kinds of subjects (such as runs) whose history people look at, and whose commands they take back.
 
     Called by `runicorn history` and `runicorn events undo`, with the read models level with the log. Each kind is asked what
@@ -108,7 +108,7 @@ def runicorn_subjects() -> Sequence[Subjects]:  # type: ignore[empty-body]
 
 
 @hookspec
-def runicorn_lifespan(store: Store) -> AbstractAsyncContextManager[None]:  # type: ignore[empty-body]
+def runicorn_lifespan(store: Store) -> AbstractAsyncContextManager[None]:  # type: ignore[empty-body]  # a specification has no body
     """Run something as long as an API worker serves a root: return an async context manager.
 
     Entered after the store is open and before the first request; left before the store is closed, at most 2 s before the
@@ -118,7 +118,7 @@ def runicorn_lifespan(store: Store) -> AbstractAsyncContextManager[None]:  # typ
 
 
 @hookspec
-def runicorn_health(store: Store) -> Health:  # type: ignore[empty-body]
+def runicorn_health(store: Store) -> Health:  # type: ignore[empty-body]  # a specification has no body
     """Report the state of this plugin for `/api/health`.
 
     Called on the event loop for every health request, so answer from memory, without files, network or locks. An

@@ -52,7 +52,7 @@ def open_log() -> Iterator[Open]:
 
         def start(server: Server, run_id: str, **options: object) -> Client:
             url = f"{server.url.replace('http', 'ws')}/api/runs/{run_id}/logs/ws"
-            return Client(clients.enter_context(connect(url, close_timeout=1, **options)))  # type: ignore[arg-type]
+            return Client(clients.enter_context(connect(url, close_timeout=1, **options)))  # type: ignore[arg-type]  # as wrong as a caller can be, or rows of a known table
 
         yield start
 

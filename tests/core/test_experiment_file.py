@@ -28,7 +28,7 @@ class Place:
 
     def _sound(self, stored: object) -> dict[str, Any] | None:
         self.looked_at += 1
-        return stored if isinstance(stored, dict) else None  # pyright: ignore[reportUnknownVariableType]
+        return stored if isinstance(stored, dict) else None  # pyright: ignore[reportUnknownVariableType]  # JSON
 
     def tag(self, run_id: str, *tags: str) -> None:
         with self.file.changing([run_id]) as entries:

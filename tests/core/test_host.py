@@ -38,7 +38,7 @@ def plugins(tmp_path, monkeypatch):
 
 def load(**selection: object) -> PluginHost:
     importlib.invalidate_caches()
-    return PluginHost.load(Selection(**selection))  # type: ignore[arg-type]
+    return PluginHost.load(Selection(**selection))  # type: ignore[arg-type]  # as wrong as a caller can be, or rows of a known table
 
 
 def commands(host: PluginHost) -> list[tuple[str, str]]:

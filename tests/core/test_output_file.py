@@ -16,7 +16,7 @@ def test_a_file_is_replaced_as_a_whole_or_not_at_all(tmp_path: Path) -> None:
     path = tmp_path / "out.csv"
     write_output(path, b"old")
     with pytest.raises(TypeError), output_file(path) as file:
-        file.writelines([b"half", "no bytes"])  # type: ignore[list-item]
+        file.writelines([b"half", "no bytes"])  # type: ignore[list-item]  # it is meant to raise
     assert path.read_bytes() == b"old"
     write_output(path, b"new")
     assert path.read_bytes() == b"new"

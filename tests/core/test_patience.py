@@ -78,7 +78,7 @@ def test_plugins_of_ours_and_other_threads_are_waited_for() -> None:
     [
         "time.sleep(60)",
         "import re; re.match('(a*)*b', 'a' * 60)",  # holds the interpreter's lock: no handler could run
-        "import apsw; apsw.Connection('').execute('WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i FROM n) SELECT sum(i) FROM n').fetchall()",  # noqa: E501
+        "import apsw; apsw.Connection('').execute('WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i FROM n) SELECT sum(i) FROM n').fetchall()",  # noqa: E501  # one line of code for another process
     ],
 )
 def test_deadly_patience_ends_the_process_whatever_it_is_doing_and_says_in_whose_call(

@@ -38,7 +38,7 @@ def test_type_checkers_see_the_names_where_they_are():
 
 def test_an_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="module 'runicorn' has no attribute 'nothing'"):
-        runicorn.nothing  # noqa: B018
+        runicorn.nothing  # noqa: B018  # to look it up is what raises
 
 
 def test_the_order_of_arguments_is_that_of_0_4_0():

@@ -276,7 +276,7 @@ def test_any_cut_and_any_interleaving_says_what_a_replay_says(whole, steps, roun
 def points(store: Store) -> dict[str, int]:
     """Applied bytes and bad lines per stream."""
     rows = store.model.connection.execute("SELECT name, offset, bad FROM stream")
-    return {str(name): (offset, bad) for name, offset, bad in rows}  # type: ignore[misc]
+    return {str(name): (offset, bad) for name, offset, bad in rows}  # type: ignore[misc]  # as many as the query gives
 
 
 hostile = st.recursive(

@@ -48,7 +48,7 @@ def _file(archive: zipfile.ZipFile, info: zipfile.ZipInfo, meter: Meter) -> Iter
         if not opened:
             if info.compress_type not in _METHODS:
                 raise UnusableArchive("truncated or damaged")
-            opened.append(archive.open(info))  # type: ignore[arg-type]
+            opened.append(archive.open(info))  # type: ignore[arg-type]  # an `IO` reads like a `BinaryIO`
         data = opened[0].read(limit)
         left -= len(data)
         if left and not data:  # the library minds a wrong checksum, but not a wrong size

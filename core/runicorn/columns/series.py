@@ -131,7 +131,7 @@ class StoredSeries:
             " WHERE frame_id >= ? AND frame_id < ? ORDER BY frame_id",
             (self._first, *self._bounds),
         )
-        return [Chunk(*row) for row in rows]  # type: ignore[arg-type]
+        return [Chunk(*row) for row in rows]  # type: ignore[arg-type]  # the columns of the table
 
     def chunk(self, start: int, columns: Sequence[str] | None = None) -> Frame:
         """A sealed chunk, with all its columns or those named."""

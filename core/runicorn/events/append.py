@@ -134,7 +134,7 @@ _writers: weakref.WeakSet[StreamWriter] = weakref.WeakSet()
 
 def _reopen_after_fork() -> None:
     for writer in list(_writers):
-        writer._after_fork()  # pyright: ignore[reportPrivateUsage]
+        writer._after_fork()  # pyright: ignore[reportPrivateUsage]  # of this module
 
 
 os.register_at_fork(after_in_child=_reopen_after_fork)

@@ -209,7 +209,7 @@ def decode_event(line: bytes) -> Event | None:
     ts, kind = fields.get("ts"), fields.get("type")
     usable = isinstance(ts, (int, float)) and not isinstance(ts, bool)
     try:
-        seconds = float(ts) if usable else math.nan  # type: ignore[arg-type]
+        seconds = float(ts) if usable else math.nan  # type: ignore[arg-type]  # `usable` says so
     except OverflowError:
         seconds = math.nan
     return Event(

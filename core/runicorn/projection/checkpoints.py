@@ -67,7 +67,7 @@ class Checkpoints:
         """The number of the last move. One that was undone is not given to another."""
         if self._last_move is None:
             [(last,)] = self._connection.execute("SELECT ifnull(max(moved), 0) FROM stream").fetchall()
-            self._last_move = int(last)  # type: ignore[arg-type]
+            self._last_move = int(last)  # type: ignore[arg-type]  # the columns of the table
         return self._last_move
 
     @property
@@ -75,7 +75,7 @@ class Checkpoints:
         """The number of streams."""
         if self._count is None:
             [(count,)] = self._connection.execute("SELECT count(*) FROM stream").fetchall()
-            self._count = int(count)  # type: ignore[arg-type]
+            self._count = int(count)  # type: ignore[arg-type]  # the columns of the table
         return self._count
 
     def get(self, name: str) -> Checkpoint | None:
@@ -86,7 +86,7 @@ class Checkpoints:
             rows = self._connection.execute(
                 "SELECT id, offset, size, inode, modified, head, checksum FROM stream WHERE name = ?", (name,)
             ).fetchall()
-            return self._remember(name, Checkpoint(*rows[0]) if rows else None)  # type: ignore[arg-type]
+            return self._remember(name, Checkpoint(*rows[0]) if rows else None)  # type: ignore[arg-type]  # the columns of the table
 
     def all(self) -> Iterator[tuple[str, Checkpoint]]:
         """All streams, some hundred at a time: what changes between two steps may or may not be in it."""
@@ -98,7 +98,7 @@ class Checkpoints:
                 (last, _AT_ONCE),
             ).fetchall()
             for name, *values in rows:
-                checkpoint = Checkpoint(*values)  # type: ignore[arg-type]
+                checkpoint = Checkpoint(*values)  # type: ignore[arg-type]  # the columns of the table
                 last = checkpoint.stream_id
                 yield str(name), checkpoint
             if len(rows) < _AT_ONCE:

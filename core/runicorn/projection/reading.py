@@ -231,11 +231,11 @@ def _is_spent(db: apsw.Connection) -> bool:
 
 def _counter(db: apsw.Connection, name: str) -> int:
     rows = db.execute("SELECT value FROM counter WHERE name = ?", (name,)).fetchall()
-    return int(rows[0][0]) if rows else 0  # type: ignore[arg-type]
+    return int(rows[0][0]) if rows else 0  # type: ignore[arg-type]  # the columns of the table
 
 
 def _checkpoint(db: apsw.Connection, name: str) -> Checkpoint | None:
     rows = db.execute(
         "SELECT id, offset, size, inode, modified, head, checksum FROM stream WHERE name = ?", (name,)
     ).fetchall()
-    return Checkpoint(*rows[0]) if rows else None  # type: ignore[arg-type]
+    return Checkpoint(*rows[0]) if rows else None  # type: ignore[arg-type]  # the columns of the table

@@ -85,7 +85,7 @@ def _describe(path: Path) -> ModelFileReport:
             plugin=file.plugin,
             generation=file.generation,
             ready=ready,
-            progress=None if ready else float(meta.get("progress") or 0.0),  # type: ignore[arg-type]
+            progress=None if ready else float(meta.get("progress") or 0.0),  # type: ignore[arg-type]  # a number, as `meta` is written
             bytes=_size(path) + _size(path.with_name(f"{path.name}-wal")),
             free_bytes=number("PRAGMA freelist_count") * number("PRAGMA page_size"),
             streams=rows.get("stream", 0),

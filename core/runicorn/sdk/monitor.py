@@ -108,8 +108,8 @@ class MetricMonitor:
                 known = quiet.get(name)
                 if known is not None:
                     low, high, remember = known
-                    if low <= value <= high:  # type: ignore[operator]
-                        remember(value)  # type: ignore[arg-type]
+                    if low <= value <= high:  # type: ignore[operator]  # its class says that it is a number
+                        remember(value)  # type: ignore[arg-type]  # its class says that it is a number
                         continue
             elif kind is str:
                 continue

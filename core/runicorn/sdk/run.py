@@ -368,9 +368,9 @@ def _rejoin(folders: RunFolders, with_events: bool, step: int) -> Run:
         if run.run_dir == folders.run_dir:
             return run
     run = Run.__new__(Run)
-    run._set_up(folders, with_events=with_events, is_begun=True)  # pyright: ignore[reportPrivateUsage]
-    run._owner = -1  # pyright: ignore[reportPrivateUsage]
-    run._step = step  # pyright: ignore[reportPrivateUsage]
+    run._set_up(folders, with_events=with_events, is_begun=True)  # pyright: ignore[reportPrivateUsage]  # of this module
+    run._owner = -1  # pyright: ignore[reportPrivateUsage]  # of this module
+    run._step = step  # pyright: ignore[reportPrivateUsage]  # of this module
     exit_hooks.joined(run)
     return run
 
@@ -380,7 +380,7 @@ _runs: weakref.WeakSet[Run] = weakref.WeakSet()
 
 def _after_fork() -> None:
     for run in list(_runs):
-        run._after_fork()  # pyright: ignore[reportPrivateUsage]
+        run._after_fork()  # pyright: ignore[reportPrivateUsage]  # of this module
 
 
 os.register_at_fork(after_in_child=_after_fork)

@@ -37,8 +37,8 @@ def watch(number: signal.Signals, unhandled: Callable[[], None]) -> None:
     pipe = _Pipe(*os.pipe())
     os.set_blocking(pipe.write, False)
     try:
-        if _is_taken(pipe):
-            raise OSError("taken")
+        if not _send_to(pipe.write, pipe):
+            raise OSError("somebody else listens")
         threading.Thread(
             target=_listen, args=(pipe.read, number, unhandled), name="runicorn-signals", daemon=True
         ).start()
@@ -60,11 +60,13 @@ def die_by(number: signal.Signals) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _is_taken(pipe: _Pipe) -> bool:
-    previous = signal.set_wakeup_fd(pipe.write, warn_on_full_buffer=False)
-    if previous != -1:
+def _send_to(descriptor: int, pipe: _Pipe) -> bool:
+    """Have signals written there (-1: nowhere). False if somebody else than us listens: then nothing is changed."""
+    previous = signal.set_wakeup_fd(descriptor, warn_on_full_buffer=False)
+    is_ours = previous in (-1, pipe.write)
+    if not is_ours:
         signal.set_wakeup_fd(previous)
-    return previous != -1
+    return is_ours
 
 
 def _listen(descriptor: int, number: signal.Signals, unhandled: Callable[[], None]) -> None:
@@ -79,17 +81,13 @@ def _mute() -> None:
     # A child writes to the same pipe until it has forgotten it: its signals are not ours.
     if _pipe is not None:
         with contextlib.suppress(ValueError):
-            previous = signal.set_wakeup_fd(-1)
-            if previous not in (-1, _pipe.write):
-                signal.set_wakeup_fd(previous)
+            _send_to(-1, _pipe)
 
 
 def _unmute() -> None:
     if _pipe is not None:
         with contextlib.suppress(ValueError, OSError):
-            previous = signal.set_wakeup_fd(_pipe.write, warn_on_full_buffer=False)
-            if previous not in (-1, _pipe.write):
-                signal.set_wakeup_fd(previous)
+            _send_to(_pipe.write, _pipe)
 
 
 def _forget() -> None:

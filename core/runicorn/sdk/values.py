@@ -29,7 +29,7 @@ def plain_items(data: object, dropped: Callable[[str, str], None]) -> dict[str, 
     Something that is no mapping at all is dropped whole, with the key `""`.
     """
     try:
-        items = list(cast(Mapping[object, object], data).items() if isinstance(data, Mapping) else dict(data).items())  # type: ignore[call-overload]
+        items = list(cast(Mapping[object, object], data).items() if isinstance(data, Mapping) else dict(data).items())  # type: ignore[call-overload]  # what does not fit raises, and is caught
     except Exception:
         dropped("", f"{_type_name(data)} is not a mapping")
         return {}
@@ -61,7 +61,7 @@ def plain_key(key: object) -> str:
 def plain_step(step: object) -> int | None:
     """`int(step)`, if that can be done and the number can be stored; else None."""
     try:
-        return _checked_int(int(step))  # type: ignore[call-overload]
+        return _checked_int(int(step))  # type: ignore[call-overload]  # what does not fit raises, and is caught
     except Exception:
         return None
 

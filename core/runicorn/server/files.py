@@ -124,7 +124,7 @@ def _is_known(headers: dict[bytes, bytes], etag: str, modified: int) -> bool:
 
 
 async def _start(send: Send, status: int, headers: Headers) -> None:
-    await send({"type": "http.response.start", "status": status, "headers": headers})  # type: ignore[typeddict-item]
+    await send({"type": "http.response.start", "status": status, "headers": headers})  # type: ignore[typeddict-item]  # no trailers
 
 
 async def _body(send: Send, content: bytes, *, more: bool = False) -> None:

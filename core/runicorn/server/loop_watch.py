@@ -90,7 +90,7 @@ class LoopWatch(threading.Thread):
         seen: tuple[str, str] | None = None
         interruptions = 0
         while not self._turned.wait(_SAMPLE_S) and not self._ending.is_set():
-            seen = _stranger(sys._current_frames().get(self._main), self._packages) or seen  # pyright: ignore[reportPrivateUsage]
+            seen = _stranger(sys._current_frames().get(self._main), self._packages) or seen  # pyright: ignore[reportPrivateUsage]  # of this module
             if seen is not None and time.monotonic() - since > self._limit_s * (interruptions + 1):
                 interruptions += 1
                 signal.pthread_kill(self._main, signal.SIGALRM)

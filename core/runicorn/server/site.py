@@ -98,6 +98,6 @@ async def _send_json(scope: Any, send: Send, status: int, body: ErrorBody, heade
 
 async def _send_bytes(scope: Any, send: Send, status: int, content: bytes, headers: Headers) -> None:
     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(content)), *headers]
-    await send({"type": "http.response.start", "status": status, "headers": headers})  # type: ignore[typeddict-item]
+    await send({"type": "http.response.start", "status": status, "headers": headers})  # type: ignore[typeddict-item]  # no trailers
     content = b"" if scope["method"] == "HEAD" else content
     await send({"type": "http.response.body", "body": content, "more_body": False})

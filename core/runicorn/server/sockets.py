@@ -60,7 +60,7 @@ class _Socket:
         """What the client says next, or that the socket was closed from here."""
         if self.closed.is_set():
             return {"type": "websocket.disconnect", "code": self._code}
-        message = asyncio.ensure_future(self._receive())  # type: ignore[arg-type]
+        message = asyncio.ensure_future(self._receive())  # type: ignore[arg-type]  # Litestar's `Receive` gives a coroutine
         closed = asyncio.ensure_future(self.closed.wait())
         try:
             await asyncio.wait((message, closed), return_when=asyncio.FIRST_COMPLETED)

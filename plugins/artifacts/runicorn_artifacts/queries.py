@@ -73,7 +73,7 @@ def run_artifacts(db: apsw.Connection, key: str, direction: str) -> list[Entry]:
         f"SELECT type, name, version, size_bytes, at FROM {table_of(key)} WHERE run = ? AND direction = ? ORDER BY position",
         (key, direction),
     )
-    return [Entry(*row) for row in rows]  # type: ignore[arg-type]
+    return [Entry(*row) for row in rows]  # type: ignore[arg-type]  # the columns of the struct
 
 
 def candidates(db: apsw.Connection, name: str, type: str | None) -> list[Candidate]:

@@ -110,7 +110,7 @@ def run_detail(db: apsw.Connection, root: Path, key: str) -> RunDetail:
     rows = db.execute(f"SELECT {_ITEM} FROM run WHERE key = ? AND listed", (str(root), key)).fetchall()
     if not rows:
         raise RunNotFound(key.rpartition("/")[2])
-    item = RunListItem(*rows[0])  # type: ignore[arg-type]
+    item = RunListItem(*rows[0])  # type: ignore[arg-type]  # the columns of the struct
     events = f"{item.run_dir}/{EVENTS_FILE}"
     return RunDetail(
         run_id=item.run_id,
@@ -135,7 +135,7 @@ def deleted_runs(db: apsw.Connection, root: Path) -> list[DeletedRun]:
         f" FROM run WHERE NOT listed ORDER BY {LIST_ORDER}",
         (str(root),),
     )
-    return [DeletedRun(*row) for row in rows]  # type: ignore[arg-type]
+    return [DeletedRun(*row) for row in rows]  # type: ignore[arg-type]  # the columns of the struct
 
 
 def projects(db: apsw.Connection) -> list[str]:
@@ -158,7 +158,7 @@ def runs_of_name(db: apsw.Connection, root: Path, project: str, name: str) -> li
         f"SELECT {_ITEM} FROM run WHERE listed AND project = ? AND name = ? ORDER BY {LIST_ORDER}",
         (str(root), project, name),
     )
-    return [RunListItem(*row) for row in rows]  # type: ignore[arg-type]
+    return [RunListItem(*row) for row in rows]  # type: ignore[arg-type]  # the columns of the struct
 
 
 def metric_frames(db: apsw.Connection, key: str) -> list[Frame]:

@@ -54,4 +54,4 @@ def _silent_since(
         f" FROM run WHERE listed AND status = 'running'{condition}) WHERE last < ? ORDER BY id",
         (*parameters, limit),
     )
-    return {int(row_id): float(last) for row_id, last in rows}  # type: ignore[arg-type]
+    return {int(row_id): float(last) for row_id, last in rows}  # type: ignore[arg-type]  # numbers, by the schema

@@ -101,6 +101,6 @@ def test_an_edit_while_nobody_looks_is_found_by_the_next_projector(running: InPr
     successor = InProcess(running.log.root, running.log.state_dir)
     try:
         successor.work()
-        assert successor.log.checksum(RUN, SIZE) == successor.models["runs"].checkpoint(RUN).checksum  # type: ignore[union-attr]
+        assert successor.log.checksum(RUN, SIZE) == successor.models["runs"].checkpoint(RUN).checksum  # type: ignore[union-attr]  # there is one
     finally:
         successor.close()

@@ -19,7 +19,7 @@ from runicorn_runs.projections.run_list import RunList
 def schema_of(path: Path) -> dict[str, str | None]:
     connection = apsw.Connection(os.fspath(path), flags=apsw.SQLITE_OPEN_READONLY)
     try:
-        return dict(connection.execute("SELECT name, sql FROM sqlite_schema"))  # type: ignore[arg-type]
+        return dict(connection.execute("SELECT name, sql FROM sqlite_schema"))  # type: ignore[arg-type]  # as wrong as a caller can be, or rows of a known table
     finally:
         connection.close()
 

@@ -70,7 +70,7 @@ def test_without_a_projector_the_new_file_is_the_newest_and_the_old_one_goes(sto
 
 def test_a_state_that_was_deleted_is_built_from_the_log_alone(store, state):
     rebuild(store, state, runs_host())
-    (found, _) = rows(state)  # type: ignore[misc]
+    (found, _) = rows(state)  # type: ignore[misc]  # as many as the query gives
     assert len(found) == 41  # all but the run that only files tell of: the projector observes those
     projector = InProcess(store, state)
     projector.work()

@@ -20,7 +20,7 @@ class Looking:
 
     def __init__(self, **options: object) -> None:
         self.told: list[frozenset[str] | None] = []
-        self.watcher = Watcher(self.told.append, **options)  # type: ignore[arg-type]
+        self.watcher = Watcher(self.told.append, **options)  # type: ignore[arg-type]  # as wrong as a caller can be, or rows of a known table
 
     def has(self, path: Path) -> bool:
         return any(told is not None and str(path) in told for told in list(self.told))

@@ -76,7 +76,7 @@ class Place:
             self.projector.projector.apply_now(stream)
         columns = ("key", "listed", "deleted_at", "delete_reason", "original_status", "tags", "pinned", "status")
         rows = self.projector.db.execute(f"SELECT {', '.join(columns)} FROM run").fetchall()
-        return {row[0]: dict(zip(columns[1:], row[1:], strict=True)) for row in rows}  # type: ignore[misc]
+        return {row[0]: dict(zip(columns[1:], row[1:], strict=True)) for row in rows}  # type: ignore[misc]  # as many as the query gives
 
 
 def places(keys: tuple[str, ...]) -> list[RunPlace]:

@@ -25,7 +25,7 @@ def make_run(root: Path) -> Iterator[MakeRun]:
     made: list[Run] = []
 
     def make(run_id: str | None = None, **more: object) -> Run:
-        made.append(Run(**{"project": "p", "storage": root, "run_id": run_id, "capture_env": False, **more}))  # type: ignore[arg-type]
+        made.append(Run(**{"project": "p", "storage": root, "run_id": run_id, "capture_env": False, **more}))  # type: ignore[arg-type]  # as wrong as a caller can be, or rows of a known table
         return made[-1]
 
     yield make

@@ -82,7 +82,7 @@ def test_the_storage_root_is_found_without_argument(root: Path, monkeypatch):
 def test_an_unknown_mode_is_refused(root: Path):
     rn.init("p", root, capture_env=False)
     with pytest.raises(ValueError, match=r"^Mode must be 'max' or 'min', got 'best'$"):
-        rn.set_primary_metric("a", "best")  # type: ignore[arg-type]
+        rn.set_primary_metric("a", "best")  # type: ignore[arg-type]  # as wrong as a caller can be, or rows of a known table
 
 
 def test_a_training_script_as_a_user_writes_it(root: Path):

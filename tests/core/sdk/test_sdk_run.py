@@ -174,11 +174,11 @@ class TestLogging:
     def test_values_that_cannot_be_stored_are_dropped_with_one_warning_per_key(self, run: Run, caplog):
         for _ in range(3):
             run.log({"bytes": b"x", "set": {1}, "object": object(), "good": 1}, array=np.zeros(2), huge=10**5000)
-        run.log(5)  # type: ignore[arg-type]
+        run.log(5)  # type: ignore[arg-type]  # as wrong as a caller can be, or rows of a known table
         assert [set(data) - {"global_step", "time"} for data in data_of(run.run_dir)] == [{"good"}] * 3 + [set()]
         texts = [record.getMessage() for record in caplog.records]
         assert len(texts) == 6
-        assert {re.search(r"'(\w+)'", text).group(1) for text in texts[:5]} == {  # type: ignore[union-attr]
+        assert {re.search(r"'(\w+)'", text).group(1) for text in texts[:5]} == {  # type: ignore[union-attr]  # there is one
             "bytes",
             "set",
             "object",
@@ -253,7 +253,7 @@ class TestText:
     def test_entries_have_the_local_time_of_day(self, run: Run):
         run.log_text("one")
         run.log_text("two\nlines")
-        run.log_text(3)  # type: ignore[arg-type]
+        run.log_text(3)  # type: ignore[arg-type]  # as wrong as a caller can be, or rows of a known table
         text = (run.run_dir / "logs.txt").read_text()
         assert re.fullmatch(r"\d\d:\d\d:\d\d \| one\n\d\d:\d\d:\d\d \| two\nlines\n\d\d:\d\d:\d\d \| 3\n", text)
 
@@ -465,10 +465,10 @@ class TestTrouble:
             def __str__(self) -> str:
                 raise ZeroDivisionError
 
-        run.monitor = Hostile()  # type: ignore[assignment]
+        run.monitor = Hostile()  # type: ignore[assignment]  # a double stands in
         run.log(x=1)
         run.log(x=2)
-        run.log_text(Hostile())  # type: ignore[arg-type]
+        run.log_text(Hostile())  # type: ignore[arg-type]  # as wrong as a caller can be, or rows of a known table
         assert [data["x"] for data in data_of(run.run_dir)] == [1, 2]
         assert len(caplog.records) == 2
 

@@ -36,7 +36,7 @@ def asking(hook: Callable[[], object], plugin: str = "stranger") -> Callable[[],
     def runicorn_health(store: Store) -> Any:
         return hook()
 
-    module.runicorn_health = runicorn_health  # type: ignore[attr-defined]
+    module.runicorn_health = runicorn_health  # type: ignore[attr-defined]  # a double stands in
     host = PluginHost([Plugin(plugin, "1", "d", "enabled", module=module)])
     watch = cast(LoopWatch, SimpleNamespace(problems=dict))
     health = PluginHealth(host, ErrorBudget(CLOCK), watch, CLOCK)
@@ -59,11 +59,11 @@ def raises(error: BaseException) -> Callable[[], object]:
         (
             lambda: Health("fine"),
             Health("error", "health: returned a Health with a status or a detail that there is not"),
-        ),  # type: ignore[arg-type]
+        ),  # type: ignore[arg-type]  # as wrong as a caller can be, or rows of a known table
         (
             lambda: Health("ok", 5),
             Health("error", "health: returned a Health with a status or a detail that there is not"),
-        ),  # type: ignore[arg-type]
+        ),  # type: ignore[arg-type]  # as wrong as a caller can be, or rows of a known table
         (lambda: Health("ok", "x" * 501), Health("ok", "x" * 500 + "…")),
         (raises(KeyError("x")), Health("error", "health: KeyError: 'x'")),
         (raises(SystemExit(5)), Health("error", "health: SystemExit: 5")),

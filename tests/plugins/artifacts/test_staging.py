@@ -51,7 +51,7 @@ def test_a_save_that_takes_days_is_not_taken_for_one_that_was_left(
 
 def _stay(area: Path, name: object) -> None:
     with staging_folder(area) as folder:
-        name.send(folder.name)  # type: ignore[attr-defined]
+        name.send(folder.name)  # type: ignore[attr-defined]  # a double stands in
         threading.Event().wait()
 
 

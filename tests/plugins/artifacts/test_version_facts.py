@@ -74,7 +74,7 @@ def test_latest_is_the_highest_version_that_is_not_deleted(tmp_path: Path, net: 
 
 
 def test_aliases_come_from_the_index_and_sleep_while_deleted(tmp_path: Path, net: ArtifactFolder) -> None:
-    net.aliases |= {"production": 2, "good": 2, "odd": "2"}  # type: ignore[dict-item]
+    net.aliases |= {"production": 2, "good": 2, "odd": "2"}  # type: ignore[dict-item]  # as a damaged file has it
     net.write_index()
     assert read_version(tmp_path, "model", "net", 2).aliases == ["good", "production"]
     net.soft_delete(2)

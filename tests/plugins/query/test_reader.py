@@ -35,7 +35,7 @@ def reader(path: Path) -> SideFileReader:
 
 
 def content(db: apsw.Connection | None) -> str | None:
-    return None if db is None else str(db.execute("SELECT content FROM t").fetchone()[0])  # type: ignore[index]
+    return None if db is None else str(db.execute("SELECT content FROM t").fetchone()[0])  # type: ignore[index]  # there is a row
 
 
 def test_without_a_file_there_is_no_connection_and_with_one_there_is(path: Path, reader: SideFileReader) -> None:

@@ -52,7 +52,7 @@ def server() -> Iterator[ParamikoServer]:
 def log_in(
     port: int, *, host: str = LOOPBACK, username: str = "me", policy: HostKeyPolicy | None = None, **secrets: object
 ) -> Connected:
-    credentials = Credentials(**{"use_agent": False, **secrets})  # type: ignore[arg-type]
+    credentials = Credentials(**{"use_agent": False, **secrets})  # type: ignore[arg-type]  # as wrong as a caller can be, or rows of a known table
     return connect(Target(host, port, username), credentials, policy or HostKeyPolicy())
 
 

@@ -190,7 +190,7 @@ def test_a_tree_without_end_has_one_here() -> None:
     folder = Entry(mode=DIRECTORY)
 
     class Endless(dict[str, dict[str, Entry]]):
-        def get(self, path: str, default: object = None) -> dict[str, Entry]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        def get(self, path: str, default: object = None) -> dict[str, Entry]:  # pyright: ignore[reportIncompatibleMethodOverride]  # a double
             return {"deeper": folder, "meta.json": META}
 
         def __contains__(self, path: object) -> bool:

@@ -42,4 +42,4 @@ def compared_runs(db: apsw.Connection, run_id: str, key: str, request: PlotReque
     rows = db.execute("SELECT project, name, status FROM run WHERE key = ?", (key,)).fetchall()
     lines = draw_alone(db, key, request) if rows else {}
     curves = {name: Curve(x, y) for name, (x, y) in lines.items()}
-    return [ComparedRun(run_id, project, name, str(status), curves) for project, name, status in rows]  # type: ignore[arg-type]
+    return [ComparedRun(run_id, project, name, str(status), curves) for project, name, status in rows]  # type: ignore[arg-type]  # the columns of the table

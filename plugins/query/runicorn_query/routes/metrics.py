@@ -129,7 +129,7 @@ async def compare_metrics(data: JSONBody[CompareBody], store: Store) -> Comparis
     if not 1 <= data.downsample <= _MOST_POINTS:
         raise BadInput(f"Invalid value for downsample: must be 1 to {_MOST_POINTS}")
     names = None if data.metrics is None else tuple(dict.fromkeys(data.metrics))
-    wanted = PlotRequest(metrics=names, most=data.downsample, x=data.x, smoothing=data.smoothing)  # type: ignore[arg-type]
+    wanted = PlotRequest(metrics=names, most=data.downsample, x=data.x, smoothing=data.smoothing)  # type: ignore[arg-type]  # `PlotRequest` checks it
     keys: dict[str, str] = {}
     missing: list[str] = []
     for run_id in ids:

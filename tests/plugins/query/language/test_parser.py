@@ -71,7 +71,7 @@ def test_and_binds_more_tightly_than_or_and_not_most_tightly() -> None:
     ],
 )
 def test_one_comparison(query: str, field: object, operator: str, values: tuple[object, ...]) -> None:
-    assert parse(query, NOW) == Comparison(field, operator, values)  # type: ignore[arg-type]
+    assert parse(query, NOW) == Comparison(field, operator, values)  # type: ignore[arg-type]  # as wrong as a caller can be, or rows of a known table
 
 
 def test_a_date_is_a_whole_day_of_local_time() -> None:

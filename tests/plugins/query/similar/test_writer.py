@@ -52,7 +52,7 @@ def test_a_run_that_cannot_be_described_is_named_once_and_the_others_have_vector
     def fails_for_one(log: object, facts: RunFacts) -> RunVector:
         if facts.key.endswith("/bad"):
             raise ValueError("not foreseen")
-        return run_vector(log, facts)  # type: ignore[arg-type]
+        return run_vector(log, facts)  # type: ignore[arg-type]  # as wrong as a caller can be, or rows of a known table
 
     root, state = tmp_path / "root", tmp_path / "state"
     for name in ("bad", "good"):

@@ -254,7 +254,7 @@ def test_a_reader_that_is_behind_gets_every_file_that_was_rotated_meanwhile(log:
     async def scenario(reader: Reader) -> None:
         await reader.frames(1)
         for number in range(1, 4):
-            known = reader.follower._files[-1]  # pyright: ignore[reportPrivateUsage]
+            known = reader.follower._files[-1]  # pyright: ignore[reportPrivateUsage]  # of this module
             log.rename(log.with_suffix(f".{number}"))
             log.write_text(f"{number}\n")
             await eventually(lambda known=known: reader.follower._files[-1] is not known)  # pyright: ignore

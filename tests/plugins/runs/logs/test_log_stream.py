@@ -26,7 +26,7 @@ class FastLoop(asyncio.SelectorEventLoop):
         return super().time() * 3600
 
 
-class _ShortSelector(selectors.DefaultSelector):  # pyright: ignore[reportGeneralTypeIssues]
+class _ShortSelector(selectors.DefaultSelector):  # pyright: ignore[reportGeneralTypeIssues]  # the class depends on the system
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         return super().select(0.02 if timeout is None else min(timeout, 0.02))
 
