@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import runicorn.version
+from tests.examples.installing import PIP
 from tests.release.building import TOP, build
 
 PACKAGES = ("runicorn", "runicorn_runs", "runicorn_artifacts", "runicorn_remote", "runicorn_query", "runicorn_system")
@@ -38,18 +39,7 @@ def test_wheel_and_source_distribution_install_and_work_without_a_compiler(tmp_p
     environment = {**os.environ, "CC": "false", "CXX": "false"}
     for distribution in (wheel, archive):
         target = tmp_path / f"installed-{distribution.suffix[1:]}"
-        pip = [
-            sys.executable,
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--no-deps",
-            "--no-index",
-            "--no-build-isolation",
-            "--no-compile",
-        ]
-        subprocess.run([*pip, "--target", str(target), str(distribution)], check=True, env=environment)
+        subprocess.run([*PIP, "--no-index", "--target", str(target), str(distribution)], check=True, env=environment)
         code = "import runicorn, sys; from runicorn.cli import main; print(runicorn.__file__); main()"
         done = subprocess.run(
             [sys.executable, "-W", "error", "-c", code, "--version"],
